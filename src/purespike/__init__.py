@@ -1,0 +1,3 @@
+"""purespike: adversarial purification for spiking neural networks, measured honestly."""
+
+__version__ = "0.1.0"

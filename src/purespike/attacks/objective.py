@@ -1,0 +1,61 @@
+"""What an attack maximises, and the state a model must be in while it does."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from purespike.errors import unknown
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy per sample, ``[N]``."""
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Best wrong logit minus the true one, ``[N]``; positive exactly where the sample is misclassified.
+
+    Unlike cross-entropy its gradient does not vanish when logits are large (Carlini & Wagner 2017, f6).
+    """
+    true = logits.gather(1, labels[:, None]).squeeze(1)
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return others.amax(1) - true
+
+
+OBJECTIVES: dict[str, Objective] = {"ce": cross_entropy, "margin": margin}
+
+
+def objective(name: str) -> Objective:
+    """The loss called ``name``: ``"ce"`` or ``"margin"``.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in OBJECTIVES:
+        raise unknown("attack loss", name, OBJECTIVES)
+    return OBJECTIVES[name]
+
+
+@contextlib.contextmanager
+def attacked(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and frozen parameters inside, the former state on any exit.
+
+    Frozen parameters keep autograd from preparing gradients that no attack uses.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.eval()
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module, mode in modes:
+            module.training = mode

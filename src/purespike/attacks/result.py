@@ -1,0 +1,31 @@
+"""What every attack returns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Adversarial images and how they came about.
+
+    Args:
+        images: ``[N, C, H, W]`` in [0, 1], within the budget of ``config``.
+        success: bool ``[N]``: the attacked model misclassifies the image; judged on exactly ``images``.
+        best_step: int ``[N]``: the step whose iterate was kept; 0 is the start.
+        loss_trace: ``[steps + 1, N]``: the attacked loss at each iterate, NaN where a sample had left.
+        forwards: images passed through the model, summed over steps.
+        backwards: images differentiated, summed over steps.
+        config: the attack's name and settings.
+        seed: of its random draws.
+    """
+
+    images: Tensor
+    success: Tensor
+    best_step: Tensor
+    loss_trace: Tensor
+    forwards: int
+    backwards: int
+    config: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0

@@ -1,0 +1,16 @@
+"""Labelled images: where they come from, and in which order and shape a training step sees them."""
+
+from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
+from purespike.data.image_set import Data, ImageSet
+from purespike.data.sources import load_data
+
+__all__ = [
+    "Augmentation",
+    "Data",
+    "ImageSet",
+    "augment",
+    "draw_augmentation",
+    "epoch_order",
+    "load_data",
+    "shard",
+]

@@ -1,0 +1,165 @@
+"""From a table of the ``datasets`` library to uint8 tensors."""
+
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from purespike.data.image_set import Data, ImageSet
+from purespike.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_BATCH = 256
+_WORTH_A_PROGRESS_BAR = 5000
+_IMAGE_NAMES = ("image", "img", "images")
+_LABEL_NAMES = ("label", "labels", "fine_label")
+_GRAYSCALE = ("L", "1")
+_SIXTEEN_BIT_OR_MORE = ("I", "F")
+
+
+def decode(
+    train: "Dataset", test: "Dataset", *, image_column: str, label_column: str, source: str, name: str
+) -> Data:
+    """Decode the images and labels of two splits with the same columns.
+
+    Grayscale images give one channel; as soon as one image of either split has colour, all become RGB.
+
+    Raises:
+        InputError: test lacks a column, an image that cannot be decoded, or images of several sizes.
+    """
+    names = _class_names(train, label_column, name)
+    tables = {"train": train, "test": test}
+    pixels, labels = {}, {}
+    for split, table in tables.items():
+        if missing := {image_column, label_column} - set(table.features):
+            raise InputError(f"{name}/{split}: no column {' and '.join(sorted(missing))}, which train has")
+        labels[split] = _labels(table, label_column, f"{name}/{split}")
+        pixels[split] = _decode_images(table, image_column, f"{name}/{split}")
+    channels = max(images.shape[1] for images in pixels.values())
+    sets = {
+        split: ImageSet(_with_channels(pixels[split], channels), labels[split], names, f"{name}/{split}")
+        for split in tables
+    }
+    return Data(source=source, **sets)
+
+
+def find_columns(features: Any, name: str) -> tuple[str, str]:
+    """The image and the label column, by type where the table says it, else by the usual names.
+
+    Raises:
+        InputError: either cannot be told.
+    """
+    from datasets import ClassLabel, Image
+
+    typed = [column for column, feature in features.items() if isinstance(feature, Image)]
+    images = typed or [column for column in _IMAGE_NAMES if column in features]
+    if not images:
+        raise InputError(
+            f"{name}: no image column among {', '.join(features)}; store images as datasets.Image"
+        )
+    named = [column for column in _LABEL_NAMES if column in features]
+    labels = named or [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
+    if not named and len(labels) > 1:
+        raise InputError(
+            f"{name}: several label columns ({', '.join(labels)}); name the one to learn 'label'"
+        )
+    if not labels:
+        raise InputError(
+            f"{name}: no label column among {', '.join(features)}; name it 'label', "
+            "or in a folder put the images into one directory per class (two classes at least)"
+        )
+    return images[0], labels[0]
+
+
+def _class_names(train: "Dataset", column: str, name: str) -> tuple[str, ...]:
+    from datasets import ClassLabel
+
+    feature = train.features[column]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    labels = _labels(train, column, f"{name}/train")
+    count = int(labels.max()) + 1 if len(labels) else 0
+    if count > len(labels):
+        raise InputError(
+            f"{name}/train: labels reach {count - 1} with only {len(labels)} images; "
+            "number the classes from 0 without gaps"
+        )
+    return tuple(str(label) for label in range(count))
+
+
+def _labels(table: "Dataset", column: str, where: str) -> Tensor:
+    values = (
+        np.asarray(table.with_format("arrow")[:][column].to_numpy()) if len(table) else np.empty(0, np.int64)
+    )
+    if values.dtype.kind not in "iu":
+        raise InputError(
+            f"{where}: column {column!r} must hold one integer class index per image, without gaps, "
+            f"got {table.features[column]}; convert it with Dataset.class_encode_column"
+        )
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _decode_images(table: "Dataset", column: str, where: str) -> Tensor:
+    from datasets import Image
+    from rich.console import Console
+    from rich.progress import track
+
+    if len(table) == 0:
+        raise InputError(f"{where}: holds no images")
+    try:
+        raw = table.with_format(None).select_columns([column]).cast_column(column, Image(decode=False))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{where}: column {column!r} holds no image files ({error})") from error
+    batches: list[np.ndarray] = []
+    starts = track(
+        range(0, len(raw), _BATCH),
+        description=f"decoding {where}",
+        console=Console(stderr=True),
+        disable=len(raw) < _WORTH_A_PROGRESS_BAR or not sys.stderr.isatty(),
+    )
+    for start in starts:
+        files = raw[start : start + _BATCH][column]
+        arrays = [_decode_one(file, f"{where}: image {start + i}") for i, file in enumerate(files)]
+        first = batches[0][0] if batches else arrays[0]
+        for i, array in enumerate(arrays):
+            if array.shape[:2] != first.shape[:2]:
+                raise InputError(
+                    f"{where}: images of different sizes, the first is {_size(first)} and image "
+                    f"{start + i} is {_size(array)} (width x height); resize all to one size"
+                )
+        channels = max(array.shape[2] for array in arrays)
+        batches.append(np.stack([np.broadcast_to(a, (*a.shape[:2], channels)) for a in arrays]))
+    tensors = [torch.from_numpy(batch).permute(0, 3, 1, 2) for batch in batches]
+    channels = max(tensor.shape[1] for tensor in tensors)
+    return torch.cat([_with_channels(tensor, channels) for tensor in tensors]).contiguous()
+
+
+def _decode_one(file: Any, where: str) -> np.ndarray:
+    """``[H, W, C]``, uint8, ``C`` 1 for grayscale and 3 for everything else."""
+    from datasets import Image
+    from PIL.Image import DecompressionBombError
+
+    if file is None:
+        raise InputError(f"{where} is missing; remove the row")
+    try:
+        image = Image().decode_example(file)
+    except (OSError, ValueError, SyntaxError, struct.error, DecompressionBombError) as error:
+        path = f" ({file['path']})" if file.get("path") else ""
+        raise InputError(f"{where}{path} cannot be decoded: {error}; replace or remove it") from error
+    if image.mode.startswith(_SIXTEEN_BIT_OR_MORE):
+        raise InputError(f"{where} has mode {image.mode}, more than 8 bits a pixel; convert it to 8 bits")
+    array = np.asarray(image.convert("L" if image.mode in _GRAYSCALE else "RGB"))
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def _with_channels(images: Tensor, channels: int) -> Tensor:
+    return images if images.shape[1] == channels else images.expand(-1, channels, -1, -1).contiguous()
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

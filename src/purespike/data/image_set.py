@@ -1,0 +1,164 @@
+"""Images with their labels, and the pair of splits every run reads."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from purespike.data.sampling import stratified_indices
+from purespike.errors import InputError
+
+_SMALLEST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One split of a labelled image set, held in memory.
+
+    Args:
+        images: uint8 ``[N, C, H, W]``, ``C`` 1 (grayscale) or 3 (RGB).
+        labels: int64 ``[N]``, class indices in ``[0, K)``.
+        class_names: ``K`` names, the index is the label.
+        name: how messages and reports call the split, e.g. ``"digits/test"``.
+
+    Raises:
+        InputError: a tensor has the wrong type or shape, or a label lies outside ``[0, K)``.
+    """
+
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    class_names: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        shape = list(self.images.shape)
+        if self.images.dtype != torch.uint8 or len(shape) != 4:
+            raise InputError(
+                f"{self.name}: images must be uint8 [N, C, H, W], got {self.images.dtype} {shape}"
+            )
+        if shape[1] not in (1, 3):
+            raise InputError(f"{self.name}: images must have 1 or 3 channels, got {shape[1]}")
+        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+            raise InputError(
+                f"{self.name}: labels must be int64 [N], got {self.labels.dtype} {list(self.labels.shape)}"
+            )
+        if len(self.labels) != shape[0]:
+            raise InputError(
+                f"{self.name}: {shape[0]} images but {len(self.labels)} labels; each image needs one"
+            )
+        if self.images.numel() == 0:
+            raise InputError(f"{self.name}: holds no images (shape {shape})")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0:
+            raise InputError(
+                f"{self.name}: a label is {low}; labels must be class indices from 0 "
+                "(-1 often marks an unlabelled split, which cannot be evaluated)"
+            )
+        if high >= self.num_classes:
+            raise InputError(
+                f"{self.name}: a label is {high}, but there are only {self.num_classes} classes "
+                f"(0 to {self.num_classes - 1})"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def to_float(self) -> Tensor:
+        """The images as float32 ``[N, C, H, W]`` in [0, 1]."""
+        return self.images.float().div_(255)
+
+    def take(self, limit: int | None, *, seed: int) -> "ImageSet":
+        """A random subset in which every class keeps its share to within one image, in the original order.
+
+        Args:
+            limit: size of the subset; ``None`` or ``limit >= N`` returns the whole set.
+            seed: the same seed draws the same subset.
+
+        Raises:
+            InputError: ``limit`` is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise InputError(f"{self.name}: cannot take {limit} images; ask for at least 1")
+        if limit is None or limit >= len(self):
+            return self
+        chosen = stratified_indices(self.labels, limit, seed=seed)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the shape, the pixels and the labels, in hexadecimal."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, pixels in [0, 1]; a deviation is at least 1e-3."""
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        means, deviations = [], []
+        for channel in range(self.channels):
+            # a histogram is exact and needs no float copy of the set
+            counts = torch.bincount(self.images[:, channel].reshape(-1), minlength=256).cpu().double()
+            shares = counts / counts.sum()
+            mean = (shares * levels).sum()
+            means.append(mean.item())
+            deviation = (shares * (levels - mean).square()).sum().sqrt().item()
+            deviations.append(max(deviation, _SMALLEST_DEVIATION))
+        return tuple(means), tuple(deviations)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The two splits of one source.
+
+    Raises:
+        InputError: the splits differ in channels, height, width or class names.
+    """
+
+    source: str
+    train: ImageSet
+    test: ImageSet
+
+    def __post_init__(self) -> None:
+        train, test = list(self.train.images.shape[1:]), list(self.test.images.shape[1:])
+        if train != test:
+            raise InputError(
+                f"{self.source}: train images are {train} but test images are {test} "
+                "(channels, height, width); bring both to one size"
+            )
+        if self.train.class_names != self.test.class_names:
+            raise InputError(
+                f"{self.source}: train and test name different classes "
+                f"({_shorten(self.train.class_names)} against {_shorten(self.test.class_names)})"
+            )
+
+
+def validate(data: Data) -> Data:
+    """Return ``data`` unchanged if a classifier can be trained on it.
+
+    Raises:
+        InputError: fewer than two classes, or a class without a training image.
+    """
+    names = data.train.class_names
+    if len(names) < 2:
+        raise InputError(f"{data.train.name}: only one class ({_shorten(names)}); a classifier needs two")
+    counts = torch.bincount(data.train.labels, minlength=len(names))
+    empty = [f"{index} ({name!r})" for index, name in enumerate(names) if counts[index] == 0]
+    if empty:
+        raise InputError(
+            f"{data.train.name}: no image of class {_shorten(empty)}; add images or remove the class"
+        )
+    return data
+
+
+def _shorten(names: tuple[str, ...] | list[str], limit: int = 5) -> str:
+    more = f", … {len(names)} in all" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,25 @@
+"""The one error a user is meant to read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says what is wrong, where, and how to mend it.
+
+    The command line prints it as one line and exits with code 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that no registry holds, with the nearest known name.
+
+    Args:
+        kind: what the name stands for, e.g. ``"attack"``.
+        name: what the user wrote.
+        known: every name that would have been accepted.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")

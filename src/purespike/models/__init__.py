@@ -1,0 +1,29 @@
+"""Spiking classifiers, the purifier, and the two together."""
+
+from purespike.models import resnet, senet, wideresnet
+from purespike.models.checkpoint import load, save
+from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+from purespike.models.defended import Defended
+from purespike.models.purifier import Denoiser, NoiseEstimator, Purified, Purifier
+from purespike.models.registry import create, list_models, register
+
+list = list_models
+
+__all__ = [
+    "ClassifierSettings",
+    "Defended",
+    "Denoiser",
+    "NoiseEstimator",
+    "Purified",
+    "Purifier",
+    "SpikingClassifier",
+    "create",
+    "list",
+    "list_models",
+    "load",
+    "register",
+    "resnet",
+    "save",
+    "senet",
+    "wideresnet",
+]

@@ -1,0 +1,100 @@
+"""Models on disk: weights and architecture in one safetensors file, without pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from purespike.errors import InputError
+from purespike.files import replacing
+from purespike.models.defended import Defended
+from purespike.models.purifier import Purifier
+from purespike.models.registry import create
+
+FORMAT = "purespike/1"
+
+
+def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | None = None) -> None:
+    """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
+
+    Args:
+        model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended`` of these.
+        path: a ``.safetensors`` file; replaced only once the new one is complete.
+        class_names: K names; by default those in ``model.class_names``, if any.
+
+    Raises:
+        InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know.
+    """
+    config = getattr(model, "config", None)
+    if config is None or (config["architecture"] == "defended" and None in config.values()):
+        raise InputError(
+            f"save: {type(model).__name__} is not, or not only, made of purespike's own models; save the "
+            "purifier alone and put it before your classifier with Defended(purifier, classifier)"
+        )
+    names = class_names or getattr(model, "class_names", None)
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(config, default=str),
+        "class_names": json.dumps(list(names) if names else None),
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load(path: str | Path) -> nn.Module:
+    """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
+
+    Raises:
+        InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
+            architecture it names.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise InputError(
+            f"{path}: a safetensors file, but not a purespike checkpoint; for a model of your own "
+            "give module:function instead"
+        )
+    config = json.loads(metadata["config"])
+    try:
+        model = _build(config)
+        model.load_state_dict(tensors)
+    except (RuntimeError, TypeError, KeyError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: weights do not match architecture {config.get('architecture')!r}: {detail}"
+        ) from error
+    names = json.loads(metadata.get("class_names", "null"))
+    if names:
+        model.class_names = tuple(names)  # type: ignore[assignment]
+    return model.eval()
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file on the CPU, and its metadata.
+
+    Raises:
+        InputError: missing, truncated, or not a safetensors file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: truncated, or not a safetensors file ({error}); copy it again, or train again"
+        ) from error
+
+
+def _build(config: dict[str, Any]) -> nn.Module:
+    settings = dict(config)
+    architecture = settings.pop("architecture")
+    if architecture == "defended":
+        return Defended(_build(settings["purifier"]), _build(settings["classifier"]))
+    if architecture == "purifier":
+        return Purifier(**settings, calibrated=False)
+    return create(architecture, **settings)

@@ -1,0 +1,36 @@
+"""A purifier in front of a classifier."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Defended(nn.Module):
+    """Images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``, through a purifier and then a classifier.
+
+    Args:
+        purifier: images to ``Purified``; any module whose result has ``.images``, or is a tensor of images.
+        classifier: images to logits; any module. It is not changed.
+    """
+
+    def __init__(self, purifier: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.purifier = purifier
+        self.classifier = classifier
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it takes to build both parts again; a part that is not ours has ``None``."""
+        parts = {"purifier": self.purifier, "classifier": self.classifier}
+        return {
+            "architecture": "defended",
+            **{name: getattr(part, "config", None) for name, part in parts.items()},
+        }
+
+    def purify(self, images: Tensor) -> Tensor:
+        """The purified images alone, ``[N, C, H, W]``, not clipped."""
+        purified = self.purifier(images)
+        return purified if isinstance(purified, Tensor) else purified.images
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.purify(images))

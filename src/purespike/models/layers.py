@@ -1,0 +1,102 @@
+"""Pieces that every spiking classifier is made of. Time is folded into the batch: ``[T·N, C, H, W]``."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from purespike.checks import check_steps
+from purespike.errors import InputError
+from purespike.neurons import MLF_THRESHOLDS, MultiLevelFiring, Surrogate, parse_surrogate
+
+
+class Neurons:
+    """How the neurons of one network fire; makes its layers, so that all of them agree.
+
+    Args:
+        thresholds: V_k of every layer.
+        decay: share of the membrane potential kept from step to step.
+        surrogate: derivative of the spike in backward.
+        time_steps: T.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[float] = MLF_THRESHOLDS,
+        decay: float = 0.25,
+        surrogate: Surrogate | str = "rectangle",
+        time_steps: int = 4,
+    ) -> None:
+        self.thresholds = tuple(thresholds)
+        self.decay = decay
+        self.surrogate = parse_surrogate(surrogate)
+        self.time_steps = check_steps(time_steps, name="time_steps")
+
+    def layer(self) -> MultiLevelFiring:
+        return MultiLevelFiring(self.thresholds, self.decay, self.surrogate, self.time_steps)
+
+    def norm(self, channels: int) -> nn.BatchNorm2d:
+        """Batch normalisation over T·N, scaled to the first threshold (tdBN, Zheng et al. 2021)."""
+        layer = nn.BatchNorm2d(channels)
+        nn.init.constant_(layer.weight, self.thresholds[0])
+        return layer
+
+    def repeat(self, current: Tensor) -> Tensor:
+        """Direct coding: the same ``[N, ...]`` at every step, ``[T·N, ...]``."""
+        return current.repeat(self.time_steps, *[1] * (current.ndim - 1))
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Mean over time: ``[T·N, ...]`` to ``[N, ...]``."""
+        return outputs.unflatten(0, (self.time_steps, -1)).mean(0)
+
+
+class Normalise(nn.Module):
+    """Subtract a mean and divide by a deviation per channel, so that models take raw pixels in [0, 1].
+
+    Args:
+        mean: per channel, in [0, 1] units.
+        std: per channel, positive.
+
+    Raises:
+        InputError: at construction, lengths that differ or a deviation that is not positive;
+            in forward, images of another channel count.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise InputError(f"normalisation: need a mean and a positive std per channel, got {mean}, {std}")
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        check_channels(images, self.mean.shape[1])
+        return (images - self.mean) / self.std
+
+
+def check_channels(images: Tensor, channels: int) -> None:
+    """Raise an :class:`InputError` unless ``images`` is ``[N, channels, H, W]``."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise InputError(
+            f"images: the model takes [N, {channels}, H, W] ({channels} channel(s)), got {list(images.shape)}"
+        )
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+
+
+def conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+
+def initialise(model: nn.Module) -> None:
+    """He initialisation of every convolution (fan out, as in the reference code of MLF)."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,156 @@
+"""The spiking image purifier: a noise estimator and a denoiser of CBDNet's shape (paper, section 4.2)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from purespike.errors import InputError
+from purespike.models.calibration import calibrate, natural_noise
+from purespike.models.layers import Neurons, check_channels
+from purespike.neurons import LIF_THRESHOLDS, Surrogate
+
+
+class Purified(NamedTuple):
+    """What a :class:`Purifier` returns.
+
+    ``images``, ``[N, C, H, W]``: near [0, 1] but not clipped, since clipping would hide gradients from an
+    honest attack. ``noise_level``, same shape: estimate of |x' - x| per pixel.
+    """
+
+    images: Tensor
+    noise_level: Tensor
+
+
+class FiringConvolution(nn.Sequential):
+    """A 3×3 convolution with bias, then neurons."""
+
+    def __init__(self, inputs: int, outputs: int, neurons: Neurons) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), neurons.layer())
+
+
+def _stack(inputs: int, outputs: int, depth: int, neurons: Neurons) -> nn.Sequential:
+    widths = [inputs] + [outputs] * depth
+    return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in zip(widths, widths[1:], strict=False)))
+
+
+class NoiseEstimator(nn.Module):
+    """Five 3×3 convolutions with neurons between: images ``[N, C, H, W]`` to a noise level, same shape.
+
+    The last convolution is analog and takes the mean over time: a rate of T spikes would quantise the noise
+    level to 1/T, far coarser than 8/255.
+    """
+
+    def __init__(self, channels: int, filters: int, neurons: Neurons) -> None:
+        super().__init__()
+        self.neurons = neurons
+        self.first = nn.Conv2d(channels, filters, 3, padding=1)
+        self.fire = neurons.layer()
+        self.hidden = _stack(filters, filters, 3, neurons)
+        self.last = nn.Conv2d(filters, channels, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        spikes = self.hidden(self.fire(self.neurons.repeat(self.first(images))))
+        return self.last(self.neurons.mean(spikes))
+
+
+class Denoiser(nn.Module):
+    """Residual U-Net of convolutions, deconvolutions and average pooling, without batch normalisation.
+
+    Takes the image and its noise level, ``[N, 2C, H, W]``, and returns the residual to add to the image,
+    ``[N, C, H, W]``. H and W must be multiples of 4. The residual starts at zero.
+    """
+
+    def __init__(self, channels: int, filters: tuple[int, int, int], neurons: Neurons) -> None:
+        super().__init__()
+        low, middle, high = filters
+        self.neurons = neurons
+        self.first = nn.Conv2d(2 * channels, low, 3, padding=1)
+        self.fire = neurons.layer()
+        self.down1 = _stack(low, low, 1, neurons)
+        self.down2 = _stack(low, middle, 3, neurons)
+        self.bottom = _stack(middle, high, 6, neurons)
+        self.widen2 = nn.ConvTranspose2d(high, middle, 2, stride=2)
+        self.up2 = _stack(middle, middle, 3, neurons)
+        self.widen1 = nn.ConvTranspose2d(middle, low, 2, stride=2)
+        self.up1 = _stack(low, low, 2, neurons)
+        self.last = nn.Conv2d(low, channels, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
+        current = self.neurons.repeat(self.first(torch.cat((images, noise_level), 1)))
+        fine = self.down1(self.fire(current))
+        middle = self.down2(functional.avg_pool2d(fine, 2))
+        coarse = self.bottom(functional.avg_pool2d(middle, 2))
+        middle = self.up2(self.widen2(coarse) + middle)
+        fine = self.up1(self.widen1(middle) + fine)
+        return self.last(self.neurons.mean(fine))
+
+
+class Purifier(nn.Module):
+    """Removes adversarial noise from images; stands before any classifier (see ``Defended``).
+
+    A new purifier returns its images unchanged, and all its layers fire (:func:`calibrate`).
+
+    Args:
+        in_channels: C of the images, 1 or 3 as a rule.
+        width: multiplier of all filters; 1 gives 4,365,382 parameters for three channels.
+        time_steps: T.
+        thresholds: one threshold for LIF, as in the paper; several for multi-level firing.
+        decay: share of the membrane potential kept from step to step.
+        surrogate: derivative of the spike in training.
+        calibrated: draw an initialisation that fires, on synthetic images; ``False`` keeps PyTorch's own.
+
+    Raises:
+        InputError: a setting out of range; in forward, another channel count.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        width: float = 1.0,
+        time_steps: int = 4,
+        thresholds: Sequence[float] = LIF_THRESHOLDS,
+        decay: float = 0.25,
+        surrogate: Surrogate | str = "rectangle",
+        calibrated: bool = True,
+    ) -> None:
+        super().__init__()
+        if in_channels < 1 or not width > 0:
+            raise InputError(f"purifier: in_channels and width must be positive, got {in_channels}, {width}")
+        self.config: dict[str, Any] = {
+            "architecture": "purifier",
+            "in_channels": in_channels,
+            "width": width,
+            "time_steps": time_steps,
+            "thresholds": list(thresholds),
+            "decay": decay,
+            "surrogate": str(surrogate),
+        }
+        self.in_channels = in_channels
+        neurons = Neurons(thresholds, decay, surrogate, time_steps)
+        filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
+        self.estimator = NoiseEstimator(in_channels, filters, neurons)
+        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons)
+        if calibrated:
+            self.calibrate(natural_noise(8, in_channels, 32, seed=0))
+
+    def forward(self, images: Tensor) -> Purified:
+        check_channels(images, self.in_channels)
+        height, width = images.shape[-2:]
+        # the U-Net halves twice; replicated borders keep edges quiet, and work for any size
+        padding = (0, -width % 4, 0, -height % 4)
+        padded = functional.pad(images, padding, mode="replicate") if any(padding) else images
+        noise_level = self.estimator(padded)
+        purified = padded + self.denoiser(padded, noise_level)
+        return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
+
+    def calibrate(self, images: Tensor) -> None:
+        """Rescale every layer so that it fires on ``images`` (:func:`purespike.models.calibration.calibrate`)."""
+        analog = (self.estimator.last, self.denoiser.last)
+        firing = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in analog]
+        calibrate(self, images, firing)

@@ -1,0 +1,63 @@
+"""Every classifier architecture by name; a network made here knows how to be made again."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from purespike.errors import InputError, unknown
+from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+
+Builder = Callable[[ClassifierSettings], SpikingClassifier]
+
+_builders: dict[str, Builder] = {}
+
+
+def register(builder: Builder) -> Builder:
+    """Make ``builder`` known to :func:`create` under its own name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    name = builder.__name__  # type: ignore[attr-defined]
+    if name in _builders:
+        raise ValueError(f"architecture {name!r} is registered twice")
+    _builders[name] = builder
+    return builder
+
+
+def create(name: str, **settings: Any) -> SpikingClassifier:
+    """Build the classifier registered as ``name``, with weights drawn from torch's global generator.
+
+    Args:
+        name: one of :func:`list_models`.
+        settings: fields of :class:`~purespike.models.classifier.ClassifierSettings`,
+            e.g. ``num_classes=10, width=0.5``.
+
+    Returns:
+        The network; ``.config`` holds what it takes to build it again.
+
+    Raises:
+        InputError: unknown architecture or setting (the message names the nearest known one), or a
+            setting out of its range.
+
+    Example:
+        >>> sum(p.numel() for p in create("resnet20_snn").parameters())
+        4327754
+    """
+    if name not in _builders:
+        raise unknown("model", name, _builders)
+    allowed = [field.name for field in fields(ClassifierSettings)]
+    for key in settings:
+        if key not in allowed:
+            raise unknown(f"setting of {name}", key, allowed)
+    try:
+        model = _builders[name](ClassifierSettings(**settings))
+    except TypeError as error:
+        raise InputError(f"model {name}: {error}") from error
+    model.config = {"architecture": name, **settings}  # type: ignore[assignment]
+    return model
+
+
+def list_models() -> list[str]:
+    """The names that :func:`create` takes."""
+    return sorted(_builders)

@@ -1,0 +1,73 @@
+"""SENet18-SNN: a pre-activation residual network with squeeze-and-excitation on the current."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+from purespike.models.layers import Neurons, conv1x1, conv3x3
+from purespike.models.registry import register
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale each channel by a gate computed from all channels' means (Hu et al. 2018).
+
+    Applied to the current of every time step on its own, so that spikes stay whole numbers.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, current: Tensor) -> Tensor:
+        gate = torch.relu(self.squeeze(current.mean((2, 3), keepdim=True)))
+        return current * torch.sigmoid(self.excite(gate))
+
+
+class PreActivationBlock(nn.Module):
+    """conv(MLF(BN(conv(MLF(BN(x)))))), gated, + shortcut: the addition is of currents."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, neurons: Neurons, *, gated: bool) -> None:
+        super().__init__()
+        self.activation1 = nn.Sequential(neurons.norm(inputs), neurons.layer())
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.activation2 = nn.Sequential(neurons.norm(outputs), neurons.layer())
+        self.conv2 = conv3x3(outputs, outputs)
+        self.gate = SqueezeExcitation(outputs) if gated else nn.Identity()
+        self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
+
+    def forward(self, current: Tensor) -> Tensor:
+        spikes = self.activation1(current)
+        shortcut = current if self.shortcut is None else self.shortcut(spikes)
+        return self.gate(self.conv2(self.activation2(self.conv1(spikes)))) + shortcut
+
+
+def preactivation_body(
+    inputs: int, stages: Sequence[tuple[int, int, int]], neurons: Neurons, *, gated: bool
+) -> nn.Sequential:
+    """Stages of ``(channels, blocks, stride)``, closed by a last normalisation and neuron layer."""
+    layers: list[nn.Module] = []
+    for outputs, blocks, stride in stages:
+        for index in range(blocks):
+            step = stride if index == 0 else 1
+            layers.append(PreActivationBlock(inputs, outputs, step, neurons, gated=gated))
+            inputs = outputs
+    return nn.Sequential(*layers, neurons.norm(inputs), neurons.layer())
+
+
+@register
+def senet18_snn(settings: ClassifierSettings) -> SpikingClassifier:
+    """SENet18-SNN: two gated blocks in each of four stages of 64 to 512 channels (paper, section 4.1).
+
+    The paper leaves the spiking adaptation open; here neurons stand for every activation, the gate acts on
+    the current, and a last layer of neurons stands before the global mean.
+    """
+    neurons = settings.neurons()
+    channels = settings.channels(64, 128, 256, 512)
+    stem = nn.Sequential(conv3x3(settings.in_channels, channels[0]), neurons.norm(channels[0]))
+    stages = list(zip(channels, (2, 2, 2, 2), (1, 2, 2, 2), strict=True))
+    body = nn.Sequential(neurons.layer(), *preactivation_body(channels[0], stages, neurons, gated=True))
+    return SpikingClassifier(stem, body, channels[-1], settings, neurons)

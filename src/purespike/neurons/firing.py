@@ -1,0 +1,189 @@
+"""Multi-level firing neurons as a function and as a module; LIF is the case of one threshold."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from purespike.errors import InputError
+from purespike.neurons.kernel import fire
+from purespike.neurons.surrogate import Rectangle, Surrogate, parse_surrogate
+
+MLF_THRESHOLDS = (0.6, 1.6, 2.6)
+LIF_THRESHOLDS = (0.6,)
+
+
+def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Return ``thresholds`` as a tuple if they are positive and strictly ascending.
+
+    Raises:
+        InputError: empty, not positive, or not ascending.
+    """
+    values = tuple(float(value) for value in thresholds)
+    if not values or values[0] <= 0 or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+        raise InputError(f"thresholds: must be positive and ascending, got {values}")
+    return values
+
+
+def multi_level_firing(
+    current: Tensor,
+    *,
+    thresholds: Sequence[float] = MLF_THRESHOLDS,
+    decay: float = 0.25,
+    surrogate: Surrogate | None = None,
+) -> Tensor:
+    r"""Multi-level firing (Feng et al. 2022; paper eqs. 5 and 6): K leaky membranes fed by one current.
+
+    .. math:: u_k[t] = d\,u_k[t-1]\,(1 - o_k[t-1]) + x[t], \quad o_k[t] = [u_k[t] \ge V_k], \quad
+        \hat o[t] = \textstyle\sum_k o_k[t]
+
+    The reset is hard and differentiable. Nothing is remembered between two calls.
+
+    Args:
+        current: input current x, floating point, ``[T, ...]`` with T >= 1.
+        thresholds: V_k, positive and ascending.
+        decay: d in [0, 1], the share of the membrane potential kept from step to step.
+        surrogate: derivative of the spike in backward; default ``Rectangle(width=1)``.
+
+    Returns:
+        Spike counts ``0..K``, same shape, type and memory format as ``current``.
+
+    Raises:
+        InputError: an integer current, no time step, bad thresholds or decay.
+
+    Example:
+        >>> import torch
+        >>> multi_level_firing(torch.tensor([[0.5], [0.5], [2.0]])).flatten().tolist()
+        [0.0, 1.0, 2.0]
+    """
+    values = check_thresholds(thresholds)
+    if not 0 <= decay <= 1:
+        raise InputError(f"decay: must lie in [0, 1], got {decay}")
+    if not current.is_floating_point():
+        raise InputError(f"current: expected floating point, got {current.dtype}")
+    if current.ndim == 0 or current.shape[0] < 1:
+        raise InputError(f"current: expected [T, ...] with T >= 1, got {list(current.shape)}")
+    flat, order = _flatten(current)
+    spikes = fire(flat, current.shape[0], values, float(decay), surrogate or Rectangle())
+    shape = [current.shape[i] for i in order]
+    return spikes.view(shape).permute([order.index(i) for i in range(len(order))])
+
+
+def _flatten(current: Tensor) -> tuple[Tensor, list[int]]:
+    """``[T, M]`` in memory order, so that channels_last needs no copy, and the order of dimensions used."""
+    order = [0, *sorted(range(1, current.ndim), key=lambda i: -current.stride(i))]
+    permuted = current.permute(order)
+    if not permuted.is_contiguous():
+        order = list(range(current.ndim))
+        permuted = current.contiguous()
+    return permuted.reshape(current.shape[0], -1) if current.numel() else _empty(current), order
+
+
+def _empty(current: Tensor) -> Tensor:
+    return current.reshape(current.shape[0], 0)
+
+
+class MultiLevelFiring(nn.Module):
+    """A layer of multi-level firing neurons; see :func:`multi_level_firing`.
+
+    Args:
+        thresholds: V_k, positive and ascending.
+        decay: share of the membrane potential kept from step to step.
+        surrogate: derivative of the spike, as an object or as text; swap it with :func:`surrogate_gradient`.
+        time_steps: ``None`` if inputs are ``[T, ...]``; T if time is folded into the first dimension,
+            ``[T·N, ...]`` with time outermost, as convolutions take it.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[float] = MLF_THRESHOLDS,
+        decay: float = 0.25,
+        surrogate: Surrogate | str = "rectangle",
+        time_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.thresholds = check_thresholds(thresholds)
+        self.decay = decay
+        self.surrogate = parse_surrogate(surrogate)
+        self.time_steps = time_steps
+
+    def forward(self, current: Tensor) -> Tensor:
+        folded = self.time_steps is not None
+        if folded:
+            current = current.unflatten(0, (self.time_steps, -1))
+        spikes = multi_level_firing(
+            current, thresholds=self.thresholds, decay=self.decay, surrogate=self.surrogate
+        )
+        return spikes.flatten(0, 1) if folded else spikes
+
+    def extra_repr(self) -> str:
+        return f"thresholds={self.thresholds}, decay={self.decay}, surrogate={self.surrogate}"
+
+
+class LIF(MultiLevelFiring):
+    """A layer of leaky integrate-and-fire neurons: multi-level firing with one threshold (paper eq. 5)."""
+
+    def __init__(
+        self,
+        threshold: float = LIF_THRESHOLDS[0],
+        decay: float = 0.25,
+        surrogate: Surrogate | str = "rectangle",
+        time_steps: int | None = None,
+    ) -> None:
+        super().__init__((threshold,), decay, surrogate, time_steps)
+
+
+@contextlib.contextmanager
+def surrogate_gradient(model: nn.Module, surrogate: Surrogate | str) -> Iterator[None]:
+    """Let every neuron of ``model`` use ``surrogate`` for forwards made inside, and their backwards.
+
+    What the attacker differentiates need not be what was trained. Spikes do not change. The former
+    surrogates come back on any exit.
+
+    Args:
+        model: any module; neurons are found at every depth, e.g. in both parts of a ``Defended``.
+        surrogate: the derivative to use instead.
+    """
+    neurons = [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
+    former = [neuron.surrogate for neuron in neurons]
+    replacement = parse_surrogate(surrogate)
+    try:
+        for neuron in neurons:
+            neuron.surrogate = replacement
+        yield
+    finally:
+        for neuron, own in zip(neurons, former, strict=True):
+            neuron.surrogate = own
+
+
+@torch.inference_mode()
+def firing_rates(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """Share of its possible spikes that each layer of neurons emits on ``images``: 0 silent, 1 saturated.
+
+    Args:
+        model: any module; called once, in evaluation mode.
+        images: what it takes, e.g. ``[N, C, H, W]`` in [0, 1].
+
+    Returns:
+        Module name to rate, in the order of execution.
+    """
+    rates: dict[str, float] = {}
+
+    def record(name: str, neuron: MultiLevelFiring, spikes: Tensor) -> None:
+        rates[name] = spikes.float().mean().item() / len(neuron.thresholds)
+
+    hooks = [
+        module.register_forward_hook(lambda module, _, spikes, name=name: record(name, module, spikes))
+        for name, module in model.named_modules()
+        if isinstance(module, MultiLevelFiring)
+    ]
+    training = model.training
+    try:
+        model.eval()
+        model(images)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return rates

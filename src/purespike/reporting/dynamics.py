@@ -1,0 +1,150 @@
+"""Pictures of training: losses, accuracies and how often each layer fires."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from purespike.errors import InputError
+from purespike.reporting.drawing import FAINT, INK, SERIES, WRONG, dress, new_figure
+
+Record = Mapping[str, Any]
+
+SILENT, SATURATED = 0.01, 0.95
+_LOSSES = {
+    "loss": "total",
+    "reconstruction": "reconstruction",
+    "asymmetric": "asymmetric",
+    "total_variation": "total variation",
+}
+_ACCURACIES = {"accuracy": "training", "test_accuracy": "test"}
+
+
+def training_curves(history: Sequence[Record]) -> Figure:
+    """Loss and accuracy of the classifier and every loss term of the purifier, by epoch.
+
+    A loss is drawn on a log scale where it spans more than a factor of ten.
+
+    Raises:
+        InputError: the history holds no epoch after training began.
+    """
+    panels: list[tuple[str, str, dict[str, str]]] = []
+    for stage in _stages(history):
+        for quantity, names in (("loss", _LOSSES), ("accuracy", _ACCURACIES)):
+            if any(_points(history, stage, name)[0] for name in names):
+                panels.append((stage, quantity, names))
+    if not panels:
+        raise InputError("no loss and no accuracy was recorded")
+    figure = new_figure(10, 3.5 if len(panels) > 1 else 4)
+    for axes, (stage, quantity, names) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        share = quantity == "accuracy"
+        dress(axes, title=f"{stage.capitalize()} {quantity}", x="epoch", y="%" if share else "")
+        lows, highs = [], []
+        drawn = {name: _points(history, stage, name) for name in names}
+        drawn = {name: points for name, points in drawn.items() if points[0]}
+        for index, (name, (epochs, values)) in enumerate(drawn.items()):
+            heights = [100 * value for value in values] if share else values
+            small = ".-" if len(epochs) < 30 else "-"
+            axes.plot(epochs, heights, small, color=SERIES[index], linewidth=1.8, label=names[name])
+            lows.append(min(heights))
+            highs.append(max(heights))
+        if not share and min(lows) > 0 and max(highs) > 10 * min(lows):
+            axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(drawn) > 1:
+            axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    return figure
+
+
+def firing_rates(history: Sequence[Record]) -> Figure:
+    """The share of its possible spikes that each layer emitted, before training and after, a panel per stage.
+
+    Layers under 1% after training are marked as silent, those over 95% as saturated.
+
+    Raises:
+        InputError: the history holds no firing rates.
+    """
+    stages = {stage: rates for stage in _stages(history) if (rates := _rates(history, stage))}
+    if not stages:
+        raise InputError("no firing rates were recorded")
+    tallest = max(len(after) for _, after in stages.values())
+    figure = new_figure(10, 1.5 + 0.27 * tallest)
+    for index, (axes, (stage, rates)) in enumerate(
+        zip(figure.subplots(1, len(stages), squeeze=False)[0], stages.items(), strict=True)
+    ):
+        dress(axes, title=stage.capitalize(), x="spikes emitted, % of possible", grid="x")
+        _dots(axes, *rates)
+        axes.set_ylim(tallest - 0.4, -0.6)
+        if index == 0:
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    layers = list(after)
+    places = np.arange(len(layers))
+    start = np.array([100 * before.get(layer, np.nan) for layer in layers])
+    end = np.array([100 * after[layer] for layer in layers])
+    # a square root spreads the sparse end, where layers live and where silence must be told from little
+    axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+    axes.axvspan(
+        0, 100 * SILENT, color=WRONG, alpha=0.10, linewidth=0, label="silent (< 1%) or saturated (> 95%)"
+    )
+    axes.axvspan(100 * SATURATED, 100, color=WRONG, alpha=0.10, linewidth=0)
+    axes.hlines(places, start, end, color="#b9bec5", linewidth=1.5, zorder=2)
+    axes.plot(
+        start, places, "o", color="white", markeredgecolor=SERIES[0], markersize=6.5, label="before training"
+    )
+    axes.plot(end, places, "o", color=SERIES[0], markersize=6.5, label="after training")
+    axes.set_yticks(places, [_shorten(layer) for layer in layers], color=INK, fontsize=8.5, parse_math=False)
+    for place, rate, label in zip(places, end / 100, axes.get_yticklabels(), strict=True):
+        word = "silent" if rate < SILENT else "saturated" if rate > SATURATED else ""
+        if word:
+            label.set(color=WRONG, fontweight="bold")
+            axes.plot(100 * rate, place, "X", color=WRONG, markersize=9, zorder=4, clip_on=False)
+            axes.annotate(
+                f"{word}\n{100 * rate:.1f}%",
+                (1, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+                color=WRONG,
+                fontweight="bold",
+            )
+    axes.set_xticks([0, 1, 5, 10, 25, 50, 75, 100])
+    axes.set_xlim(0, 100)
+    axes.tick_params(axis="x", colors=FAINT)
+
+
+def _stages(history: Iterable[Record]) -> list[str]:
+    return list(dict.fromkeys(str(record["stage"]) for record in history))
+
+
+def _points(history: Iterable[Record], stage: str, name: str) -> tuple[list[float], list[float]]:
+    # a resumed run may record an epoch twice; the later record is the one that counts
+    found = {
+        record["epoch"]: record[name]
+        for record in history
+        if record["stage"] == stage and isinstance(record.get(name), int | float)
+    }
+    epochs = sorted(found)
+    return epochs, [found[epoch] for epoch in epochs]
+
+
+def _rates(history: Iterable[Record], stage: str) -> tuple[Mapping[str, float], Mapping[str, float]] | None:
+    records = [record for record in history if record["stage"] == stage and record.get("firing_rates")]
+    if not records:
+        return None
+    before = [record["firing_rates"] for record in records if record["epoch"] == 0]
+    return (before[-1] if before else {}), max(records, key=lambda record: record["epoch"])["firing_rates"]
+
+
+def _shorten(name: str, longest: int = 26) -> str:
+    return name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"

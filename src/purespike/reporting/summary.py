@@ -1,0 +1,141 @@
+"""The sentences and the few numbers at the head of a report, made from the measured numbers only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from purespike.reporting.tables import Entry, Row, robustness_table
+from purespike.reporting.words import Evaluation, data_text, percent
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the head of the page with its threat model; ``condition`` holds attack and bound."""
+
+    threat: str
+    label: str
+    entry: Entry
+    condition: tuple[str, ...]
+
+
+def headline_row(evaluation: Evaluation) -> Row | None:
+    """The attack the summary speaks of: at the headline eps, the one most threat models share, PGD first."""
+    rows = [row for row in robustness_table(evaluation).rows if row.kind == "attack"]
+
+    def rank(row: Row) -> tuple[bool, int, bool]:
+        return "no eps" not in row.condition, sum(map(bool, row.robust.values())), row.name == "pgd"
+
+    return max(rows, key=rank, default=None)
+
+
+def summary(evaluation: Evaluation) -> list[str]:
+    """One sentence on robustness, one on its price, one on what the numbers do not show."""
+    row = headline_row(evaluation)
+    if row is None:
+        return [f"On {data_text(evaluation)} no attack was run."]
+    if evaluation["model"]["purifier"] is None:
+        return _classifier_alone(evaluation, row)
+    sentences = [_against(evaluation, row)]
+    worst = _worst(evaluation)
+    if worst:
+        sentences.append(worst)
+    clean = evaluation["clean"]
+    if clean["defended"]:
+        before, after = clean["undefended"], clean["defended"]
+        sentences.append(
+            f"Clean accuracy goes from {percent(before['accuracy'])}% to {percent(after['accuracy'])}% "
+            "when the purifier is put in front."
+        )
+    return sentences
+
+
+def tiles(evaluation: Evaluation) -> list[Tile]:
+    """Clean accuracy and the headline attack under each threat model that was measured."""
+    row = headline_row(evaluation)
+    clean = robustness_table(evaluation).rows[0].clean
+    defended = evaluation["model"]["purifier"] is not None
+    head = (
+        [Tile("clean", "Clean", clean, ("clean images", "with purifier" if defended else "no attack"))]
+        if clean
+        else []
+    )
+    if row is None:
+        return head
+    shown = [
+        Tile(threat, threat, entry, (row.attack, row.condition))
+        for threat, entry in row.robust.items()
+        if entry
+    ]
+    return head + shown
+
+
+def verdict(evaluation: Evaluation) -> tuple[str, list[str]] | None:
+    """The level and the reasons of the evaluation's own verdict on itself, if it holds one."""
+    value: Any = evaluation.get("verdict")
+    if not isinstance(value, Mapping) or "level" not in value:
+        return None
+    return str(value["level"]), [str(reason) for reason in value.get("reasons") or []]
+
+
+def _attack(row: Row) -> str:
+    return f"{row.attack} ({row.condition})"
+
+
+def _against(evaluation: Evaluation, row: Row) -> str:
+    before, after = row.robust.get("undefended"), row.robust.get("oblivious")
+    start = f"On {data_text(evaluation)}"
+    if before and after:
+        levels = f"from {before.text}% to {after.text}%"
+        if after.score["low"] > before.score["high"]:
+            change = f"the purifier lifts accuracy under {_attack(row)} {levels}"
+        elif after.score["high"] < before.score["low"]:
+            change = f"the purifier lowers accuracy under {_attack(row)} {levels}"
+        else:
+            change = f"the purifier makes no measurable difference under {_attack(row)} ({levels})"
+        text = f"{start} {change} against an attacker who does not know it"
+    elif after:
+        text = (
+            f"{start} the purified classifier keeps {after.text}% under {_attack(row)} "
+            "against an attacker who does not know the purifier"
+        )
+    elif before:
+        text = f"{start} the classifier alone keeps {before.text}% under {_attack(row)}"
+    else:
+        text = f"{start} the purified classifier met {_attack(row)}"
+    adaptive, identity = row.robust.get("adaptive"), row.robust.get("bpda")
+    if adaptive:
+        return f"{text}, {'and to' if before and after else 'and'} {adaptive.text}% against one who does."
+    if identity:
+        return (
+            f"{text}, {'and to' if before and after else 'and'} {identity.text}% against one who takes the "
+            "purifier as the identity (BPDA); no adaptive attack was run."
+        )
+    return f"{text}; no attack that knows the purifier was run, so this is an upper bound."
+
+
+def _worst(evaluation: Evaluation) -> str:
+    table = robustness_table(evaluation)
+    row = table.rows[-1]
+    attacks = sum(other.kind == "attack" and "no eps" not in other.condition for other in table.rows)
+    if row.kind != "worst" or attacks < 2:
+        return ""
+    parts = [
+        f"{entry.text}% {'BPDA' if threat == 'bpda' else threat}"
+        for threat, entry in row.robust.items()
+        if entry and threat != "undefended"
+    ]
+    return (
+        f"In the worst case over all attacks at {row.condition} it keeps {', '.join(parts)}." if parts else ""
+    )
+
+
+def _classifier_alone(evaluation: Evaluation, row: Row) -> list[str]:
+    entry = row.robust.get("undefended")
+    start = f"On {data_text(evaluation)} the undefended classifier"
+    clean = percent(evaluation["clean"]["undefended"]["accuracy"])
+    if entry is None:
+        return [f"{start} reaches {clean}% on clean images."]
+    return [
+        f"{start} falls from {clean}% on clean images to {entry.text}% under {_attack(row)}; "
+        "no purifier was evaluated."
+    ]

@@ -1,0 +1,131 @@
+"""The words and number formats that every table, figure and page shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Evaluation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Threat:
+    """One threat model: its column title, its definition in a few words and in a sentence."""
+
+    title: str
+    short: str
+    definition: str
+
+
+THREATS: dict[str, Threat] = {
+    "undefended": Threat(
+        "Undefended",
+        "classifier alone",
+        "No purifier. The attacker differentiates the classifier, and the classifier alone is judged: "
+        "the baseline that a defence has to beat.",
+    ),
+    "oblivious": Threat(
+        "Oblivious",
+        "attacker unaware of the purifier",
+        "The attacker knows the classifier but not that a purifier stands before it. The images that break "
+        "the classifier are purified afterwards. Most purification papers report this number; "
+        "it is an upper bound.",
+    ),
+    "bpda": Threat(
+        "BPDA",
+        "purifier taken as identity",
+        "The attacker knows both. It runs the purifier forwards and takes it as the identity backwards "
+        "(backward pass differentiable approximation), so a purifier that merely hides its gradient "
+        "gains nothing.",
+    ),
+    "adaptive": Threat(
+        "Adaptive",
+        "full gradient, worst case",
+        "The attacker knows both and differentiates through purifier and classifier, with several surrogate "
+        "derivatives and losses. An image counts as broken if any of them breaks it: "
+        "the number to judge a defence by.",
+    ),
+    "transfer": Threat(
+        "Transfer",
+        "attack on a substitute",
+        "The attacker knows neither model; it trains a substitute, attacks that and sends the images over.",
+    ),
+    "query": Threat(
+        "Query",
+        "outputs only",
+        "The attacker sees only outputs and searches without any gradient; "
+        "a defence that breaks here but not under gradients was hiding them.",
+    ),
+}
+
+ATTACKS = {
+    "fgsm": "FGSM",
+    "ifgsm": "I-FGSM",
+    "mifgsm": "MI-FGSM",
+    "pgd": "PGD",
+    "cw": "C&W",
+    "apgd_ce": "APGD-CE",
+    "apgd_dlr": "APGD-DLR",
+    "autoattack": "AutoAttack",
+    "square": "Square",
+    "gaussian_noise": "Gaussian noise",
+}
+
+NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
+
+MISSING = "–"
+
+
+def eps_text(eps: float) -> str:
+    """A perturbation size as the field writes it, ``16/255`` where that is exact."""
+    # imported on use: checks needs torch, and a table must not wait for it to be imported
+    from purespike.checks import format_eps
+
+    return format_eps(eps)
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent with one decimal, without the sign."""
+    return f"{100 * share:.1f}"
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """The 95% Wilson interval of a score, in percent."""
+    return f"[{percent(score['low'])}, {percent(score['high'])}]"
+
+
+def attack_text(attack: str, steps: int | None = None) -> str:
+    """An attack's name with its steps, ``PGD-20``; a single step goes without saying."""
+    name = ATTACKS.get(attack, attack)
+    return f"{name}-{steps}" if steps and steps > 1 else name
+
+
+def condition_text(cell: Mapping[str, Any]) -> str:
+    """What bounds the perturbation of a cell: ``L∞, eps 16/255``, ``L2, no eps bound``, ``noise, σ 0.1``."""
+    norm = NORMS.get(cell["norm"], str(cell["norm"]))
+    if cell["eps"] is not None:
+        return f"{norm}, eps {eps_text(cell['eps'])}"
+    settings = cell.get("settings") or {}
+    spread = settings.get("std", settings.get("sigma"))
+    if spread is not None:
+        return f"{norm}, σ {eps_text(spread) if isinstance(spread, float) else spread}"
+    return f"{norm}, no eps bound"
+
+
+def data_text(evaluation: Evaluation) -> str:
+    """``360 digits test images``."""
+    data = evaluation["data"]
+    return " ".join(str(part) for part in (data["n"], data["source"], data.get("split"), "images") if part)
+
+
+def model_text(model: Mapping[str, Any]) -> str:
+    """``senet18_snn (11,268,298 parameters)``."""
+    parameters = model.get("parameters")
+    count = f" ({parameters:,} parameters)" if isinstance(parameters, int) else ""
+    return f"{model.get('architecture', 'unnamed')}{count}"
+
+
+def same_eps(one: float | None, other: float | None) -> bool:
+    """Whether two perturbation sizes are the same up to rounding."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) < 1e-6
