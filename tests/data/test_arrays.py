@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,15 @@ def test_every_flipped_byte_is_read_or_refused_in_one_line(write: Callable[..., 
             load_data(source)
         except InputError as error:
             assert "toy" in str(error)
+
+
+def test_a_zip_of_other_files(write: Callable[..., str], tmp_path: Path) -> None:
+    source = write()
+    with zipfile.ZipFile(tmp_path / "toy-train.npz", "w") as archive:
+        archive.writestr("x", "pixels")
+        archive.writestr("y", "labels")
+    with pytest.raises(InputError, match="not plain arrays"):
+        load_data(source)
 
 
 def test_a_plain_array_file_is_not_an_archive(write: Callable[..., str], tmp_path: Path) -> None:

@@ -61,11 +61,16 @@ def _read(file: Path) -> dict[str, np.ndarray]:
         with archive:
             missing = [key for key in ("x", "y") if key not in archive.files]
             if missing:
+                found = ", ".join(archive.files) or "none"
                 raise InputError(
-                    f"{file}: no array {' and '.join(missing)} (found: {', '.join(archive.files) or 'none'}); "
+                    f"{file}: no array {' and '.join(missing)} (found: {found}); "
                     f"write x ({_LAYOUT}) and y (integers [N])"
                 )
-            return {key: archive[key] for key in ("x", "y", "class_names") if key in archive.files}
+            content = {key: archive[key] for key in ("x", "y", "class_names") if key in archive.files}
+            # numpy hands out a zip member that is no array as bytes
+            if not all(isinstance(value, np.ndarray) for value in content.values()):
+                raise ValueError("a member is no numpy array")
+            return content
     except InputError:
         raise
     # a damaged archive fails in zipfile, zlib, struct or numpy's header parser, each with errors of its own

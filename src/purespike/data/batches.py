@@ -1,19 +1,17 @@
 """What a training step draws: the order of an epoch, its share per process, and random shifts and mirrors."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from purespike.seeding import generator
+
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
     """The permutation ``[count]`` of one epoch, from these three alone: a resumed run draws the same."""
-    # hashed, because seed + epoch would give run 1 epoch 0 the order of run 0 epoch 1
-    digest = hashlib.sha256(f"epoch_order/{seed}/{epoch}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.randperm(count, generator=generator)
+    return torch.randperm(count, generator=generator("order", seed, epoch))
 
 
 def shard(indices: Tensor, *, rank: int, world: int) -> Tensor:

@@ -33,7 +33,9 @@ class FiringConvolution(nn.Sequential):
 
 def _stack(inputs: int, outputs: int, depth: int, neurons: Neurons) -> nn.Sequential:
     widths = [inputs] + [outputs] * depth
-    return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(
+        *(FiringConvolution(a, b, neurons) for a, b in zip(widths, widths[1:], strict=False))
+    )
 
 
 class NoiseEstimator(nn.Module):

@@ -55,7 +55,8 @@ def _compiled(function: Callable[..., Tensor], settings: tuple[Any, ...]) -> Cal
     # dynamo counts recompilations per code object, so each setting gets a copy of its own
     code = function.__code__  # type: ignore[attr-defined]
     clone = types.FunctionType(
-        code.replace(co_name=f"{code.co_name}_{len(_names)}"), function.__globals__  # type: ignore[attr-defined]
+        code.replace(co_name=f"{code.co_name}_{len(_names)}"),
+        function.__globals__,  # type: ignore[attr-defined]
     )
     _names.append(clone.__name__)
 

@@ -43,9 +43,7 @@ def spikes(current: Tensor, time_steps: int, thresholds: tuple[float, ...], deca
     return torch.stack(outputs)
 
 
-def _advance(
-    membranes: list[Tensor], x: Tensor, thresholds: tuple[float, ...], decay: float
-) -> list[Tensor]:
+def _advance(membranes: list[Tensor], x: Tensor, thresholds: tuple[float, ...], decay: float) -> list[Tensor]:
     if not membranes:
         return [x for _ in thresholds]
     # a membrane that reached its threshold was reset to zero: only the new current is left in it

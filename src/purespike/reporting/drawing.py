@@ -39,7 +39,7 @@ def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = 
     axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=10, parse_math=False)
     axes.set_xlabel(x, fontsize=9.5, color=FAINT)
     axes.set_ylabel(y, fontsize=9.5, color=FAINT)
-    axes.tick_params(colors=FAINT, labelsize=9, length=0)
+    axes.tick_params(which="both", colors=FAINT, labelsize=9, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#b9bec5")
     axes.set_axisbelow(True)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from purespike.errors import InputError
-from purespike.reporting.drawing import FAINT, INK, SERIES, WRONG, dress, new_figure
+from purespike.reporting.drawing import INK, SERIES, WRONG, dress, new_figure
 
 Record = Mapping[str, Any]
 
@@ -54,6 +54,8 @@ def training_curves(history: Sequence[Record]) -> Figure:
             highs.append(max(heights))
         if not share and min(lows) > 0 and max(highs) > 10 * min(lows):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(drawn) > 1:
             axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
@@ -120,7 +122,7 @@ def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -
             )
     axes.set_xticks([0, 1, 5, 10, 25, 50, 75, 100])
     axes.set_xlim(0, 100)
-    axes.tick_params(axis="x", colors=FAINT)
+    axes.minorticks_off()
 
 
 def _stages(history: Iterable[Record]) -> list[str]:

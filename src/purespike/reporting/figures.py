@@ -54,9 +54,8 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
         color = THREAT_COLORS[threat]
         axes.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
         dash = (0, (4, 2)) if threat == "undefended" else "solid"
-        axes.plot(
-            x, y, color=color, linewidth=2.2, linestyle=dash, marker=THREAT_MARKERS[threat], markersize=6
-        )
+        marker = THREAT_MARKERS[threat]
+        axes.plot(x, y, color=color, lw=2.2, linestyle=dash, marker=marker, ms=6, clip_on=False, zorder=3)
     right = max(point[0] for points in lines.values() for point in points)
     ends = [points[-1][1] for points in lines.values()]
     for (threat, points), height in zip(lines.items(), spread(ends, 11.5, 3, 97), strict=True):
@@ -120,7 +119,7 @@ def robustness_bars(evaluation: Evaluation) -> Figure:
         axes.bar(x, y, width * 0.92, color=THREAT_COLORS[threat], label=label)
         axes.errorbar(x, y, yerr=[low, high], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         for place, height, top in zip(x, y, y + high, strict=True):
-            axes.text(place, top + 1.5, f"{height:.0f}", ha="center", fontsize=8, color=INK)
+            axes.text(place, top + 1.5, f"{height:.1f}", ha="center", fontsize=7, color=INK)
     labels = [
         row.attack if row.condition == table.heading else f"{row.attack}\n{row.condition}" for row in rows
     ]

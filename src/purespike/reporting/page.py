@@ -168,7 +168,11 @@ def _costs(evaluation: words.Evaluation) -> dict[str, Any]:
 
 def _sections(recipe: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The recipe as titled lists of settings; nested names are joined by dots."""
-    plain = [(str(name), _show(value)) for name, value in recipe.items() if not isinstance(value, Mapping)]
+    plain = [
+        (str(name), _show(value, str(name)))
+        for name, value in recipe.items()
+        if not isinstance(value, Mapping)
+    ]
     nested = [(str(name), list(_flat(value))) for name, value in recipe.items() if isinstance(value, Mapping)]
     return ([("general", plain)] if plain else []) + nested
 
@@ -178,18 +182,18 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _show(value)
+            yield f"{prefix}{name}", _show(value, str(name))
 
 
-def _show(value: Any) -> str:
+def _show(value: Any, name: str) -> str:
     if value is None or value == {} or value == []:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return words.eps_text(value) if 0 < value < 1 else f"{value:g}"
+        return words.eps_text(value) if "eps" in name or name == "step_size" else f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_show(item) for item in value)
+        return ", ".join(_show(item, name) for item in value)
     return str(value)
 
 

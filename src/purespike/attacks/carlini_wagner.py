@@ -1,0 +1,113 @@
+"""The Carlini & Wagner L2 attack, with a search over the trade-off constant per sample (paper eq. 4)."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from purespike.attacks.objective import attacked, margin
+from purespike.attacks.result import AttackResult
+from purespike.checks import check_images, check_labels, check_steps
+from purespike.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarliniWagner:
+    r"""Settings of the attack; calling it attacks a model. Its budget is not bounded: look at the distance.
+
+    Minimises :math:`\|x' - x\|_2^2 + c \max(z_y - \max_{j \ne y} z_j + \kappa, 0)` with
+    :math:`x' = (\tanh v + 1) / 2` by Adam, and searches c by bisection: smaller after a success, larger
+    after a failure. The misclassified image nearest to x is kept.
+
+    Args:
+        name: for reports.
+        steps: Adam steps per value of c (the paper: 50).
+        learning_rate: of Adam (the paper: 0.01).
+        search_steps: values of c tried.
+        initial_c: first of them.
+        confidence: κ, the margin by which the model must be wrong.
+        seed: unused, the attack draws nothing; kept so that all attacks take the same settings.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+
+    name: str = "cw"
+    steps: int = 50
+    learning_rate: float = 0.01
+    search_steps: int = 5
+    initial_c: float = 1.0
+    confidence: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_steps(self.search_steps, name="search_steps")
+        for name in ("learning_rate", "initial_c"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}: must be positive, got {getattr(self, name)}")
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+        """Perturb ``images`` ``[N, C, H, W]`` in [0, 1] as little as possible so that ``model`` is wrong.
+
+        Raises:
+            InputError: images or labels are not of that form.
+        """
+        check_images(images)
+        labels = check_labels(labels, count=len(images))
+        with attacked(model), torch.enable_grad():
+            return _run(self, model, images.detach(), labels)
+
+
+def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+    count = len(images)
+    device = images.device
+    # tanh reaches 0 and 1 only at infinity
+    start = torch.atanh((images * 2 - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+    c = torch.full((count,), attack.initial_c, device=device)
+    low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
+    best = images.clone()
+    best_distance = torch.full((count,), torch.inf, device=device)
+    best_step = torch.zeros(count, dtype=torch.long, device=device)
+    trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
+
+    with torch.no_grad():
+        logits = model(images)
+    wrong = logits.argmax(1) != labels
+    best_distance[wrong] = 0
+    trace[0] = margin(logits.float(), labels)
+    forwards, backwards = count, 0
+
+    for search in range(attack.search_steps):
+        v = start.clone().requires_grad_()
+        optimiser = torch.optim.Adam([v], lr=attack.learning_rate)
+        fooled = torch.zeros(count, dtype=torch.bool, device=device)
+        for step in range(attack.steps + 1):
+            candidate = (torch.tanh(v) + 1) / 2
+            distance = (candidate - images).square().sum((1, 2, 3))
+            margins = margin(model(candidate).float(), labels)
+            forwards += count
+            index = search * attack.steps + step
+            trace[index] = margins.detach()
+            # step 0 of a search is the image itself but for rounding
+            hit = (margins.detach() > attack.confidence) & (step > 0)
+            fooled |= hit
+            better = hit & (distance.detach() < best_distance)
+            best[better] = candidate.detach()[better]
+            best_distance[better] = distance.detach()[better]
+            best_step[better] = index
+            if step == attack.steps:
+                break
+            cost = distance + c * (attack.confidence - margins).clamp(min=0)
+            (v.grad,) = torch.autograd.grad(cost.sum(), v)
+            backwards += count
+            optimiser.step()
+        high = torch.where(fooled, torch.minimum(high, c), high)
+        low = torch.where(fooled, low, torch.maximum(low, c))
+        c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
+
+    config = {key: value for key, value in asdict(attack).items() if key != "seed"}
+    success = ~torch.isinf(best_distance)
+    assert not math.isnan(float(best_distance[success].sum()))
+    return AttackResult(best, success, best_step, trace, forwards, backwards, config, attack.seed)

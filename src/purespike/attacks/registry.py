@@ -1,0 +1,86 @@
+"""Attacks by name: presets of the three mechanisms, with the paper's settings as defaults."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any
+
+from torch import Tensor, nn
+
+from purespike.attacks.carlini_wagner import CarliniWagner
+from purespike.attacks.gradient import SignAttack
+from purespike.attacks.noise import GaussianNoise
+from purespike.attacks.result import AttackResult
+from purespike.errors import InputError, unknown
+
+Attack = SignAttack | CarliniWagner | GaussianNoise
+
+_STEPS = {"steps": 7, "step_size": 2 / 255}
+
+# mechanism, fixed settings, defaults that may be overridden
+_PRESETS: dict[str, tuple[type[Attack], dict[str, Any], dict[str, Any]]] = {
+    "fgsm": (SignAttack, {"steps": 1, "step_size": None, "momentum": 0.0}, {}),
+    "ifgsm": (SignAttack, {"momentum": 0.0, "random_start": False}, _STEPS),
+    "mifgsm": (SignAttack, {}, {**_STEPS, "momentum": 1.0}),
+    "pgd": (SignAttack, {}, {**_STEPS, "random_start": True}),
+    "cw": (CarliniWagner, {}, {}),
+    "gaussian": (GaussianNoise, {}, {}),
+}
+
+
+def list_attacks() -> list[str]:
+    """The names that :func:`create_attack` takes."""
+    return sorted(_PRESETS)
+
+
+def create_attack(name: str, **settings: Any) -> Attack:
+    """The attack called ``name``, ready to be called with a model, images and labels.
+
+    ``fgsm`` (paper eq. 1), ``ifgsm`` (eq. 2), ``mifgsm`` (Dong et al. 2018, momentum 1), ``pgd`` (eq. 3;
+    starts at random unless told otherwise, the paper's starts at the image), ``cw`` (eq. 4),
+    ``gaussian``. Steps and step size default to the paper's 7 and 2/255.
+
+    Raises:
+        InputError: unknown attack or setting, or a setting out of range.
+    """
+    if name not in _PRESETS:
+        raise unknown("attack", name, _PRESETS)
+    mechanism, fixed, defaults = _PRESETS[name]
+    allowed = {field.name for field in fields(mechanism) if field.default is not MISSING} - {"name", *fixed}
+    for key in settings:
+        if key not in allowed:
+            raise unknown(f"setting of attack {name}", key, allowed)
+    try:
+        return mechanism(name=name, **{**defaults, **settings, **fixed})
+    except TypeError as error:
+        raise InputError(f"attack {name}: {error}") from error
+
+
+def bounded(name: str) -> bool:
+    """Whether the attack called ``name`` takes a budget ``eps``.
+
+    Raises:
+        InputError: unknown attack.
+    """
+    if name not in _PRESETS:
+        raise unknown("attack", name, _PRESETS)
+    return _PRESETS[name][0] is SignAttack
+
+
+def _function(name: str) -> Callable[..., AttackResult]:
+    def attack(model: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> AttackResult:
+        return create_attack(name, **settings)(model, images, labels)
+
+    attack.__name__ = attack.__qualname__ = name
+    attack.__doc__ = (
+        f"Attack ``model`` with {name}: images ``[N, C, H, W]`` floats in [0, 1], labels ``[N]``.\n\n"
+        f"Settings are those of :class:`{_PRESETS[name][0].__name__}`; see :func:`create_attack`."
+    )
+    return attack
+
+
+fgsm = _function("fgsm")
+ifgsm = _function("ifgsm")
+mifgsm = _function("mifgsm")
+pgd = _function("pgd")
+cw = _function("cw")
+gaussian_noise = _function("gaussian")
