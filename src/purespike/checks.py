@@ -69,7 +69,7 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
     """
     try:
         value = float(Fraction(eps.replace(" ", ""))) if isinstance(eps, str) else float(eps)
-    except (ValueError, ZeroDivisionError, TypeError):
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
         raise InputError(f"{name}: {eps!r} is neither a number nor a fraction such as 8/255") from None
     if not 0 <= value <= 1:
         raise InputError(
@@ -81,7 +81,7 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
 def format_eps(eps: float) -> str:
     """Write a perturbation size the way the field does: ``8/255`` where that is exact, else a decimal."""
     level = eps * 255
-    if level and abs(level - round(level)) < 1e-6:
+    if round(level) and abs(level - round(level)) < 1e-6:
         return f"{round(level)}/255"
     return f"{eps:g}"
 

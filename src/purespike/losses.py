@@ -1,4 +1,4 @@
-"""The purifier's losses (paper, section 4.3), as means over pixels so that they do not depend on image size."""
+"""The purifier's losses (paper, section 4.3), as means over pixels: image size does not change them."""
 
 from typing import NamedTuple
 
@@ -75,7 +75,9 @@ def asymmetric(estimated: Tensor, true: Tensor, *, gamma: float = 0.3) -> Tensor
     if not 0 < gamma < 0.5:
         raise InputError(f"gamma: must lie in (0, 0.5), got {gamma}")
     error = estimated - true
-    return (torch.where(error < 0, 1 - gamma, gamma) * error.square()).mean()
+    squared = error.square()
+    # weights as scalars: a tensor of them would be float32 whatever the error's type
+    return torch.where(error < 0, (1 - gamma) * squared, gamma * squared).mean()
 
 
 def total_variation(noise_level: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 
 def derive(*parts: object) -> int:
-    """A seed from ``parts``, e.g. ``derive(seed, "order", epoch)``; hashed, so that streams do not overlap."""
+    """A seed from ``parts``, e.g. ``(seed, "order", epoch)``; hashed, so that streams do not overlap."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -29,7 +29,7 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know.
     """
     config = getattr(model, "config", None)
-    if config is None or (config["architecture"] == "defended" and None in config.values()):
+    if not _known(config):
         raise InputError(
             f"save: {type(model).__name__} is not, or not only, made of purespike's own models; save the "
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
@@ -37,7 +37,7 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
     names = class_names or getattr(model, "class_names", None)
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(config, default=str),
+        "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -58,15 +58,15 @@ def load(path: str | Path) -> nn.Module:
             f"{path}: a safetensors file, but not a purespike checkpoint; for a model of your own "
             "give module:function instead"
         )
-    config = json.loads(metadata["config"])
+    config: Any = None
     try:
+        config = json.loads(metadata["config"])
         model = _build(config)
         model.load_state_dict(tensors)
-    except (RuntimeError, TypeError, KeyError) as error:
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        named = config.get("architecture") if isinstance(config, dict) else config
         detail = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{path}: weights do not match architecture {config.get('architecture')!r}: {detail}"
-        ) from error
+        raise InputError(f"{path}: weights do not match architecture {named!r}: {detail}") from error
     names = json.loads(metadata.get("class_names", "null"))
     if names:
         model.class_names = tuple(names)  # type: ignore[assignment]
@@ -88,6 +88,20 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             f"{path}: truncated, or not a safetensors file ({error}); copy it again, or train again"
         ) from error
+
+
+def _known(config: Any) -> bool:
+    # models of other libraries have a `config` too
+    if not isinstance(config, dict) or "architecture" not in config:
+        return False
+    return config["architecture"] != "defended" or all(
+        _known(config[part]) for part in ("purifier", "classifier")
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: numbers of NumPy and PyTorch as lists, surrogates as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _build(config: dict[str, Any]) -> nn.Module:

@@ -60,7 +60,7 @@ class ClassifierSettings:
     def normalise(self) -> Normalise:
         mean = [0.5] * self.in_channels if self.mean is None else self.mean
         std = [0.25] * self.in_channels if self.std is None else self.std
-        return Normalise(mean, std)
+        return Normalise([float(value) for value in mean], [float(value) for value in std])
 
 
 class SpikingClassifier(nn.Module):

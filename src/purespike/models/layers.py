@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from purespike.checks import check_steps
 from purespike.errors import InputError
 from purespike.neurons import MLF_THRESHOLDS, MultiLevelFiring, Surrogate, parse_surrogate
+from purespike.neurons.firing import check_thresholds
 
 
 class Neurons:
@@ -27,7 +28,7 @@ class Neurons:
         surrogate: Surrogate | str = "rectangle",
         time_steps: int = 4,
     ) -> None:
-        self.thresholds = tuple(thresholds)
+        self.thresholds = check_thresholds(thresholds)
         self.decay = decay
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = check_steps(time_steps, name="time_steps")

@@ -1,5 +1,6 @@
 """The spiking image purifier: a noise estimator and a denoiser of CBDNet's shape (paper, section 4.2)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,9 +34,7 @@ class FiringConvolution(nn.Sequential):
 
 def _stack(inputs: int, outputs: int, depth: int, neurons: Neurons) -> nn.Sequential:
     widths = [inputs] + [outputs] * depth
-    return nn.Sequential(
-        *(FiringConvolution(a, b, neurons) for a, b in zip(widths, widths[1:], strict=False))
-    )
+    return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in itertools.pairwise(widths)))
 
 
 class NoiseEstimator(nn.Module):
@@ -152,7 +151,7 @@ class Purifier(nn.Module):
         return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
 
     def calibrate(self, images: Tensor) -> None:
-        """Rescale every layer so that it fires on ``images`` (:func:`purespike.models.calibration.calibrate`)."""
+        """Rescale every layer so that it fires on ``images``; see :mod:`purespike.models.calibration`."""
         analog = (self.estimator.last, self.denoiser.last)
         firing = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in analog]
         calibrate(self, images, firing)

@@ -1,6 +1,8 @@
 """Multi-level firing neurons as a function and as a module; LIF is the case of one threshold."""
 
 import contextlib
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,15 +17,27 @@ LIF_THRESHOLDS = (0.6,)
 
 
 def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Return ``thresholds`` as a tuple if they are positive and strictly ascending.
+    """Return ``thresholds`` as a tuple if they are positive, finite and strictly ascending.
 
     Raises:
-        InputError: empty, not positive, or not ascending.
+        InputError: empty, not positive, not finite, or not ascending.
     """
     values = tuple(float(value) for value in thresholds)
-    if not values or values[0] <= 0 or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    ascending = all(a < b for a, b in itertools.pairwise((0.0, *values, math.inf)))
+    if not values or not ascending:
         raise InputError(f"thresholds: must be positive and ascending, got {values}")
     return values
+
+
+def check_decay(decay: float) -> float:
+    """Return ``decay`` as a float if it lies in [0, 1].
+
+    Raises:
+        InputError: it does not.
+    """
+    if not 0 <= decay <= 1:
+        raise InputError(f"decay: must lie in [0, 1], got {decay}")
+    return float(decay)
 
 
 def multi_level_firing(
@@ -58,14 +72,13 @@ def multi_level_firing(
         [0.0, 1.0, 2.0]
     """
     values = check_thresholds(thresholds)
-    if not 0 <= decay <= 1:
-        raise InputError(f"decay: must lie in [0, 1], got {decay}")
+    decay = check_decay(decay)
     if not current.is_floating_point():
         raise InputError(f"current: expected floating point, got {current.dtype}")
     if current.ndim == 0 or current.shape[0] < 1:
         raise InputError(f"current: expected [T, ...] with T >= 1, got {list(current.shape)}")
     flat, order = _flatten(current)
-    spikes = fire(flat, current.shape[0], values, float(decay), surrogate or Rectangle())
+    spikes = fire(flat, current.shape[0], values, decay, surrogate or Rectangle())
     shape = [current.shape[i] for i in order]
     return spikes.view(shape).permute([order.index(i) for i in range(len(order))])
 
@@ -104,7 +117,7 @@ class MultiLevelFiring(nn.Module):
     ) -> None:
         super().__init__()
         self.thresholds = check_thresholds(thresholds)
-        self.decay = decay
+        self.decay = check_decay(decay)
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = time_steps
 
@@ -158,12 +171,13 @@ def surrogate_gradient(model: nn.Module, surrogate: Surrogate | str) -> Iterator
 
 
 @torch.inference_mode()
-def firing_rates(model: nn.Module, images: Tensor) -> dict[str, float]:
+def firing_rates(model: nn.Module, images: Tensor, *, training: bool = False) -> dict[str, float]:
     """Share of its possible spikes that each layer of neurons emits on ``images``: 0 silent, 1 saturated.
 
     Args:
-        model: any module; called once, in evaluation mode.
+        model: any module; called once.
         images: what it takes, e.g. ``[N, C, H, W]`` in [0, 1].
+        training: call it in training mode, which moves the statistics of batch norms, if it has any.
 
     Returns:
         Module name to rate, in the order of execution.
@@ -178,12 +192,13 @@ def firing_rates(model: nn.Module, images: Tensor) -> dict[str, float]:
         for name, module in model.named_modules()
         if isinstance(module, MultiLevelFiring)
     ]
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
+        model.train(training)
         model(images)
     finally:
-        model.train(training)
+        for module, mode in modes:
+            module.training = mode
         for hook in hooks:
             hook.remove()
     return rates

@@ -1,4 +1,4 @@
-"""The fused multi-level firing step over ``[T, M]``: forward, and a backward that recomputes the membranes."""
+"""The fused multi-level firing step over ``[T, M]``; its backward recomputes the membranes."""
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ class _Fire(torch.autograd.Function):
         ctx.save_for_backward(current)
         ctx.settings = (time_steps, thresholds, decay)  # type: ignore[attr-defined]
         ctx.surrogate = surrogate  # type: ignore[attr-defined]
-        return run(spikes, (current,), (time_steps, thresholds, decay))
+        return run(spikes, (current.detach(),), (time_steps, thresholds, decay))
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""Surrogate derivatives: what stands in backward for the derivative of the spike, which is zero almost everywhere."""
+"""Surrogate derivatives: what backward takes for the derivative of the spike."""
 
 import math
 import re

@@ -63,7 +63,7 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
         axes.plot(
             [points[-1][0], right * 1.045], [points[-1][1], height], color=color, linewidth=0.8, alpha=0.6
         )
-        label = f"{THREATS[threat].title}  {points[-1][1]:.1f}"
+        label = f"{THREATS[threat].title}  {points[-1][1]:.1f} at {points[-1][0]:g}/255"
         axes.annotate(
             label,
             (right * 1.055, height),

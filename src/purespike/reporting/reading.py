@@ -142,14 +142,21 @@ def _check_evaluation(value: Mapping[str, Any]) -> None:
         raise ValueError("the model has no classifier")
     value["data"]["source"], value["data"]["n"]
     for eps in value["settings"].get("eps") or []:
-        if not _is_number(eps):
-            raise TypeError(f"settings eps {eps!r} is not a number")
+        _check_number(eps, "settings: eps")
     _check_score(value["clean"]["undefended"], "clean undefended")
     if value["clean"]["defended"] is not None:
         _check_score(value["clean"]["defended"], "clean defended")
     for number, cell in enumerate(value["cells"]):
         _check_cell(cell, f"cell {number}")
         cell["attack"], cell["norm"]
+        for name in ("forwards", "backwards", "seconds", "mean_l2"):
+            if cell.get(name) is not None:
+                _check_number(cell[name], f"cell {number}: {name}")
+        for part in cell.get("components") or []:
+            part["surrogate"], part["loss"]
+            _check_number(part["broken"], f"cell {number}: broken")
+    for line in value.get("quality") or []:
+        line["images"]
     for number, cell in enumerate(value.get("worst_case") or []):
         _check_cell(cell, f"worst case {number}")
 
@@ -157,8 +164,8 @@ def _check_evaluation(value: Mapping[str, Any]) -> None:
 def _check_cell(cell: Mapping[str, Any], where: str) -> None:
     if cell["threat"] not in THREATS:
         raise ValueError(f"{where}: threat {cell['threat']!r} is none of {', '.join(THREATS)}")
-    if cell["eps"] is not None and not _is_number(cell["eps"]):
-        raise TypeError(f"{where}: eps {cell['eps']!r} is not a number")
+    if cell["eps"] is not None:
+        _check_number(cell["eps"], f"{where}: eps")
     _check_score(cell["score"], where)
 
 
@@ -166,5 +173,9 @@ def _check_score(score: Any, where: str) -> None:
     if not isinstance(score, dict):
         raise TypeError(f"{where}: the score is not a mapping")
     for name in ("correct", "n", "accuracy", "low", "high"):
-        if not _is_number(score[name]):
-            raise TypeError(f"{where}: {name} {score[name]!r} is not a number")
+        _check_number(score[name], f"{where}: {name}")
+
+
+def _check_number(value: Any, where: str) -> None:
+    if not _is_number(value):
+        raise TypeError(f"{where} {value!r} is not a number")

@@ -136,6 +136,6 @@ def _classifier_alone(evaluation: Evaluation, row: Row) -> list[str]:
     if entry is None:
         return [f"{start} reaches {clean}% on clean images."]
     return [
-        f"{start} falls from {clean}% on clean images to {entry.text}% under {_attack(row)}; "
+        f"{start} goes from {clean}% on clean images to {entry.text}% under {_attack(row)}; "
         "no purifier was evaluated."
     ]

@@ -1,0 +1,95 @@
+"""Where a result came from: command, commit, seed, hardware and versions."""
+
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("purespike", "torch", "numpy", "accelerate", "datasets", "torchmetrics", "safetensors")
+
+
+def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What it takes to repeat a result, as plain JSON values.
+
+    Args:
+        seed: the seed of the run.
+        device: where the models ran.
+
+    Returns:
+        ``command``, ``commit`` (``None`` outside a git checkout), ``dirty``, ``seed``, ``date``,
+        ``hardware`` and ``versions``.
+    """
+    commit, dirty = _commit()
+    return {
+        "command": _command(),
+        "commit": commit,
+        "dirty": dirty,
+        "seed": seed,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "hardware": _hardware(torch.device(device)),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name
+    # the name of the program only: where it is installed is nobody's business
+    return shlex.join(["purespike" if program == "__main__.py" else program, *sys.argv[1:]])
+
+
+@functools.cache
+def _commit() -> tuple[str | None, bool]:
+    """Commit of the checkout this package is imported from, and whether tracked files were changed."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        # an installed copy inside somebody else's repository is not a checkout of ours
+        git("ls-files", "--error-unmatch", "environment.py")
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, False
+
+
+def _hardware(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "device": name,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(pages / 2**30, 1),
+    }
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,46 @@
+"""The result of an evaluation: plain JSON values behind a few conveniences."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from purespike.checks import format_eps, parse_eps
+from purespike.errors import InputError
+from purespike.files import write_json
+from purespike.reporting.tables import markdown_table
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores, outcomes per image, settings, seed and provenance; ``content`` is what the JSON file holds."""
+
+    content: dict[str, Any]
+
+    def cell(self, attack: str, threat: str, eps: float | str | None = None) -> dict[str, Any]:
+        """The first cell of this attack and threat model, at ``eps`` if given.
+
+        Raises:
+            InputError: there is none.
+        """
+        wanted = None if eps is None else parse_eps(eps)
+        for cell in self.content["cells"]:
+            same_budget = wanted is None or (cell["eps"] is not None and abs(cell["eps"] - wanted) < 1e-9)
+            if cell["attack"] == attack and cell["threat"] == threat and same_budget:
+                return cell
+        budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
+        raise InputError(f"evaluation: holds no {attack} under threat model {threat}{budget}")
+
+    def accuracy(self, attack: str, threat: str, eps: float | str | None = None) -> float:
+        """Accuracy in [0, 1] of :meth:`cell`."""
+        return float(self.cell(attack, threat, eps)["score"]["accuracy"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``evaluation.json``."""
+        return self.content
+
+    def save(self, path: str | Path) -> None:
+        """Write ``evaluation.json`` atomically."""
+        write_json(path, self.content)
+
+    def __repr__(self) -> str:
+        return markdown_table(self.content)

@@ -1,0 +1,230 @@
+"""A run from data to report; every stage whose result is in the run folder is skipped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from torch import nn
+
+from purespike.attacks import create_attack
+from purespike.data import Data, load_data
+from purespike.environment import provenance
+from purespike.errors import InputError
+from purespike.evaluation import Evaluation, evaluate
+from purespike.evaluation.plan import plan_jobs
+from purespike.files import replacing, write_json, write_text
+from purespike.models import Defended, load, save
+from purespike.recipe import Recipe
+from purespike.reporting.page import write_report
+from purespike.training import train_classifier, train_purifier
+
+SHOWN = 8
+
+
+class Run:
+    """A run folder and the stages that fill it.
+
+    Args:
+        recipe: decides every number.
+        folder: made if missing.
+        accelerator: device, precision and processes.
+
+    Raises:
+        InputError: the folder belongs to another recipe, or holds something that is no run.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
+        self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
+        _check_owner(recipe, folder)
+        _check_attacks(recipe)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            write_text(folder / "recipe.yaml", recipe.to_yaml())
+            write_json(
+                folder / "environment.json", provenance(seed=recipe.seed, device=accelerator.device)
+            )
+        accelerator.wait_for_everyone()
+
+    def data(self) -> Data:
+        settings = self.recipe.data
+        # one process decodes and caches, the others read the cache
+        with self.accelerator.main_process_first():
+            data = load_data(settings.source)
+        return Data(
+            source=data.source,
+            train=data.train.take(settings.train_limit, seed=self.recipe.seed),
+            test=data.test.take(settings.test_limit, seed=self.recipe.seed),
+        )
+
+    def classifier(self, data: Data) -> nn.Module:
+        """Train the classifier, or read it."""
+        return self._stage(
+            "classifier",
+            lambda: train_classifier(
+                self.recipe.classifier,
+                data,
+                folder=self.folder,
+                seed=self.recipe.seed,
+                accelerator=self.accelerator,
+            ),
+        )
+
+    def purifier(self, data: Data, classifier: nn.Module) -> nn.Module:
+        """Train the purifier against ``classifier``, or read it."""
+        return self._stage(
+            "purifier",
+            lambda: train_purifier(
+                self.recipe.purifier,
+                classifier,
+                data.train,
+                folder=self.folder,
+                seed=self.recipe.seed,
+                accelerator=self.accelerator,
+            ),
+        )
+
+    def evaluation(self, data: Data, model: Defended) -> Evaluation:
+        """Attack the model every way the recipe names, or read what came of it."""
+        path = self.folder / "evaluation.json"
+        if path.exists():
+            return Evaluation(json.loads(path.read_text(encoding="utf-8")))
+        settings = self.recipe.evaluation
+        result = evaluate(
+            model,
+            data.test,
+            attacks=settings.attacks,
+            threat=settings.threats,
+            eps=settings.eps,
+            curve=settings.curve,
+            curve_eps=settings.curve_eps,
+            surrogates=settings.surrogates,
+            losses=settings.losses,
+            images=settings.images,
+            batch_size=settings.batch_size,
+            seed=self.recipe.seed,
+            accelerator=self.accelerator,
+            folder=self.folder / "checkpoint" / "evaluation",
+        )
+        if self.accelerator.is_main_process:
+            self._write_samples(data, model)
+            result.save(path)
+        self.accelerator.wait_for_everyone()
+        return result
+
+    def report(self) -> Path:
+        """Write ``report.html`` and its figures from what the folder holds."""
+        path = self.folder / "report.html"
+        if self.accelerator.is_main_process:
+            path = write_report(self.folder)
+        self.accelerator.wait_for_everyone()
+        return path
+
+    def __call__(self) -> tuple[Evaluation, Path]:
+        """All stages in order."""
+        data = self.data()
+        classifier = self.classifier(data)
+        purifier = self.purifier(data, classifier)
+        model = Defended(purifier, classifier).to(self.accelerator.device).eval()
+        return self.evaluation(data, model), self.report()
+
+    def _stage(self, name: str, train: Callable[[], nn.Module]) -> nn.Module:
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            model = train()
+            if self.accelerator.is_main_process:
+                save(model, path)
+            self.accelerator.wait_for_everyone()
+        # read back in either case: what is evaluated is what is on disk
+        return load(path).to(self.accelerator.device)
+
+    def _write_samples(self, data: Data, model: Defended) -> None:
+        """A few images clean, attacked and purified, for the report."""
+        attack, caption = _headline(self.recipe)
+        device = self.accelerator.device
+        chosen = data.test.take(SHOWN, seed=self.recipe.seed)
+        images, labels = chosen.to_float().to(device), chosen.labels.to(device)
+        adversarial = attack(model.classifier, images, labels).images
+        with torch.inference_mode():
+            purified = model.purify(adversarial)
+            alone = model.classifier(adversarial).argmax(1)
+            defended = model.classifier(purified).argmax(1)
+        arrays = {
+            "clean": images,
+            "adversarial": adversarial,
+            "purified": purified.clamp(0, 1),
+            "labels": labels,
+            "undefended_prediction": alone,
+            "defended_prediction": defended,
+        }
+        with replacing(self.folder / "samples.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(
+                file,
+                **{name: tensor.cpu().numpy() for name, tensor in arrays.items()},  # type: ignore[arg-type]
+                caption=np.array(caption),
+                class_names=np.array(chosen.class_names),
+            )
+
+
+def _headline(recipe: Recipe) -> tuple[Any, str]:
+    """The last bounded attack of the table at its first eps."""
+    jobs = plan_jobs(recipe.evaluation.attacks, [_first_eps(recipe)])
+    bounded = [job for job in jobs if job.eps is not None]
+    attack = bounded[-1].attack if bounded else create_attack("fgsm", eps=_first_eps(recipe))
+    steps = getattr(attack, "steps", 1)
+    name = f"{attack.name}-{steps}" if steps > 1 else attack.name
+    return attack, f"{name}, L∞ eps {recipe.evaluation.eps[0]}, oblivious"
+
+
+def _first_eps(recipe: Recipe) -> float:
+    from purespike.checks import parse_eps
+
+    return parse_eps(recipe.evaluation.eps[0])
+
+
+def _check_attacks(recipe: Recipe) -> None:
+    """Refuse unknown attacks, settings, surrogates and losses before hours of training, not after."""
+    from purespike.attacks.objective import objective
+    from purespike.evaluation.plan import parse_budgets
+    from purespike.neurons import parse_surrogate
+
+    settings = recipe.evaluation
+    plan_jobs(settings.attacks, parse_budgets(settings.eps), settings.curve, parse_budgets(settings.curve_eps))
+    create_attack(**recipe.purifier.attack)
+    for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
+        parse_surrogate(surrogate)
+    for loss in settings.losses:
+        objective(loss)
+
+
+def _check_owner(recipe: Recipe, folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: exists and is no run folder; choose another --out")
+        return
+    try:
+        other = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        other = None
+    mine = yaml.safe_load(recipe.to_yaml())
+    if other != mine:
+        changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
+        raise InputError(
+            f"{folder}: belongs to another recipe (differs in {', '.join(changed[:5])}); "
+            "choose another --out, or delete it to start again"
+        )
+
+
+def _differences(a: Any, b: Any, prefix: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {
+            key
+            for name in a.keys() | b.keys()
+            for key in _differences(a.get(name), b.get(name), f"{prefix}.{name}".lstrip("."))
+        }
+    return set() if a == b else {prefix}

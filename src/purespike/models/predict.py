@@ -1,0 +1,33 @@
+"""Predictions of a whole set, batch by batch."""
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, images: Tensor, *, batch_size: int = 256, device: torch.device | str | None = None
+) -> Tensor:
+    """Predicted classes, int64 ``[N]`` on the CPU, in evaluation mode; the model's mode is restored.
+
+    Args:
+        model: images to logits.
+        images: ``[N, C, H, W]``, floats in [0, 1] or uint8.
+        batch_size: images per forward.
+        device: where the model is; by default that of its first parameter.
+    """
+    if device is None:
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        classes = [model(as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return torch.cat(classes) if classes else torch.empty(0, dtype=torch.long)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 images as floats in [0, 1]; floats unchanged."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -1,0 +1,60 @@
+"""Progress of long work: a live bar on a terminal, a line now and then elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+
+
+class Bar:
+    """Counts units of work; made by :func:`bar`."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None, unit: str) -> None:
+        self._progress, self._task, self._unit = progress, task, unit
+        self._begun = time.monotonic()
+        self._done = 0
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Report ``count`` more units done; ``note`` stands beside the bar."""
+        self._done += count
+        if self._progress is not None and self._task is not None:
+            rate = self._done / max(time.monotonic() - self._begun, 1e-9)
+            self._progress.update(self._task, advance=count, note=f"{rate:,.0f} {self._unit}/s  {note}")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        (self._progress.console if self._progress is not None else console).print(line)
+
+
+@contextlib.contextmanager
+def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bool = True) -> Iterator[Bar]:
+    """A bar over ``total`` units with throughput and time left.
+
+    Args:
+        title: what is being done.
+        total: units in all.
+        unit: what is counted.
+        done: units that an earlier run had done already.
+        show: ``False`` for processes other than the main one.
+    """
+    if not (show and console.is_terminal):
+        silent = Bar(None, None, unit)
+        if not show:
+            silent.say = lambda line: None  # type: ignore[method-assign]
+        yield silent
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total, completed=done, note="")
+        yield Bar(progress, task, unit)

@@ -1,0 +1,191 @@
+"""A run as data: the YAML recipe, checked before anything is computed."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from purespike.checks import parse_eps
+from purespike.errors import InputError, unknown
+
+
+def _eps(value: float | str) -> float | str:
+    parse_eps(value)
+    return value
+
+
+Eps = Annotated[float | str, AfterValidator(_eps)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DataRecipe(Section):
+    """``source`` as :func:`purespike.data.load_data` takes it; limits draw a stratified subset."""
+
+    source: str = "digits"
+    train_limit: Positive | None = None
+    test_limit: Positive | None = None
+
+
+class Training(Section):
+    """What the training of classifier and purifier have in common."""
+
+    epochs: Positive
+    batch_size: Positive = 128
+    learning_rate: Rate
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+
+
+class ClassifierRecipe(Training):
+    """Architecture and training (SGD, step decay) of the classifier; defaults are the paper's for CIFAR."""
+
+    architecture: str = "senet18_snn"
+    width: Rate = 1.0
+    time_steps: Positive = 4
+    thresholds: tuple[float, ...] = (0.6, 1.6, 2.6)
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
+    surrogate: str = "rectangle(width=1)"
+    epochs: Positive = 150
+    batch_size: Positive = 256
+    learning_rate: Rate = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    milestones: tuple[Positive, ...] = (80, 120)
+    decay_factor: Rate = 0.1
+
+
+class PurifierRecipe(Training):
+    """Architecture and training (Algorithm 1, Adam) of the purifier; defaults are the paper's.
+
+    ``attack`` makes the training examples: the settings of one attack, by name. λ, γ are CBDNet's; ``beta``
+    and ``switch_epoch`` are left open by the paper.
+    """
+
+    width: Rate = 1.0
+    time_steps: Positive = 4
+    thresholds: tuple[float, ...] = (0.6,)
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
+    surrogate: str = "rectangle(width=1)"
+    epochs: Positive = 200
+    batch_size: Positive = 128
+    learning_rate: Rate = 1e-4
+    attack: dict[str, Any] = {"name": "fgsm", "eps": "16/255"}
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+    switch_epoch: Positive = 100
+    asymmetric_weight: Annotated[float, Field(ge=0)] = 0.5
+    variation_weight: Annotated[float, Field(ge=0)] = 0.05
+    gamma: Annotated[float, Field(gt=0, lt=0.5)] = 0.3
+
+
+class EvaluationRecipe(Section):
+    """Which attacks under which threat models; every attack is one mapping with its name and settings.
+
+    ``eps`` lists the budgets of the table, ``curve`` and ``curve_eps`` the attack and budgets of the
+    accuracy-versus-eps curve, ``surrogates`` × ``losses`` what the adaptive attacker tries.
+    """
+
+    attacks: tuple[dict[str, Any], ...] = (
+        {"name": "gaussian"},
+        {"name": "fgsm"},
+        {"name": "ifgsm"},
+        {"name": "mifgsm"},
+        {"name": "pgd"},
+        {"name": "pgd", "steps": 20},
+        {"name": "cw"},
+    )
+    eps: tuple[Eps, ...] = ("8/255",)
+    curve: dict[str, Any] | None = {"name": "pgd", "steps": 20}
+    curve_eps: tuple[Eps, ...] = ("2/255", "4/255", "8/255", "16/255")
+    threats: tuple[str, ...] = ("oblivious", "bpda", "adaptive")
+    surrogates: tuple[str, ...] = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
+    losses: tuple[str, ...] = ("ce", "margin")
+    images: Positive | None = 1000
+    batch_size: Positive = 128
+
+
+class Recipe(Section):
+    """Everything that decides a run's numbers, apart from the machine."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataRecipe = DataRecipe()
+    classifier: ClassifierRecipe = ClassifierRecipe()
+    purifier: PurifierRecipe = PurifierRecipe()
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe file and apply ``a.b=value`` overrides, whose values are YAML.
+
+    Raises:
+        InputError: unreadable file, unknown key (with the nearest known one), or a value of the wrong type
+            or out of range.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict | None):
+        raise InputError(f"{path}: a recipe is a mapping of sections, got {type(content).__name__}")
+    values = content or {}
+    for override in overrides:
+        _apply(values, override)
+    return parse_recipe(values, source=str(path))
+
+
+def parse_recipe(values: dict[str, Any], *, source: str = "recipe") -> Recipe:
+    """Check a recipe given as nested mappings.
+
+    Raises:
+        InputError: as :func:`load_recipe` does.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, source) from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not last:
+        raise InputError(f"--set {override}: write section.key=value, e.g. classifier.epochs=5")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override}: {parent} is not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not YAML") from error
+
+
+def _explain(error: ValidationError, source: str) -> InputError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = Recipe
+        for part in first["loc"][:-1]:
+            section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
+        return InputError(f"{source}: {unknown('recipe key', place, _paths(section, place))}")
+    return InputError(f"{source}: {place}: {first['msg']}, got {first['input']!r}")
+
+
+def _paths(section: type[BaseModel], place: str) -> list[str]:
+    prefix = place.rpartition(".")[0]
+    return [f"{prefix}.{name}" if prefix else name for name in section.model_fields]

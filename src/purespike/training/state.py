@@ -1,0 +1,111 @@
+"""The state of a training run on disk: one file, replaced atomically after each epoch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from purespike.errors import InputError
+from purespike.files import replacing, write_text
+from purespike.models.checkpoint import read_tensors
+
+History = list[dict[str, Any]]
+
+
+class TrainingState:
+    """Weights, optimiser and history of one stage, kept in ``folder/checkpoint/STAGE.safetensors``.
+
+    One file holds all three, so a kill at any moment leaves the state after some whole epoch. The rows of
+    ``folder/history.jsonl`` are written from it and can never run ahead of it for long: a resumed run
+    writes them anew.
+
+    Args:
+        folder: the run.
+        stage: ``"classifier"`` or ``"purifier"``.
+        model: being trained; not wrapped.
+        optimiser: of its parameters.
+    """
+
+    def __init__(self, folder: Path, stage: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.path = folder / "checkpoint" / f"{stage}.safetensors"
+        self.history_path = folder / "history.jsonl"
+        self.stage = stage
+        self.model = model
+        self.optimiser = optimiser
+        self.history: History = []
+
+    def restore(self) -> int:
+        """Load what an earlier run saved; return how many epochs it had finished, 0 if none.
+
+        Raises:
+            InputError: a damaged checkpoint, or one of another architecture.
+        """
+        if not self.path.exists():
+            return 0
+        tensors, metadata = read_tensors(self.path)
+        try:
+            weights = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
+            self.model.load_state_dict(weights)
+            plan = json.loads(metadata["optimiser"])
+            self.optimiser.load_state_dict(_unpack(plan, tensors))
+            self.history = json.loads(metadata["history"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            detail = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"{self.path}: does not belong to this model ({detail}); delete it to train from the start"
+            ) from error
+        self._write_history()
+        return int(metadata["epoch"])
+
+    def save(self, epoch: int, row: dict[str, Any]) -> None:
+        """Append ``row`` to the history and write the state after ``epoch`` epochs."""
+        self.history.append({"stage": self.stage, "epoch": epoch, **row})
+        tensors = {f"model/{key}": value for key, value in self.model.state_dict().items()}
+        plan = _pack(self.optimiser.state_dict(), tensors, "optimiser")
+        metadata = {
+            "epoch": str(epoch),
+            "optimiser": json.dumps(plan),
+            "history": json.dumps(self.history),
+        }
+        stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        with replacing(self.path) as temporary:
+            save_file(stored, temporary, metadata)
+        self._write_history()
+
+    def _write_history(self) -> None:
+        others = [row for row in read_history(self.history_path) if row["stage"] != self.stage]
+        rows = others + self.history
+        write_text(self.history_path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_history(path: Path) -> History:
+    """The rows of a ``history.jsonl``; empty if there is none."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:
+    """Replace every tensor inside ``value`` by a reference and put it into ``tensors``."""
+    if isinstance(value, Tensor):
+        tensors[key] = value
+        return {"tensor": key}
+    if isinstance(value, dict):
+        # optimiser states are keyed by integers, which JSON would turn into text
+        return {"items": [[k, _pack(v, tensors, f"{key}/{k}")] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_pack(v, tensors, f"{key}/{i}") for i, v in enumerate(value)]
+    return value
+
+
+def _unpack(plan: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(plan, dict):
+        if "tensor" in plan:
+            return tensors[plan["tensor"]]
+        return {k: _unpack(v, tensors) for k, v in plan["items"]}
+    if isinstance(plan, list):
+        return [_unpack(v, tensors) for v in plan]
+    return plan

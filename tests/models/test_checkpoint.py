@@ -1,0 +1,227 @@
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from purespike.errors import InputError
+from purespike.models import Defended, Purifier, checkpoint, create, list_models, load, save
+from purespike.neurons import ATan
+
+
+def classifier(name="resnet14_snn", **settings):
+    torch.manual_seed(0)
+    model = create(name, **{"width": 1 / 16, "num_classes": 4, **settings})
+    for _ in range(3):  # running statistics that differ from their start
+        model(torch.rand(4, model.in_channels, 8, 8))
+    return model.eval()
+
+
+def purifier(**settings):
+    torch.manual_seed(0)
+    model = Purifier(width=1 / 8, **settings)
+    nn.init.normal_(model.denoiser.last.weight, std=0.1)
+    return model
+
+
+MODELS = {
+    **{name: lambda name=name: classifier(name) for name in list_models()},
+    "settings": lambda: classifier(
+        in_channels=1, thresholds=(0.5, 1.5), surrogate=ATan(3), mean=(0.4,), std=[0.2], time_steps=2
+    ),
+    "numpy settings": lambda: classifier(
+        mean=np.array([0.5, 0.4, 0.3]), std=torch.tensor([0.2, 0.3, 0.25]), width=np.float32(0.0625)
+    ),
+    "purifier": purifier,
+    "purifier with settings": lambda: purifier(in_channels=1, thresholds=(0.4, 1.1), surrogate=ATan()),
+    "defended": lambda: Defended(purifier(), classifier()).eval(),
+    "defended twice": lambda: Defended(purifier(), Defended(purifier(), classifier())).eval(),
+}
+
+
+def channels(model):
+    return next(module for module in model.modules() if isinstance(module, nn.Conv2d)).in_channels
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_round_trip(make, tmp_path):
+    model = make()
+    images = torch.rand(3, channels(model), 8, 8)
+    before = torch.random.get_rng_state()
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    assert type(loaded) is type(model) and not loaded.training
+    expected, actual = model(images), loaded(images)
+    if isinstance(expected, torch.Tensor):
+        expected, actual = (expected,), (actual,)
+    for a, b in zip(expected, actual, strict=True):
+        assert torch.equal(a, b)
+    # and once more from what was loaded
+    save(loaded, tmp_path / "again.safetensors")
+    again = load(tmp_path / "again.safetensors").state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
+    assert len(before) == len(torch.random.get_rng_state())
+
+
+def test_round_trip_of_neuron_settings(tmp_path):
+    save(MODELS["settings"](), tmp_path / "model.safetensors")
+    neurons = load(tmp_path / "model.safetensors").neurons
+    assert (neurons.thresholds, neurons.surrogate, neurons.time_steps) == ((0.5, 1.5), ATan(3), 2)
+
+
+def test_class_names_survive(tmp_path):
+    path = tmp_path / "model.safetensors"
+    names = ("cat", "Hündin", "a, b", '"quoted"')
+    model = classifier()
+    save(model, path, class_names=names)
+    loaded = load(path)
+    assert loaded.class_names == names
+    save(loaded, path)
+    assert load(path).class_names == names
+    save(model, path)
+    assert not hasattr(load(path), "class_names")
+
+
+def test_holds_no_pickle(tmp_path):
+    save(classifier(), tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", framework="numpy") as file:
+        assert set(file.metadata()) == {"format", "config", "class_names"}
+        assert json.loads(file.metadata()["config"])["architecture"] == "resnet14_snn"
+
+
+def rewritten(path, edit):
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    edit(tensors, metadata)
+    save_file(tensors, path, metadata)
+
+
+def configured(**changes):
+    def edit(_, metadata):
+        metadata["config"] = json.dumps({**json.loads(metadata["config"]), **changes})
+
+    return edit
+
+
+DAMAGE = {
+    "another width": (configured(width=1 / 8), "do not match architecture 'resnet14_snn'"),
+    "another architecture": (configured(architecture="resnet20_snn"), "do not match architecture"),
+    "an unknown architecture": (configured(architecture="resnet15_snn"), "unknown model"),
+    "an unknown setting": (configured(height=3), "unknown setting"),
+    "a purifier": (configured(architecture="purifier"), "do not match architecture 'purifier'"),
+    "half a defended": (configured(architecture="defended", purifier=None), "do not match"),
+    "a missing tensor": (lambda tensors, _: tensors.pop("readout.bias"), "do not match.*readout.bias"),
+    "config that is no JSON": (lambda _, metadata: metadata.update(config="{'a': 1"), "not match|damaged|metadata"),
+    "config that is a list": (lambda _, metadata: metadata.update(config="[1]"), "not match|damaged|metadata"),
+    "another format": (lambda _, metadata: metadata.update(format="pt"), "not a purespike checkpoint"),
+    "no metadata": (lambda _, metadata: metadata.clear(), "not a purespike checkpoint"),
+}
+
+
+@pytest.mark.parametrize(("edit", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_what_does_not_fit(edit, message, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(classifier(), path)
+    rewritten(path, edit)
+    refused(path, message)
+
+
+def refused(path, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_missing(tmp_path):
+    refused(tmp_path / "nowhere.safetensors", "no such checkpoint")
+    refused(tmp_path, "no such checkpoint")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
+def test_truncated(tmp_path, share):
+    path = tmp_path / "model.safetensors"
+    save(classifier(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    refused(path, "truncated")
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 a zip of pickles", b"\xff" * 64, b"{}"], ids=repr)
+def test_not_safetensors(tmp_path, content):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    refused(path, "not a safetensors file")
+
+
+class Configured(nn.Module):
+    """A stranger with a ``config`` of its own, as other libraries' models have."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, images):
+        return images
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(2, 2),
+        lambda: Defended(purifier(), nn.Flatten()),
+        lambda: Defended(nn.Identity(), classifier()),
+        lambda: Defended(purifier(), Defended(nn.Identity(), classifier())),
+        lambda: Configured({"hidden_size": 3}),
+        lambda: Defended(purifier(), Configured(object())),
+    ],
+    ids=["foreign", "foreign classifier", "foreign purifier", "nested", "own config", "own config inside"],
+)
+def test_foreign_models_are_not_saved(make, tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(InputError, match="save the purifier alone") as caught:
+        save(make(), path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def half_written(tensors, path, metadata):
+    with open(path, "wb") as file:
+        file.write(b"half")
+    full()
+
+
+@pytest.mark.parametrize("place", ["fsync", "save_file"])
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch, place):
+    path = tmp_path / "model.safetensors"
+    save(classifier(), path)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        if place == "fsync":
+            patch.setattr(os, "fsync", full)
+        else:
+            patch.setattr(checkpoint, "save_file", half_written)
+        save(classifier(num_classes=7), path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_load_returns_what_was_saved_not_what_was_drawn(tmp_path):
+    model = classifier()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    save(model, tmp_path / "model.safetensors")
+    torch.manual_seed(123)
+    loaded = load(tmp_path / "model.safetensors").state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in model.state_dict().items())

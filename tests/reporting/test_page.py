@@ -1,0 +1,234 @@
+"""The page stands alone, says what the files say, and names what is missing."""
+
+import base64
+import html
+import io
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from matplotlib.figure import Figure
+
+from purespike.errors import InputError
+from purespike.reporting import drawing, page, tables
+
+
+@pytest.fixture(autouse=True)
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build every figure but draw a blank one: drawing takes seconds and has tests of its own."""
+    monkeypatch.setattr(page, "png", lambda figure: drawing.png(Figure(figsize=(1, 1)), dpi=10))
+
+
+class Cells(HTMLParser):
+    """Collects the attributes and the text of every ``td`` of the robustness table, and all links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[tuple[dict[str, str | None], list[str]]] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag == "td" and dict(attrs).get("data-threat"):
+            self.cells.append((dict(attrs), []))
+            self.inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and data.strip():
+            self.cells[-1][1].append(data.strip())
+
+
+def written(run: Path) -> str:
+    return page.write_report(run).read_text(encoding="utf-8")
+
+
+def parsed(run: Path) -> Cells:
+    cells = Cells()
+    cells.feed(written(run))
+    return cells
+
+
+def replace_evaluation(run: Path, value: Any) -> None:
+    (run / "evaluation.json").write_text(json.dumps(value), encoding="utf-8")
+
+
+def test_every_robust_number_carries_eps_and_threat(run: Path, evaluation: dict[str, Any]) -> None:
+    shown = parsed(run).cells
+    wanted = [
+        (row, threat, entry)
+        for number, table in enumerate(tables.robustness_tables(evaluation))
+        for row in table.rows[min(number, 1) :]
+        for threat, entry in row.robust.items()
+        if entry
+    ]
+    assert len(shown) == len(wanted) > 30
+    for (attributes, texts), (row, threat, entry) in zip(shown, wanted, strict=True):
+        assert attributes["data-threat"] == threat
+        assert attributes["data-condition"] == row.condition
+        assert row.kind == "clean" or re.search(r"eps \d+/255|no eps bound|σ", row.condition)
+        assert attributes["title"] == entry.description
+        assert texts[:2] == [entry.text, entry.interval]
+
+
+def test_page_stands_alone(run: Path) -> None:
+    shown = parsed(run)
+    assert shown.links and all(link.startswith("data:image/png;base64,") for link in shown.links)
+    assert not {"script", "link", "iframe"} & set(shown.tags)
+    assert "@import" not in written(run) and "url(" not in written(run)
+
+
+def test_images_decode_and_equal_the_files(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "png", lambda figure: drawing.png(figure, dpi=30))
+    inside = {base64.b64decode(link.partition(",")[2]) for link in parsed(run).links}
+    files = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    assert set(files) == {
+        f"{name}.png"
+        for name in ("accuracy_curve", "firing_rates", "robustness", "samples", "training_curves")
+    }
+    assert inside == set(files.values()) - {files["robustness.png"]}
+    for content in files.values():
+        PIL.Image.open(io.BytesIO(content)).verify()
+
+
+def test_what_was_run_is_on_the_page(run: Path) -> None:
+    text = written(run)
+    for part in (
+        "recipes/digits.yaml --seed 7",
+        "3f2a9c1d",
+        "uncommitted changes",
+        "AMD EPYC 7763",
+        "torch 2.13.0",
+    ):
+        assert part in text
+    assert "neuron.decay" in text and "0.6, 1.6, 2.6" in text and "9d2c54f1a0b37e68" in text
+
+
+def test_components_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> None:
+    text = written(run)
+    for cell in evaluation["cells"]:
+        if cell.get("components") and cell["eps"] in evaluation["settings"]["eps"]:
+            assert all(f"<span>{part['broken']}</span>" in text for part in cell["components"])
+
+
+def test_everything_from_files_is_escaped(run: Path, evaluation: dict[str, Any], samples: Any) -> None:
+    bad = "<script>alert(1)</script>"
+    evaluation["data"]["source"] = evaluation["cells"][0]["attack"] = bad
+    evaluation["provenance"]["command"] = evaluation["quality"][0]["images"] = bad
+    evaluation["model"]["classifier"]["architecture"] = bad
+    evaluation["cells"][3]["components"][0]["surrogate"] = bad
+    evaluation["verdict"] = {"level": bad, "reasons": [bad]}
+    replace_evaluation(run, evaluation)
+    (run / "recipe.yaml").write_text(f"'{bad}': '{bad}'\n", encoding="utf-8")
+    samples |= {"class_names": np.array([bad] * 10), "caption": np.array(bad)}
+    np.savez(run / "samples.npz", **samples)
+    text = written(run)
+    assert "<script" not in text and html.escape(bad) in text
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "samples.npz", "recipe.yaml"])
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_a_missing_or_damaged_part_is_named(run: Path, name: str, damage: str) -> None:
+    (run / name).unlink()
+    if damage == "garbage":
+        (run / name).write_bytes(b"]: \xff{")
+    text = written(run)
+    assert re.search(rf'class="absent">Left out: [^<]*{re.escape(name)}', text)
+    assert 'class="robustness"' in text
+
+
+def test_environment_stands_in_for_provenance(run: Path, evaluation: dict[str, Any]) -> None:
+    del evaluation["provenance"]
+    replace_evaluation(run, evaluation)
+    assert "AMD EPYC 7763" in written(run)
+    (run / "environment.json").unlink()
+    assert "environment.json" in written(run)
+
+
+def test_classifier_alone_with_nothing_else(run: Path, classifier_only: dict[str, Any]) -> None:
+    replace_evaluation(run, classifier_only)
+    for name in ("history.jsonl", "samples.npz", "recipe.yaml", "environment.json"):
+        (run / name).unlink()
+    shown = parsed(run)
+    assert {attributes["data-threat"] for attributes, _ in shown.cells} == {"undefended"}
+    text = written(run)
+    assert "no purifier was evaluated" in text and "no adaptive attack was run" in text
+    assert len(shown.links) == 1
+
+
+def test_writing_again_changes_nothing(run: Path) -> None:
+    assert written(run) == written(run)
+    assert not list(run.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("{", "not JSON"),
+        ("[]", "expected a JSON mapping"),
+        ('{"schema": 2}', "schema 2"),
+        ('{"schema": 1}', "malformed evaluation: no 'model'"),
+    ],
+)
+def test_unusable_evaluation_is_one_clear_line(run: Path, content: str | None, message: str) -> None:
+    (run / "evaluation.json").unlink()
+    if content is not None:
+        (run / "evaluation.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        page.write_report(run)
+    assert "evaluation.json" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda e: e["cells"][0]["score"].pop("low"), "no 'low'"),
+        (lambda e: e["cells"][0].update(threat="telepathic"), "telepathic"),
+        (lambda e: e["cells"][0].update(eps="8/255"), "eps '8/255'"),
+        (lambda e: e["cells"][0]["score"].update(accuracy=float("nan")), "nan"),
+        (lambda e: e["clean"].update(undefended=None), "not a mapping"),
+        (lambda e: e.update(cells=None), "malformed"),
+        (lambda e: e["model"].update(classifier=None), "no classifier"),
+        (lambda e: e["quality"][0].pop("images"), "no 'images'"),
+        (lambda e: e["cells"][3]["components"][0].update(broken="many"), "broken"),
+        (lambda e: e["cells"][3].update(seconds="long"), "seconds"),
+    ],
+)
+def test_spoiled_evaluation_is_refused(
+    run: Path, evaluation: dict[str, Any], spoil: Any, message: str
+) -> None:
+    spoil(evaluation)
+    replace_evaluation(run, evaluation)
+    with pytest.raises(InputError, match=message):
+        page.write_report(run)
+
+
+def test_missing_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such run folder"):
+        page.write_report(tmp_path / "nowhere")
+
+
+def test_tables_load_neither_torch_nor_matplotlib() -> None:
+    # a bare parent package, so that only what reporting itself imports is seen
+    code = (
+        "import sys, types; parent = types.ModuleType('purespike'); parent.__path__ = [sys.argv[1]]; "
+        "sys.modules['purespike'] = parent; import purespike.reporting.tables; "
+        "print(sorted(sys.modules.keys() & {'torch', 'matplotlib', 'jinja2'}))"
+    )
+    folder = str(Path(page.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
