@@ -12,13 +12,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks import create_attack
+from purespike.attacks.objective import objective
+from purespike.checks import parse_eps
 from purespike.data import Data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation import Evaluation, evaluate
-from purespike.evaluation.plan import plan_jobs
+from purespike.evaluation.plan import parse_budgets, plan_jobs
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, load, save
+from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe
 from purespike.reporting.page import write_report
 from purespike.training import train_classifier, train_purifier
@@ -45,9 +48,7 @@ class Run:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             write_text(folder / "recipe.yaml", recipe.to_yaml())
-            write_json(
-                folder / "environment.json", provenance(seed=recipe.seed, device=accelerator.device)
-            )
+            write_json(folder / "environment.json", provenance(seed=recipe.seed, device=accelerator.device))
         accelerator.wait_for_everyone()
 
     def data(self) -> Data:
@@ -164,7 +165,7 @@ class Run:
         with replacing(self.folder / "samples.npz") as temporary, open(temporary, "wb") as file:
             np.savez(
                 file,
-                **{name: tensor.cpu().numpy() for name, tensor in arrays.items()},  # type: ignore[arg-type]
+                **{name: tensor.cpu().numpy() for name, tensor in arrays.items()},
                 caption=np.array(caption),
                 class_names=np.array(chosen.class_names),
             )
@@ -181,19 +182,15 @@ def _headline(recipe: Recipe) -> tuple[Any, str]:
 
 
 def _first_eps(recipe: Recipe) -> float:
-    from purespike.checks import parse_eps
-
     return parse_eps(recipe.evaluation.eps[0])
 
 
 def _check_attacks(recipe: Recipe) -> None:
     """Refuse unknown attacks, settings, surrogates and losses before hours of training, not after."""
-    from purespike.attacks.objective import objective
-    from purespike.evaluation.plan import parse_budgets
-    from purespike.neurons import parse_surrogate
-
     settings = recipe.evaluation
-    plan_jobs(settings.attacks, parse_budgets(settings.eps), settings.curve, parse_budgets(settings.curve_eps))
+    plan_jobs(
+        settings.attacks, parse_budgets(settings.eps), settings.curve, parse_budgets(settings.curve_eps)
+    )
     create_attack(**recipe.purifier.attack)
     for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
         parse_surrogate(surrogate)

@@ -113,4 +113,5 @@ def _picture(image: Tensor, original: Image.Image) -> Image.Image:
 
 def _options(picture: Image.Image) -> dict[str, object]:
     # losing detail to compression after purification would be our doing
-    return {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(picture.format or "", {})
+    known: dict[str | None, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    return known.get(picture.format, {})

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks import Attack, AttackResult, Component, worst_case
+from purespike.attacks import Attack, AttackResult, Component, SignAttack, worst_case
 from purespike.checks import format_eps
 from purespike.evaluation.plan import Job
 from purespike.evaluation.scores import likeness, score
@@ -122,7 +122,7 @@ def attack_chunk(
 
 
 def _early(attack: Attack) -> Attack:
-    return replace(attack, stop_early=True) if hasattr(attack, "stop_early") else attack  # type: ignore[call-arg]
+    return replace(attack, stop_early=True) if isinstance(attack, SignAttack) else attack
 
 
 def _part(result: AttackResult, images: Tensor, begun: float) -> Part:

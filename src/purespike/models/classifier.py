@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
@@ -89,6 +90,8 @@ class SpikingClassifier(nn.Module):
         self.body = body
         self.readout = nn.Linear(features, settings.num_classes)
         initialise(self)
+        # convolutions are faster so, on CPU and GPU; neurons work in any memory order
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         current = self.neurons.repeat(self.stem(self.normalise(images)))

@@ -137,6 +137,7 @@ class Purifier(nn.Module):
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
         self.estimator = NoiseEstimator(in_channels, filters, neurons)
         self.denoiser = Denoiser(in_channels, (low, middle, high), neurons)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if calibrated:
             self.calibrate(natural_noise(8, in_channels, 32, seed=0))
 

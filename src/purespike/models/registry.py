@@ -18,7 +18,7 @@ def register(builder: Builder) -> Builder:
     Raises:
         ValueError: the name is taken.
     """
-    name = builder.__name__  # type: ignore[attr-defined]
+    name = builder.__name__
     if name in _builders:
         raise ValueError(f"architecture {name!r} is registered twice")
     _builders[name] = builder

@@ -53,10 +53,10 @@ def run(function: Callable[..., Tensor], tensors: tuple[Tensor, ...], settings: 
 @functools.cache
 def _compiled(function: Callable[..., Tensor], settings: tuple[Any, ...]) -> Callable[..., Tensor]:
     # dynamo counts recompilations per code object, so each setting gets a copy of its own
-    code = function.__code__  # type: ignore[attr-defined]
+    code = function.__code__
     clone = types.FunctionType(
         code.replace(co_name=f"{code.co_name}_{len(_names)}"),
-        function.__globals__,  # type: ignore[attr-defined]
+        function.__globals__,
     )
     _names.append(clone.__name__)
 

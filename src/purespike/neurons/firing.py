@@ -85,7 +85,7 @@ def multi_level_firing(
 
 def _flatten(current: Tensor) -> tuple[Tensor, list[int]]:
     """``[T, M]`` in memory order, so that channels_last needs no copy, and the order of dimensions used."""
-    order = [0, *sorted(range(1, current.ndim), key=lambda i: -current.stride(i))]
+    order = [0, *sorted(range(1, current.ndim), key=current.stride, reverse=True)]
     permuted = current.permute(order)
     if not permuted.is_contiguous():
         order = list(range(current.ndim))

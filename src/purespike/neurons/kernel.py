@@ -105,7 +105,7 @@ class _Fire(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, output_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, output_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (current,) = ctx.saved_tensors  # type: ignore[attr-defined]
         settings = (*ctx.settings, ctx.surrogate)  # type: ignore[attr-defined]
         gradient = run(input_gradient, (current, output_gradient.contiguous()), settings)

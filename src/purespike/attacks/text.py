@@ -1,0 +1,28 @@
+"""Attacks as written on a command line."""
+
+from typing import Any
+
+import yaml
+
+from purespike.errors import InputError
+
+
+def parse_attacks(text: str) -> list[dict[str, Any]]:
+    """Read ``"fgsm,pgd:steps=20:step_size=2/255"`` as one mapping per attack.
+
+    Raises:
+        InputError: nothing there, or a setting without a value.
+    """
+    attacks: list[dict[str, Any]] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, *settings = part.split(":")
+        attack: dict[str, Any] = {"name": name}
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise InputError(f"attacks: {part!r}: write settings as name:key=value, e.g. pgd:steps=20")
+            attack[key] = yaml.safe_load(value)
+        attacks.append(attack)
+    if not attacks:
+        raise InputError("attacks: name at least one, e.g. fgsm,pgd:steps=20")
+    return attacks
