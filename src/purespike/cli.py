@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
+    from purespike.experiment import Run
+
 app = typer.Typer(
     name="purespike",
     help="Defend spiking image classifiers by purifying their input, and measure honestly how robust "
@@ -28,7 +30,7 @@ Seed = Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="A.B=C", help="Override one recipe key; may be repeated.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.  [default: runs/RECIPE]")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/RECIPE")]
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML recipe, e.g. recipes/digits.yaml.")]
 Model = Annotated[
     str,
@@ -135,7 +137,9 @@ def evaluate(
     threat: Annotated[
         str, typer.Option(help="undefended, oblivious, bpda, adaptive (comma-separated), or all.")
     ] = "all",
-    images: Annotated[int | None, typer.Option(help="At most so many test images.  [default: all]")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="At most so many test images.", show_default="all")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per forward.")] = 128,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write evaluation.json and report.html here.")
@@ -148,6 +152,7 @@ def evaluate(
     from purespike.checks import check_steps
     from purespike.data import load_data
     from purespike.environment import provenance
+    from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
     from purespike.files import write_json
     from purespike.models import Defended
@@ -159,6 +164,8 @@ def evaluate(
     check_steps(batch_size, name="batch_size")
     if images is not None:
         check_steps(images, name="images")
+    if out is not None and (out / "recipe.yaml").exists():
+        raise InputError(f"{out}: is a run folder with an evaluation of its own; choose another --out")
     specs = parse_attacks(attacks)
     attacked = _defend(resolve(model), purifier)
     with accelerator.main_process_first():
@@ -204,7 +211,9 @@ def _accelerator(device: str, precision: str = "fp32") -> "Accelerator":
     return made
 
 
-def _runner(path: Path, out: Path | None, seed: int | None, settings: list[str], device: str, precision: str):  # type: ignore[no-untyped-def]
+def _runner(
+    path: Path, out: Path | None, seed: int | None, settings: list[str], device: str, precision: str
+) -> "Run":
     from purespike.experiment import Run
     from purespike.recipe import load_recipe
 

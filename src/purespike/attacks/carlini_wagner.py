@@ -47,6 +47,9 @@ class CarliniWagner:
         for name in ("learning_rate", "initial_c"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name}: must be positive, got {getattr(self, name)}")
+        if not self.confidence >= 0:
+            # below zero an image that is still classified correctly would count as a success
+            raise InputError(f"confidence: must not be negative, got {self.confidence}")
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Perturb ``images`` ``[N, C, H, W]`` in [0, 1] as little as possible so that ``model`` is wrong.
@@ -64,11 +67,13 @@ def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor
     count = len(images)
     device = images.device
     # tanh reaches 0 and 1 only at infinity
-    start = torch.atanh((images * 2 - 1).clamp(-1 + 1e-6, 1 - 1e-6))
-    c = torch.full((count,), attack.initial_c, device=device)
+    # nor does half precision hold 1 - 1e-6: the search runs in float32, the model sees the images' own type
+    clean = images.to(torch.promote_types(images.dtype, torch.float32))
+    start = torch.atanh((clean * 2 - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+    c = torch.full((count,), attack.initial_c, dtype=clean.dtype, device=device)
     low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
     best = images.clone()
-    best_distance = torch.full((count,), torch.inf, device=device)
+    best_distance = torch.full_like(c, torch.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
 
@@ -84,8 +89,8 @@ def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor
         optimiser = torch.optim.Adam([v], lr=attack.learning_rate)
         fooled = torch.zeros(count, dtype=torch.bool, device=device)
         for step in range(attack.steps + 1):
-            candidate = (torch.tanh(v) + 1) / 2
-            distance = (candidate - images).square().sum((1, 2, 3))
+            candidate = ((torch.tanh(v) + 1) / 2).to(images.dtype)
+            distance = (candidate.to(clean.dtype) - clean).square().sum((1, 2, 3))
             margins = margin(model(candidate).float(), labels)
             forwards += count
             index = search * attack.steps + step
