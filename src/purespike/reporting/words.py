@@ -105,7 +105,7 @@ def condition_text(cell: Mapping[str, Any]) -> str:
     if cell["eps"] is not None:
         return f"{norm}, eps {eps_text(cell['eps'])}"
     settings = cell.get("settings") or {}
-    spread = settings.get("std", settings.get("sigma"))
+    spread = settings.get("level")
     if spread is not None:
         return f"{norm}, σ {spread:g}" if isinstance(spread, float) else f"{norm}, σ {spread}"
     return f"{norm}, no eps bound"
