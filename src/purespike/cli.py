@@ -241,8 +241,11 @@ def main() -> None:
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app()
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", code=130)
+    except SystemExit as stop:
+        # typer turns an interrupt into a silent exit
+        if stop.code == 130:
+            fail("interrupted; run the same command again to go on", code=130)
+        raise
     except (ValueError, OSError) as error:
         from purespike.errors import InputError
 

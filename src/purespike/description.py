@@ -9,6 +9,7 @@ from torch import nn
 
 from purespike.models import Defended
 from purespike.models.calibration import natural_noise
+from purespike.models.checkpoint import part_config
 from purespike.neurons import MultiLevelFiring, firing_rates
 
 SAMPLE = (8, 32)
@@ -30,7 +31,7 @@ def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterato
 
 
 def _part(name: str, part: nn.Module) -> Table:
-    config = dict(getattr(part, "config", {"architecture": type(part).__name__}))
+    config = part_config(part)
     table = Table(title=f"{name}: {config.pop('architecture')}", title_justify="left", show_header=False)
     table.add_column()
     table.add_column()

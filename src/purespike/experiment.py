@@ -16,11 +16,13 @@ from purespike.attacks.objective import objective
 from purespike.checks import parse_eps
 from purespike.data import Data, load_data
 from purespike.environment import provenance
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 from purespike.evaluation import Evaluation, evaluate
 from purespike.evaluation.plan import parse_budgets, plan_jobs
+from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
-from purespike.models import Defended, load, save
+from purespike.models import Defended, list_models, load, save
+from purespike.models.layers import Neurons
 from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe
 from purespike.reporting.page import write_report
@@ -44,23 +46,28 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
         _check_owner(recipe, folder)
-        _check_attacks(recipe)
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            write_text(folder / "recipe.yaml", recipe.to_yaml())
-            write_json(folder / "environment.json", provenance(seed=recipe.seed, device=accelerator.device))
-        accelerator.wait_for_everyone()
+        _check_names(recipe)
 
     def data(self) -> Data:
+        """Load the data; only a recipe that got so far makes the folder its own."""
         settings = self.recipe.data
         # one process decodes and caches, the others read the cache
         with self.accelerator.main_process_first():
             data = load_data(settings.source)
+        self._claim()
         return Data(
             source=data.source,
             train=data.train.take(settings.train_limit, seed=self.recipe.seed),
             test=data.test.take(settings.test_limit, seed=self.recipe.seed),
         )
+
+    def _claim(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
+            origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
+            write_json(self.folder / "environment.json", origin)
+        self.accelerator.wait_for_everyone()
 
     def classifier(self, data: Data) -> nn.Module:
         """Train the classifier, or read it."""
@@ -185,14 +192,22 @@ def _first_eps(recipe: Recipe) -> float:
     return parse_eps(recipe.evaluation.eps[0])
 
 
-def _check_attacks(recipe: Recipe) -> None:
-    """Refuse unknown attacks, settings, surrogates and losses before hours of training, not after."""
+def _check_names(recipe: Recipe) -> None:
+    """Refuse what no registry knows and neurons that cannot be before hours of training, not after."""
     settings = recipe.evaluation
+    select_threats(settings.threats, Defended(nn.Identity(), nn.Identity()))
+    if recipe.classifier.architecture not in list_models():
+        raise unknown("model", recipe.classifier.architecture, list_models())
+    for part in (recipe.classifier, recipe.purifier):
+        Neurons(part.thresholds, part.decay, part.surrogate, part.time_steps)
     plan_jobs(
-        settings.attacks, parse_budgets(settings.eps), settings.curve, parse_budgets(settings.curve_eps)
+        settings.attacks,
+        parse_budgets(settings.eps),
+        settings.curve,
+        [parse_eps(value) for value in settings.curve_eps],
     )
     create_attack(**recipe.purifier.attack)
-    for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
+    for surrogate in settings.surrogates:
         parse_surrogate(surrogate)
     for loss in settings.losses:
         objective(loss)

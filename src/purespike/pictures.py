@@ -55,7 +55,9 @@ def purify_files(model: nn.Module, source: Path, target: Path, *, device: torch.
 @torch.inference_mode()
 def _purify(purifier: nn.Module, image: Tensor) -> Tensor:
     purified = purifier(image[None])
-    images = purified if isinstance(purified, Tensor) else purified.images
+    images = purified if isinstance(purified, Tensor) else getattr(purified, "images", None)
+    if not isinstance(images, Tensor) or images.shape != image[None].shape:
+        raise InputError("purify: the model does not map images [N, C, H, W] to images of the same shape")
     return images[0].clamp(0, 1)
 
 
@@ -87,6 +89,8 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: not a readable image ({' '.join(str(error).split())})") from error
     if picture.mode not in _MODES:
         raise InputError(f"{path}: mode {picture.mode} is not 8-bit grey or colour; convert it first")
+    if "transparency" in picture.info:
+        raise InputError(f"{path}: one of its colours stands for transparent; convert it to RGBA first")
     if getattr(picture, "n_frames", 1) > 1:
         raise InputError(f"{path}: has {picture.n_frames} frames; give single images")  # type: ignore[attr-defined]
     return picture
@@ -108,10 +112,15 @@ def _picture(image: Tensor, original: Image.Image) -> Image.Image:
         picture = picture.convert(original.mode)
         picture.putalpha(original.getchannel("A"))
         return picture
+    if original.mode == "P":
+        # convert() would dither to a fixed palette
+        return picture.quantize(256, dither=Image.Dither.NONE)
     return picture.convert(original.mode)
 
 
 def _options(picture: Image.Image) -> dict[str, object]:
     # losing detail to compression after purification would be our doing
     known: dict[str | None, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
-    return known.get(picture.format, {})
+    # the orientation of a photograph is kept beside its pixels
+    kept = {key: picture.info[key] for key in ("exif", "icc_profile") if picture.info.get(key)}
+    return {**known.get(picture.format, {}), **kept}

@@ -93,7 +93,7 @@ def make_evaluation() -> dict[str, Any]:
         for threat, level in (("undefended", 91), ("oblivious", 94.1))
     ]
     for one in noise:
-        one["settings"] = {"std": 0.1}
+        one["settings"] = {"level": 0.1}
     worst = [
         {
             "eps": eps,

@@ -21,7 +21,10 @@ def parse_attacks(text: str) -> list[dict[str, Any]]:
             key, equals, value = setting.partition("=")
             if not equals:
                 raise InputError(f"attacks: {part!r}: write settings as name:key=value, e.g. pgd:steps=20")
-            attack[key] = yaml.safe_load(value)
+            try:
+                attack[key] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise InputError(f"attacks: {part!r}: the value of {key} is not YAML") from error
         attacks.append(attack)
     if not attacks:
         raise InputError("attacks: name at least one, e.g. fgsm,pgd:steps=20")

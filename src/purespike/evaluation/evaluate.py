@@ -23,7 +23,8 @@ from purespike.evaluation.scores import likeness, score
 from purespike.evaluation.threat import classifier_of, select_threats
 from purespike.files import write_json
 from purespike.models import Defended
-from purespike.models.predict import as_float
+from purespike.models.checkpoint import part_config
+from purespike.models.predict import as_float, check_fit
 from purespike.progress import bar
 
 SURROGATES = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
@@ -226,7 +227,8 @@ class _Evaluator:
 
     def _key(self) -> str:
         settings = (self.threats, self.surrogates, self.losses, self.batch_size, self.seed)
-        digest = hashlib.sha256(repr(settings).encode())
+        # thresholds and time steps decide outcomes, and are no tensors
+        digest = hashlib.sha256(f"{settings} {json.dumps(_describe(self.model))}".encode())
         for tensor in (self.images, self.labels, *self.model.state_dict().values()):
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -263,11 +265,7 @@ def _read(data: str | ImageSet | Pair, limit: int | None, seed: int) -> tuple[Te
 def _check_fit(model: nn.Module, images: Tensor, labels: Tensor, device: torch.device) -> None:
     if not len(images):
         raise InputError("evaluate: no images")
-    with torch.inference_mode():
-        logits = model(as_float(images[:1].to(device)))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        raise InputError("evaluate: the model must map images [N, C, H, W] to logits [N, K]")
-    check_labels(labels, count=len(images), classes=logits.shape[1])
+    check_fit(model, as_float(images[:1].to(device)), labels)
 
 
 def _describe(model: nn.Module) -> dict[str, Any]:
@@ -279,7 +277,7 @@ def _describe(model: nn.Module) -> dict[str, Any]:
         if part is None:
             description[name] = None
             continue
-        config = dict(getattr(part, "config", {"architecture": type(part).__name__}))
+        config = part_config(part)
         parameters = sum(parameter.numel() for parameter in part.parameters())
         description[name] = {**json.loads(json.dumps(config, default=str)), "parameters": parameters}
     return description

@@ -57,9 +57,9 @@ def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -
         InputError: unknown name, or one that needs a purifier where there is none.
     """
     defended = isinstance(model, Defended)
-    if names == "all":
-        return [name for name, threat in THREATS.items() if defended or not threat.needs_purifier]
     wanted = [names] if isinstance(names, str) else list(names)
+    if "all" in wanted:
+        return [name for name, threat in THREATS.items() if defended or not threat.needs_purifier]
     for name in wanted:
         if name not in THREATS:
             raise unknown("threat model", name, [*THREATS, "all"])

@@ -40,9 +40,7 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    write_tensors(path, model.state_dict(), metadata)
 
 
 def load(path: str | Path) -> nn.Module:
@@ -90,12 +88,35 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file atomically.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(stored, temporary, metadata)
+        except SafetensorError as error:
+            # a full disk reaches us as an error of the library, which is no OSError
+            raise OSError(f"{path}: cannot be written: {error}") from error
+
+
 def _known(config: Any) -> bool:
     # models of other libraries have a `config` too
     if not isinstance(config, dict) or "architecture" not in config:
         return False
     return config["architecture"] != "defended" or all(
         _known(config[part]) for part in ("purifier", "classifier")
+    )
+
+
+def part_config(part: nn.Module) -> dict[str, Any]:
+    """Architecture and settings of a model of ours; of any other its class alone."""
+    config = getattr(part, "config", None)
+    return (
+        dict(config) if isinstance(config, dict) and _known(config) else {"architecture": type(part).__name__}
     )
 
 

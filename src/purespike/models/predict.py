@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from purespike.checks import check_labels
+from purespike.errors import InputError
+
 
 @torch.inference_mode()
 def predict(
@@ -26,6 +29,30 @@ def predict(
         for module, mode in modes:
             module.training = mode
     return torch.cat(classes) if classes else torch.empty(0, dtype=torch.long)
+
+
+@torch.inference_mode()
+def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
+    """Try ``model`` on one image of a set with these labels.
+
+    Args:
+        model: images to logits.
+        image: float ``[1, C, H, W]``, where the model is.
+        labels: of the whole set, ``[N]``.
+
+    Raises:
+        InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.
+    """
+    try:
+        logits = model(image)
+    except InputError:
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(f"the model fails on images of shape {list(image.shape)}: {detail}") from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        raise InputError("the model must map images [N, C, H, W] to logits [N, K]")
+    check_labels(labels, count=len(labels), classes=logits.shape[1])
 
 
 def as_float(images: Tensor) -> Tensor:

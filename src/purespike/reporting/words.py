@@ -107,7 +107,7 @@ def condition_text(cell: Mapping[str, Any]) -> str:
     settings = cell.get("settings") or {}
     spread = settings.get("level")
     if spread is not None:
-        return f"{norm}, σ {spread:g}" if isinstance(spread, float) else f"{norm}, σ {spread}"
+        return f"{norm}, σ {eps_text(spread)}"
     return f"{norm}, no eps bound"
 
 

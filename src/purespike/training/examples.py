@@ -7,15 +7,13 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from purespike.attacks import Attack
 from purespike.data import ImageSet
 from purespike.errors import InputError
-from purespike.files import replacing
-from purespike.models.checkpoint import read_tensors
-from purespike.models.predict import as_float
+from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.models.predict import as_float, check_fit
 from purespike.progress import bar
 from purespike.seeding import derive
 
@@ -48,6 +46,7 @@ def craft(
     starts = range(0, len(data), SHARD)
     mine = starts[accelerator.process_index :: accelerator.num_processes]
     classifier = classifier.to(accelerator.device)
+    check_fit(classifier, as_float(data.images[:1].to(accelerator.device)), data.labels)
     with bar("crafting", len(data), show=accelerator.is_main_process) as progress:
         for start in mine:
             path = folder / f"{start:08d}.safetensors"
@@ -95,8 +94,7 @@ def _key(classifier: nn.Module, data: ImageSet, attack: Attack, seed: int) -> st
 
 
 def _write(path: Path, parts: list[Tensor], key: str) -> None:
-    with replacing(path) as temporary:
-        save_file({"images": _join(parts)}, temporary, {"key": key})
+    write_tensors(path, {"images": _join(parts)}, {"key": key})
 
 
 def _read(path: Path, key: str) -> Tensor | None:

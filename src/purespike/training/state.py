@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.files import replacing, write_text
-from purespike.models.checkpoint import read_tensors
+from purespike.files import write_text
+from purespike.models.checkpoint import read_tensors, write_tensors
 
 History = list[dict[str, Any]]
 
@@ -62,6 +61,8 @@ class TrainingState:
 
     def save(self, epoch: int, row: dict[str, Any]) -> None:
         """Append ``row`` to the history and write the state after ``epoch`` epochs."""
+        # a run killed right after epoch 0 was saved saves it again
+        self.history = [old for old in self.history if old["epoch"] < epoch]
         self.history.append({"stage": self.stage, "epoch": epoch, **row})
         tensors = {f"model/{key}": value for key, value in self.model.state_dict().items()}
         plan = _pack(self.optimiser.state_dict(), tensors, "optimiser")
@@ -70,9 +71,7 @@ class TrainingState:
             "optimiser": json.dumps(plan),
             "history": json.dumps(self.history),
         }
-        stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        with replacing(self.path) as temporary:
-            save_file(stored, temporary, metadata)
+        write_tensors(self.path, tensors, metadata)
         self._write_history()
 
     def _write_history(self) -> None:
