@@ -1,4 +1,4 @@
-"""What every test runs under: eager neurons (tests/neurons/test_compiled.py turns the compiler on) and one thread."""
+"""What every test runs under: one thread, and eager neurons unless it turns the compiler on itself."""
 
 import os
 

@@ -12,7 +12,15 @@ from purespike.errors import InputError
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("8/255", 8 / 255), (" 8 / 255 ", 8 / 255), ("0.03", 0.03), ("1e-3", 1e-3), ("0", 0.0), (1, 1.0), (0.5, 0.5)],
+    [
+        ("8/255", 8 / 255),
+        (" 8 / 255 ", 8 / 255),
+        ("0.03", 0.03),
+        ("1e-3", 1e-3),
+        ("0", 0.0),
+        (1, 1.0),
+        (0.5, 0.5),
+    ],
 )
 def test_parse_eps(text, value):
     parsed = parse_eps(text)
@@ -21,7 +29,7 @@ def test_parse_eps(text, value):
 
 @pytest.mark.parametrize("text", ["abc", "", "8/0", "8/", "1/2/3", "nan", "inf", None, [], (1,)], ids=repr)
 def test_parse_eps_refuses_what_is_no_number(text):
-    with pytest.raises(InputError, match="step_size: .*8/255"):
+    with pytest.raises(InputError, match=r"step_size: .*8/255"):
         parse_eps(text, name="step_size")
 
 

@@ -153,7 +153,8 @@ def test_weights_of_zero_leave_the_reconstruction():
 
 
 @pytest.mark.parametrize(
-    ("epoch", "switch", "expected"), [(1, 3, 1.0), (2, 3, 1.0), (3, 3, 0.4), (9, 3, 0.4), (1, 1, 0.4), (1, 0, 0.4)]
+    ("epoch", "switch", "expected"),
+    [(1, 3, 1.0), (2, 3, 1.0), (3, 3, 0.4), (9, 3, 0.4), (1, 1, 0.4), (1, 0, 0.4)],
 )
 def test_beta_schedule(epoch, switch, expected):
     assert beta_schedule(epoch, beta=0.4, switch_epoch=switch) == expected

@@ -47,7 +47,7 @@ def _command() -> str:
 
 @functools.cache
 def _commit() -> tuple[str | None, bool]:
-    """Commit of the checkout this package is imported from, and whether tracked files were changed."""
+    """Commit of the checkout this package is imported from, and whether its tracked files differ."""
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -58,7 +58,7 @@ def _commit() -> tuple[str | None, bool]:
     try:
         # an installed copy inside somebody else's repository is not a checkout of ours
         git("ls-files", "--error-unmatch", "environment.py")
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no", "."))
     except (OSError, subprocess.SubprocessError):
         return None, False
 

@@ -52,7 +52,6 @@ def channels(model):
 def test_round_trip(make, tmp_path):
     model = make()
     images = torch.rand(3, channels(model), 8, 8)
-    before = torch.random.get_rng_state()
     save(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
     assert type(loaded) is type(model) and not loaded.training
@@ -65,7 +64,6 @@ def test_round_trip(make, tmp_path):
     save(loaded, tmp_path / "again.safetensors")
     again = load(tmp_path / "again.safetensors").state_dict()
     assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
-    assert len(before) == len(torch.random.get_rng_state())
 
 
 def test_round_trip_of_neuron_settings(tmp_path):
@@ -117,8 +115,14 @@ DAMAGE = {
     "a purifier": (configured(architecture="purifier"), "do not match architecture 'purifier'"),
     "half a defended": (configured(architecture="defended", purifier=None), "do not match"),
     "a missing tensor": (lambda tensors, _: tensors.pop("readout.bias"), "do not match.*readout.bias"),
-    "config that is no JSON": (lambda _, metadata: metadata.update(config="{'a': 1"), "not match|damaged|metadata"),
-    "config that is a list": (lambda _, metadata: metadata.update(config="[1]"), "not match|damaged|metadata"),
+    "config that is no JSON": (
+        lambda _, metadata: metadata.update(config="{'a': 1"),
+        "not match|damaged|metadata",
+    ),
+    "config that is a list": (
+        lambda _, metadata: metadata.update(config="[1]"),
+        "not match|damaged|metadata",
+    ),
     "another format": (lambda _, metadata: metadata.update(format="pt"), "not a purespike checkpoint"),
     "no metadata": (lambda _, metadata: metadata.clear(), "not a purespike checkpoint"),
 }

@@ -103,18 +103,24 @@ def test_the_noise_level_feeds_the_denoiser():
     before = purifier(images)
     nn.init.constant_(purifier.estimator.last.bias, 1.0)
     after = purifier(images)
-    torch.testing.assert_close(after.noise_level - after.noise_level.mean((0, 2, 3), keepdim=True),
-        before.noise_level - before.noise_level.mean((0, 2, 3), keepdim=True))
+    torch.testing.assert_close(
+        after.noise_level - after.noise_level.mean((0, 2, 3), keepdim=True),
+        before.noise_level - before.noise_level.mean((0, 2, 3), keepdim=True),
+    )
     assert not torch.allclose(before.images, after.images)
 
 
 @pytest.mark.parametrize("thresholds", [LIF, MLF], ids=["LIF", "MLF"])
-@pytest.mark.parametrize("settings", [{"width": 1 / 4}, {"width": 1 / 4, "in_channels": 1}, {"width": 1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"width": 1 / 4}, {"width": 1 / 4, "in_channels": 1}, {"width": 1}], ids=str
+)
 def test_every_layer_fires_at_first(thresholds, settings):
     purifier = tiny(**settings, thresholds=thresholds, calibrated=True)
     channels = settings.get("in_channels", 3)
     # images it was not calibrated on: flat patches with an edge
-    images = torch.nn.functional.interpolate(pixels(4, channels, 4, 4, seed=5), scale_factor=4, mode="bilinear")
+    images = torch.nn.functional.interpolate(
+        pixels(4, channels, 4, 4, seed=5), scale_factor=4, mode="bilinear"
+    )
     rates = firing_rates(purifier, images)
     assert len(rates) == 4 + 16
     assert {name: rate for name, rate in rates.items() if not 0.01 < rate < 0.95} == {}

@@ -169,7 +169,7 @@ def test_wrong_channels(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_clases": 3}, f"setting of .*did you mean 'num_classes'"),
+        ({"num_clases": 3}, "setting of .*did you mean 'num_classes'"),
         ({"num_classes": 1}, "num_classes: "),
         ({"num_classes": "ten"}, "model "),
         ({"in_channels": 0}, "in_channels: "),

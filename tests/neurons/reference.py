@@ -1,4 +1,4 @@
-"""The neuron as its equation says it, step by step in float64, differentiated by autograd. Nothing of purespike."""
+"""The neuron as its equation says it, step by step, differentiated by autograd; nothing of purespike."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -47,7 +47,9 @@ def test_the_past_does_not_see_the_future(steps, cut, seed):
     [(), (0.0,), (-1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (math.nan,), (1.0, math.nan), (math.inf,)],
     ids=str,
 )
-@pytest.mark.parametrize("make", [lambda t: multi_level_firing(torch.zeros(1, 1), thresholds=t), MultiLevelFiring])
+@pytest.mark.parametrize(
+    "make", [lambda t: multi_level_firing(torch.zeros(1, 1), thresholds=t), MultiLevelFiring]
+)
 def test_bad_thresholds(make, thresholds):
     with pytest.raises(InputError, match="thresholds"):
         make(thresholds)

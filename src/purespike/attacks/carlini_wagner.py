@@ -79,6 +79,7 @@ def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor
 
     with torch.no_grad():
         logits = model(images)
+    check_labels(labels, count=count, classes=logits.shape[1])
     wrong = logits.argmax(1) != labels
     best_distance[wrong] = 0
     trace[0] = margin(logits.float(), labels)

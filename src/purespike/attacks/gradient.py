@@ -100,6 +100,8 @@ def _run(attack: SignAttack, model: nn.Module, images: Tensor, labels: Tensor) -
         iterate = iterate.detach().requires_grad_(not last)
         with torch.set_grad_enabled(not last):
             logits = model(iterate)
+            if step == 0:
+                check_labels(labels, count=count, classes=logits.shape[1])
             losses = loss_of(logits.float(), labels[rows])
         forwards += len(rows)
         trace[step, rows] = losses.detach()

@@ -44,6 +44,7 @@ class GaussianNoise:
         noisy = (images + float(self.level) * noise).clamp(0, 1)
         with attacked(model):
             logits = model(noisy)
+        check_labels(labels, count=len(images), classes=logits.shape[1])
         return AttackResult(
             images=noisy,
             success=logits.argmax(1) != labels,

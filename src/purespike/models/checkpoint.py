@@ -46,10 +46,18 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
 def load(path: str | Path) -> nn.Module:
     """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
 
+    Args:
+        path: a ``.safetensors`` file; or a run folder, whose purifier is put before its classifier.
+
     Raises:
         InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
             architecture it names.
     """
+    if Path(path).is_dir():
+        classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
+        if not purifier.exists():
+            return load(classifier)
+        return Defended(load(purifier), load(classifier)).eval()
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise InputError(

@@ -43,6 +43,8 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
     Raises:
         InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.
     """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     try:
         logits = model(image)
     except InputError:
@@ -50,6 +52,9 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"the model fails on images of shape {list(image.shape)}: {detail}") from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         raise InputError("the model must map images [N, C, H, W] to logits [N, K]")
     check_labels(labels, count=len(labels), classes=logits.shape[1])

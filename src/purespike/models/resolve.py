@@ -8,7 +8,6 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models.checkpoint import load
-from purespike.models.defended import Defended
 
 
 def resolve(name: str) -> nn.Module:
@@ -23,17 +22,9 @@ def resolve(name: str) -> nn.Module:
         InputError: nothing of the kind, or a function that fails or returns something else.
     """
     path = Path(name)
-    if path.is_dir():
-        return _run_folder(path)
-    if path.suffix == ".safetensors" or path.is_file() or ":" not in name:
+    if path.suffix == ".safetensors" or path.exists() or ":" not in name:
         return load(path)
     return _call(name)
-
-
-def _run_folder(folder: Path) -> nn.Module:
-    classifier = load(folder / "classifier.safetensors")
-    purifier = folder / "purifier.safetensors"
-    return Defended(load(purifier), classifier).eval() if purifier.exists() else classifier
 
 
 def _call(name: str) -> nn.Module:

@@ -1,0 +1,347 @@
+"""Every attack passes every row here on every victim; a new one is one line in ``ROWS``."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from purespike import attacks
+from purespike.attacks import bounded, create_attack, list_attacks
+from purespike.errors import InputError
+
+EPS = 24 / 255
+STEPS = {"eps": "24/255", "steps": 4, "step_size": "10/255"}
+CW = {"steps": 6, "search_steps": 2, "learning_rate": 0.1, "initial_c": 3.0}
+
+ROWS = {
+    "fgsm": ("fgsm", {"eps": EPS}),
+    "fgsm last margin": ("fgsm", {"eps": EPS, "keep": "last", "loss": "margin"}),
+    "ifgsm": ("ifgsm", STEPS),
+    "ifgsm stop": ("ifgsm", {**STEPS, "stop_early": True}),
+    "mifgsm": ("mifgsm", STEPS),
+    "mifgsm stop": ("mifgsm", {**STEPS, "stop_early": True, "momentum": 0.5}),
+    "pgd": ("pgd", STEPS),
+    "pgd last": ("pgd", {**STEPS, "keep": "last"}),
+    "pgd margin stop": ("pgd", {**STEPS, "loss": "margin", "stop_early": True}),
+    "cw": ("cw", CW),
+    "cw confident": ("cw", {**CW, "confidence": 0.5}),
+    "gaussian": ("gaussian", {"level": "60/255"}),
+}
+RANDOM = {"pgd", "gaussian"}
+
+
+@pytest.fixture(params=ROWS)
+def row(request):
+    name, settings = ROWS[request.param]
+    return name, settings, create_attack(name, **settings, seed=3)
+
+
+def test_every_attack_has_a_row():
+    assert {name for name, _ in ROWS.values()} == set(list_attacks())
+
+
+def judged(model, images, labels):
+    with torch.no_grad():
+        return model(images).argmax(1) != labels
+
+
+def test_result(row, victim):
+    name, _, attack = row
+    model, images, labels = victim
+    untouched = images.clone(), labels.clone()
+    result = attack(model, images, labels)
+    assert result.images.shape == images.shape and result.images.dtype == images.dtype
+    assert not result.images.requires_grad
+    assert result.images.min() >= 0 and result.images.max() <= 1
+    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert result.success.any() or name == "gaussian"
+    if bounded(name):
+        assert (result.images - images).abs().max() <= EPS + 1e-6
+    assert torch.equal(images, untouched[0]) and torch.equal(labels, untouched[1])
+    # what is reported suffices to repeat it
+    assert type(attack)(**result.config, seed=result.seed) == attack
+
+
+def test_trace(row, victim):
+    _, _, attack = row
+    model, images, labels = victim
+    result = attack(model, images, labels)
+    steps = getattr(attack, "steps", 0) * getattr(attack, "search_steps", 1)
+    assert result.loss_trace.shape == (steps + 1, len(images))
+    assert result.best_step.dtype == torch.int64
+    assert result.best_step.min() >= 0 and result.best_step.max() <= steps
+    present = ~result.loss_trace.isnan()
+    assert present[0].all()
+    # a sample that has left does not come back
+    assert (present[1:] <= present[:-1]).all()
+    if not getattr(attack, "stop_early", False):
+        assert present.all()
+
+
+def test_is_deterministic_under_a_seed(row, victim):
+    name, settings, attack = row
+    model, images, labels = victim
+    first, second = attack(model, images, labels), attack(model, images, labels)
+    assert torch.equal(first.images, second.images) and torch.equal(first.success, second.success)
+    torch.testing.assert_close(first.loss_trace, second.loss_trace, rtol=0, atol=0, equal_nan=True)
+    other = create_attack(name, **settings, seed=4)(model, images, labels)
+    assert torch.equal(first.images, other.images) == (name not in RANDOM)
+
+
+def test_leaves_the_global_generator_alone(row, plain):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    row[2](*plain)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_leaves_the_model_as_it_was(row, victim):
+    _, _, attack = row
+    model, images, labels = copy.deepcopy(victim[0]), *victim[1:]
+    model.train()
+    next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).eval()
+    next(model.parameters()).requires_grad_(False)
+    modes = [module.training for module in model.modules()]
+    needed = [parameter.requires_grad for parameter in model.parameters()]
+    state = copy.deepcopy(model.state_dict())
+    attack(model, images, labels)
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == needed
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+class Breaks(nn.Module):
+    """Gives up, as a user with Ctrl-C does, after some forwards."""
+
+    def __init__(self, model, after):
+        super().__init__()
+        self.model = model
+        self.left = after
+
+    def forward(self, images):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.model(images)
+
+
+def test_leaves_the_model_as_it_was_after_an_exception(row, plain):
+    name, _, attack = row
+    model = copy.deepcopy(plain[0])
+    broken = Breaks(model, after=0 if name == "gaussian" else 1).train()
+    model[0].eval()
+    with pytest.raises(KeyboardInterrupt):
+        attack(broken, *plain[1:])
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert broken.training and model[1].training and not model[0].training
+
+
+def test_batch_of_one_is_attacked_like_the_batch(row, plain):
+    name, _, attack = row
+    model, images, labels = plain
+    if name in RANDOM:
+        # the random draw of the first image is the same in any batch
+        images, labels = images[:1], labels[:1]
+    together = attack(model, images, labels)
+    for index in range(0, len(images), 5):
+        alone = attack(model, images[index : index + 1], labels[index : index + 1])
+        assert alone.images.shape[0] == 1
+        assert alone.success.item() == together.success[index].item()
+        # a tiny gradient may round to either sign in another batch
+        far = (alone.images[0] - together.images[index]).abs() > 1e-3
+        assert far.float().mean() < 0.05
+
+
+def test_an_empty_batch(row, victim):
+    _, _, attack = row
+    result = attack(victim[0], victim[1][:0], victim[2][:0])
+    assert result.images.shape == victim[1][:0].shape
+    assert len(result.success) == result.forwards == result.backwards == 0
+
+
+class Counts(nn.Module):
+    """Counts images on their way forth and back."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.forwards = self.backwards = 0
+
+    def forward(self, images):
+        self.forwards += len(images)
+        logits = self.model(images)
+        if logits.requires_grad:
+            logits.register_hook(self.back)
+        return logits
+
+    def back(self, gradient):
+        self.backwards += len(gradient)
+
+
+def test_counts_its_cost(row, victim):
+    _, _, attack = row
+    counting = Counts(victim[0]).eval()
+    result = attack(counting, *victim[1:])
+    assert (result.forwards, result.backwards) == (counting.forwards, counting.backwards)
+    assert result.forwards >= len(victim[1])
+
+
+class Autocast(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.model(images)
+        assert logits.dtype == torch.bfloat16
+        return logits
+
+
+def test_under_autocast(row, victim):
+    name, _, attack = row
+    model, images, labels = victim
+    model = Autocast(model).eval()
+    result = attack(model, images, labels)
+    assert result.images.dtype == torch.float32 and result.loss_trace.dtype == torch.float32
+    assert torch.equal(result.success, judged(model, result.images, labels))
+    if bounded(name):
+        assert (result.images - images).abs().max() <= EPS + 1e-6
+
+
+def test_in_bfloat16(row, victim):
+    name, _, attack = row
+    model, images, labels = copy.deepcopy(victim[0]).bfloat16(), victim[1].bfloat16(), victim[2]
+    result = attack(model, images, labels)
+    assert result.images.dtype == torch.bfloat16
+    assert result.images.min() >= 0 and result.images.max() <= 1
+    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert result.loss_trace.dtype == torch.float32 and not result.loss_trace[0].isnan().any()
+    if bounded(name):
+        # bounds are rounded to eight bits of mantissa, as the images are
+        assert (result.images.float() - images.float()).abs().max() <= EPS + 2**-8
+
+
+def test_in_float64(row, plain):
+    _, _, attack = row
+    model, images, labels = copy.deepcopy(plain[0]).double(), plain[1].double(), plain[2]
+    result = attack(model, images, labels)
+    assert result.images.dtype == torch.float64
+    assert torch.equal(result.success, judged(model, result.images, labels))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.enable_grad])
+def test_does_not_mind_the_grad_mode(row, plain, context):
+    _, _, attack = row
+    model, images, labels = plain
+    expected = attack(model, images, labels)
+    with context():
+        assert torch.equal(attack(model, images.clone().requires_grad_(), labels).images, expected.images)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_layout_of_the_images_does_not_matter(row, plain, channels_last):
+    _, _, attack = row
+    model, images, labels = plain
+    wide = torch.stack((images, images), -1)[..., 0]
+    laid_out = images.contiguous(memory_format=torch.channels_last) if channels_last else wide
+    result = attack(model, laid_out, labels)
+    # another convolution algorithm may round a vanishing gradient to the other sign
+    far = (result.images - attack(model, images, labels).images).abs() > 1e-3
+    assert far.float().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "mifgsm", "pgd", "cw", "gaussian"])
+def test_functions_are_their_presets(name, plain):
+    function = getattr(attacks, "gaussian_noise" if name == "gaussian" else name)
+    settings = {**CW} if name == "cw" else {"level": 0.2} if name == "gaussian" else {"eps": EPS}
+    result = function(*plain, **settings)
+    assert torch.equal(result.images, create_attack(name, **settings)(*plain).images)
+    assert result.config["name"] == function.__name__ == name
+
+
+def with_pixel(images, value):
+    images = images.clone()
+    images[0, 0, 0, 0] = value
+    return images
+
+
+BAD = {
+    "above 1": (lambda x, y: (with_pixel(x, 1.01), y), r"outside \[0, 1\]"),
+    "below 0": (lambda x, y: (with_pixel(x, -0.01), y), r"outside \[0, 1\]"),
+    "NaN": (lambda x, y: (with_pixel(x, float("nan")), y), "NaN"),
+    "integers": (lambda x, y: ((x * 255).byte(), y), "expected floats"),
+    "one image": (lambda x, y: (x[0], y), r"\[N, C, H, W\]"),
+    "too few labels": (lambda x, y: (x, y[:-1]), "labels: expected shape"),
+    "a column of labels": (lambda x, y: (x, y[:, None]), "labels: expected shape"),
+    "float labels": (lambda x, y: (x, y.float()), "labels: .*integer"),
+    "negative labels": (lambda x, y: (x, y - 9), "labels: .*at least 0"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD.values(), ids=BAD)
+def test_bad_input(row, plain, spoil, message):
+    model, images, labels = plain
+    with pytest.raises(InputError, match=message):
+        row[2](model, *spoil(images, labels))
+
+
+@pytest.mark.parametrize("name", [name for name in list_attacks() if bounded(name)])
+@pytest.mark.parametrize("eps", [-1 / 255, 1.5, 8, "abc", "8/0", "-8/255", float("nan"), None])
+def test_bad_budget(name, eps):
+    with pytest.raises(InputError, match="eps"):
+        create_attack(name, eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("ifgsm", {"steps": 0}, "steps: "),
+        ("pgd", {"steps": 1.5}, "steps: "),
+        ("pgd", {"step_size": -0.1}, "step_size: "),
+        ("pgd", {"step_size": "1/0"}, "step_size: "),
+        ("pgd", {"loss": "cw"}, "unknown attack loss 'cw'.*ce, margin"),
+        ("pgd", {"keep": "first"}, "keep: "),
+        ("mifgsm", {"momentum": -1}, "momentum: "),
+        ("mifgsm", {"momentum": float("nan")}, "momentum: "),
+        ("cw", {"steps": 0}, "steps: "),
+        ("cw", {"search_steps": 0}, "search_steps: "),
+        ("cw", {"learning_rate": 0}, "learning_rate: "),
+        ("cw", {"initial_c": -1}, "initial_c: "),
+        ("cw", {"confidence": -0.5}, "confidence: "),
+        ("cw", {"eps": 0.1}, "unknown setting of attack cw 'eps'"),
+        ("gaussian", {"level": 20}, "level: "),
+        ("pgd", {"step": 3}, "unknown setting of attack pgd 'step': did you mean 'steps'"),
+        ("fgsm", {"steps": 3}, "unknown setting of attack fgsm"),
+        ("pdg", {}, "unknown attack 'pdg': did you mean 'pgd'"),
+    ],
+    ids=str,
+)
+def test_bad_settings(name, settings, message):
+    with pytest.raises(InputError, match=message):
+        create_attack(name, **settings)
+
+
+def test_bounded():
+    assert {name: bounded(name) for name in list_attacks()} == {
+        "fgsm": True,
+        "ifgsm": True,
+        "mifgsm": True,
+        "pgd": True,
+        "cw": False,
+        "gaussian": False,
+    }
+    with pytest.raises(InputError, match="did you mean 'fgsm'"):
+        bounded("fgms")
+
+
+def test_defaults_are_the_paper_s():
+    pgd = create_attack("pgd")
+    assert (pgd.eps, pgd.steps, pgd.step_size, pgd.random_start) == (8 / 255, 7, 2 / 255, True)
+    fgsm = create_attack("fgsm", eps="4/255")
+    assert (fgsm.steps, fgsm.step_size, fgsm.momentum) == (1, 4 / 255, 0)
+    assert create_attack("mifgsm").momentum == 1
