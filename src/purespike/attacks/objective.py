@@ -18,7 +18,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Best wrong logit minus the true one, ``[N]``; positive only where the sample is misclassified (0 on a tie).
+    """Best wrong logit minus the true one, ``[N]``; positive only where misclassified, 0 on a tie.
 
     Unlike cross-entropy its gradient does not vanish when logits are large (Carlini & Wagner 2017, f6).
     """
