@@ -132,7 +132,7 @@ def evaluate(
     ] = None,
     attacks: Annotated[
         str, typer.Option(help="Comma-separated; settings after colons, e.g. fgsm,pgd:steps=20.")
-    ] = "gaussian,fgsm,pgd:steps=20",
+    ] = "gaussian_noise,fgsm,pgd:steps=20",
     eps: Annotated[str, typer.Option(help="L∞ budgets, comma-separated.")] = "8/255",
     threat: Annotated[
         str, typer.Option(help="undefended, oblivious, bpda, adaptive (comma-separated), or all.")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON to ``path`` atomically; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, allow_nan=False)
+    # a thousand outcomes on a line, not on a thousand lines; strings hold no raw line breaks
+    text = re.sub(r"\[\n\s+([^\[\]{}\"]+?)\n\s+\]", lambda match: f"[{_one_line(match[1])}]", text)
+    write_text(path, text + "\n")
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r",\n\s+", ", ", text)
 
 
 def _umask() -> int:

@@ -94,7 +94,7 @@ class EvaluationRecipe(Section):
     """
 
     attacks: tuple[dict[str, Any], ...] = (
-        {"name": "gaussian"},
+        {"name": "gaussian_noise"},
         {"name": "fgsm"},
         {"name": "ifgsm"},
         {"name": "mifgsm"},

@@ -26,9 +26,9 @@ ROWS = {
     "pgd margin stop": ("pgd", {**STEPS, "loss": "margin", "stop_early": True}),
     "cw": ("cw", CW),
     "cw confident": ("cw", {**CW, "confidence": 0.5}),
-    "gaussian": ("gaussian", {"level": "60/255"}),
+    "gaussian_noise": ("gaussian_noise", {"level": "60/255"}),
 }
-RANDOM = {"pgd", "gaussian"}
+RANDOM = {"pgd", "gaussian_noise"}
 
 
 @pytest.fixture(params=ROWS)
@@ -55,7 +55,7 @@ def test_result(row, victim):
     assert not result.images.requires_grad
     assert result.images.min() >= 0 and result.images.max() <= 1
     assert torch.equal(result.success, judged(model, result.images, labels))
-    assert result.success.any() or name == "gaussian"
+    assert result.success.any() or name == "gaussian_noise"
     if bounded(name):
         assert (result.images - images).abs().max() <= EPS + 1e-6
     assert torch.equal(images, untouched[0]) and torch.equal(labels, untouched[1])
@@ -132,7 +132,7 @@ class Breaks(nn.Module):
 def test_leaves_the_model_as_it_was_after_an_exception(row, plain):
     name, _, attack = row
     model = copy.deepcopy(plain[0])
-    broken = Breaks(model, after=0 if name == "gaussian" else 1).train()
+    broken = Breaks(model, after=0 if name == "gaussian_noise" else 1).train()
     model[0].eval()
     with pytest.raises(KeyboardInterrupt):
         attack(broken, *plain[1:])
@@ -255,10 +255,10 @@ def test_layout_of_the_images_does_not_matter(row, plain, channels_last):
     assert far.float().mean() < 0.05
 
 
-@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "mifgsm", "pgd", "cw", "gaussian"])
+@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "mifgsm", "pgd", "cw", "gaussian_noise"])
 def test_functions_are_their_presets(name, plain):
-    function = getattr(attacks, "gaussian_noise" if name == "gaussian" else name)
-    settings = {**CW} if name == "cw" else {"level": 0.2} if name == "gaussian" else {"eps": EPS}
+    function = getattr(attacks, "gaussian_noise" if name == "gaussian_noise" else name)
+    settings = {**CW} if name == "cw" else {"level": 0.2} if name == "gaussian_noise" else {"eps": EPS}
     result = function(*plain, **settings)
     assert torch.equal(result.images, create_attack(name, **settings)(*plain).images)
     assert result.config["name"] == function.__name__ == name
@@ -314,7 +314,7 @@ def test_bad_budget(name, eps):
         ("cw", {"initial_c": -1}, "initial_c: "),
         ("cw", {"confidence": -0.5}, "confidence: "),
         ("cw", {"eps": 0.1}, "unknown setting of attack cw 'eps'"),
-        ("gaussian", {"level": 20}, "level: "),
+        ("gaussian_noise", {"level": 20}, "level: "),
         ("pgd", {"step": 3}, "unknown setting of attack pgd 'step': did you mean 'steps'"),
         ("fgsm", {"steps": 3}, "unknown setting of attack fgsm"),
         ("pdg", {}, "unknown attack 'pdg': did you mean 'pgd'"),
@@ -333,7 +333,7 @@ def test_bounded():
         "mifgsm": True,
         "pgd": True,
         "cw": False,
-        "gaussian": False,
+        "gaussian_noise": False,
     }
     with pytest.raises(InputError, match="did you mean 'fgsm'"):
         bounded("fgms")

@@ -23,7 +23,7 @@ class GaussianNoise:
         InputError: a level outside [0, 1].
     """
 
-    name: str = "gaussian"
+    name: str = "gaussian_noise"
     level: float | str = 20 / 255
     seed: int = 0
 

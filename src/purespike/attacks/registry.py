@@ -23,7 +23,7 @@ _PRESETS: dict[str, tuple[type[Attack], dict[str, Any], dict[str, Any]]] = {
     "mifgsm": (SignAttack, {}, {**_STEPS, "momentum": 1.0}),
     "pgd": (SignAttack, {}, {**_STEPS, "random_start": True}),
     "cw": (CarliniWagner, {}, {}),
-    "gaussian": (GaussianNoise, {}, {}),
+    "gaussian_noise": (GaussianNoise, {}, {}),
 }
 
 
@@ -37,7 +37,7 @@ def create_attack(name: str, **settings: Any) -> Attack:
 
     ``fgsm`` (paper eq. 1), ``ifgsm`` (eq. 2), ``mifgsm`` (Dong et al. 2018, momentum 1), ``pgd`` (eq. 3;
     starts at random unless told otherwise, the paper's starts at the image), ``cw`` (eq. 4),
-    ``gaussian``. Steps and step size default to the paper's 7 and 2/255.
+    ``gaussian_noise``. Steps and step size default to the paper's 7 and 2/255.
 
     Raises:
         InputError: unknown attack or setting, or a setting out of range.
@@ -83,4 +83,4 @@ ifgsm = _function("ifgsm")
 mifgsm = _function("mifgsm")
 pgd = _function("pgd")
 cw = _function("cw")
-gaussian_noise = _function("gaussian")
+gaussian_noise = _function("gaussian_noise")

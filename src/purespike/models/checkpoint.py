@@ -47,7 +47,8 @@ def load(path: str | Path) -> nn.Module:
     """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
 
     Args:
-        path: a ``.safetensors`` file; or a run folder, whose purifier is put before its classifier.
+        path: a ``.safetensors`` file; or a run folder, whose purifier is put before its classifier, or
+            which stands for the one of them it holds.
 
     Raises:
         InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
@@ -55,9 +56,9 @@ def load(path: str | Path) -> nn.Module:
     """
     if Path(path).is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
-        if not purifier.exists():
-            return load(classifier)
-        return Defended(load(purifier), load(classifier)).eval()
+        if purifier.exists() and classifier.exists():
+            return Defended(load(purifier), load(classifier)).eval()
+        return load(purifier if purifier.exists() else classifier)
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise InputError(

@@ -1,0 +1,56 @@
+"""What the README shows works, and the numbers it quotes are those in results/."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import purespike as ps
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = sorted(ROOT.glob("results/*/evaluation.json"))
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    # a run folder as small as can be, in place of the demo's; as few images as show that it works
+    folder = tmp_path / "runs" / "demo"
+    ps.save(ps.models.create("resnet14_snn", width=0.02, time_steps=1), folder / "classifier.safetensors")
+    ps.save(ps.models.Purifier(width=0.05, time_steps=1), folder / "purifier.safetensors")
+    monkeypatch.chdir(tmp_path)
+    exec(re.sub(r"steps=20", "steps=1", example), {})
+    printed = capsys.readouterr().out
+    assert "of 32" in printed and "Adaptive" in printed and "Oblivious" in printed
+
+
+def test_every_make_target_it_names_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_quoted_numbers_are_the_measured_ones(path):
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
+    clean, eps = evaluation["clean"], evaluation["settings"]["eps"][0]
+    pgd = {
+        cell["threat"]: cell["score"]["accuracy"]
+        for cell in evaluation["cells"]
+        if cell["attack"] == "pgd" and cell["settings"]["steps"] == 20 and cell["eps"] == eps
+    }
+    quoted = [clean["undefended"]["accuracy"], clean["defended"]["accuracy"]]
+    quoted += [pgd[threat] for threat in ("undefended", "oblivious", "bpda", "adaptive")]
+    rows = [line for line in README.splitlines() if line.startswith(f"| [{path.parent.name}]")]
+    assert len(rows) == 1
+    assert re.findall(r"(\d+\.\d) \[", rows[0]) == [f"{value:.1%}".rstrip("%") for value in quoted]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_results_say_where_they_come_from(path):
+    provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+    assert {"command", "commit", "seed", "hardware", "versions"} <= provenance.keys()
+    assert re.fullmatch(r"[0-9a-f]{40}", provenance["commit"])
+    assert not provenance["dirty"]
