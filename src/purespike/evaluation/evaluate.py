@@ -1,7 +1,5 @@
 """Accuracy of a model under attack, threat model by threat model, on the same images."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,28 +7,22 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import nn
 
-from purespike.checks import check_images, check_labels
-from purespike.data import ImageSet, load_data
+from purespike.data import ImageSet
 from purespike.environment import provenance
-from purespike.errors import InputError
-from purespike.evaluation.cell import Cell, Chunk, attack_chunk, merge
-from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, plan_jobs
+from purespike.evaluation.cell import Cell
+from purespike.evaluation.inputs import Pair, check_fit, describe_model, read_images
+from purespike.evaluation.plan import AttackSpec, parse_budgets, plan_jobs
 from purespike.evaluation.result import Evaluation
-from purespike.evaluation.scores import likeness, score
-from purespike.evaluation.threat import classifier_of, select_threats
-from purespike.files import write_json
+from purespike.evaluation.runner import Runner
+from purespike.evaluation.scores import score
+from purespike.evaluation.threat import select_threats
 from purespike.models import Defended
-from purespike.models.checkpoint import part_config
-from purespike.models.predict import as_float, check_fit
 from purespike.progress import bar
 
 SURROGATES = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
 LOSSES = ("ce", "margin")
-
-Pair = tuple[Tensor, Tensor]
 
 
 def evaluate(
@@ -79,31 +71,33 @@ def evaluate(
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
     accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
+    budgets = parse_budgets(eps)
+    curve_budgets = parse_budgets(list(curve_eps)) if curve_eps else []
     threats = select_threats(threat if isinstance(threat, str) else list(threat), model)
-    jobs = plan_jobs(attacks, parse_budgets(eps), curve, [parse_budgets(e)[0] for e in curve_eps])
-    pixels, labels, description = _read(data, images, seed)
+    jobs = plan_jobs(attacks, budgets, curve, curve_budgets)
+    pixels, labels, description = read_images(data, limit=images, seed=seed)
     model = model.to(accelerator.device).eval()
-    _check_fit(model, pixels, labels, accelerator.device)
+    check_fit(model, pixels, labels, accelerator.device)
 
-    evaluator = _Evaluator(
-        model,
-        pixels,
-        labels,
-        threats,
-        tuple(surrogates),
-        tuple(losses),
-        batch_size,
-        seed,
-        accelerator,
-        folder,
+    runner = Runner(
+        model=model,
+        images=pixels,
+        labels=labels,
+        threats=tuple(threats),
+        surrogates=tuple(surrogates),
+        losses=tuple(losses),
+        batch_size=batch_size,
+        seed=seed,
+        accelerator=accelerator,
+        folder=folder,
     )
     work = (len(jobs) + 1) * len(labels)
     with bar("evaluation", work, show=accelerator.is_main_process) as progress:
-        clean, quality = evaluator.clean()
+        clean, quality = runner.clean()
         progress.advance(len(labels))
         cells: list[Cell] = []
         for job in jobs:
-            found = evaluator.run(job, clean)
+            found = runner.attack(job, clean)
             cells += found
             progress.advance(len(labels), job.attack.name)
             for cell in found:
@@ -112,11 +106,11 @@ def evaluate(
     return Evaluation(
         {
             "schema": 1,
-            "model": _describe(model),
+            "model": describe_model(model),
             "data": description,
             "settings": {
-                "eps": parse_budgets(eps),
-                "curve_eps": [parse_budgets(e)[0] for e in curve_eps],
+                "eps": budgets,
+                "curve_eps": curve_budgets,
                 "attacks": [asdict(job.attack) for job in jobs],
                 "threats": threats,
                 "surrogates": list(surrogates),
@@ -131,107 +125,12 @@ def evaluate(
             },
             "clean_outcomes": clean,
             "cells": [cell.to_json() for cell in cells],
-            "worst_case": _worst_cases(cells, parse_budgets(eps)),
+            "worst_case": _worst_cases(cells, budgets),
             "quality": quality + [row for cell in cells for row in cell.quality],
             "seed": seed,
             "provenance": provenance(seed=seed, device=accelerator.device),
         }
     )
-
-
-class _Evaluator:
-    def __init__(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        threats: list[str],
-        surrogates: tuple[str, ...],
-        losses: tuple[str, ...],
-        batch_size: int,
-        seed: int,
-        accelerator: Accelerator,
-        folder: Path | None,
-    ) -> None:
-        self.model, self.images, self.labels, self.threats = model, images, labels, threats
-        self.surrogates, self.losses = surrogates, losses
-        self.batch_size, self.seed, self.accelerator, self.folder = batch_size, seed, accelerator, folder
-        self.key = self._key()
-
-    def clean(self) -> tuple[dict[str, list[int]], list[dict[str, Any]]]:
-        """Outcomes on clean images without and with the purifier, and what purifying does to them."""
-        classifier, chunks = classifier_of(self.model), []
-        for start in self._starts():
-            images, labels = self._batch(start)
-            with torch.inference_mode():
-                alone = (classifier(images).argmax(1) == labels).int().tolist()
-                defended, like = alone, {}
-                if isinstance(self.model, Defended):
-                    purified = self.model.purify(images)
-                    defended = (classifier(purified).argmax(1) == labels).int().tolist()
-                    like = {name: value.tolist() for name, value in likeness(purified, images).items()}
-            chunks.append((start, alone, defended, like))
-        chunks = sorted(gather_object(chunks))
-        outcomes = {
-            "undefended": [value for chunk in chunks for value in chunk[1]],
-            "defended": [value for chunk in chunks for value in chunk[2]],
-        }
-        row: dict[str, Any] = {"images": "clean, purified"}
-        for name in chunks[0][3]:
-            values = [value for chunk in chunks for value in chunk[3][name]]
-            row[name] = sum(values) / len(values)
-        return outcomes, [row] if len(row) > 1 else []
-
-    def run(self, job: Job, clean: dict[str, list[int]]) -> list[Cell]:
-        """The cells of one attack, one per threat model; read back if an earlier run finished them."""
-        path = None
-        if self.folder is not None:
-            name = hashlib.sha256(f"{self.key} {asdict(job.attack)}".encode()).hexdigest()[:24]
-            path = self.folder / f"{name}.json"
-            if path.exists():
-                try:
-                    return [Cell.from_json(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-                except (ValueError, TypeError, KeyError):
-                    pass
-        chunks: list[Chunk] = []
-        for start in self._starts():
-            images, labels = self._batch(start)
-            chunks.append(
-                attack_chunk(
-                    self.model,
-                    images,
-                    labels,
-                    job,
-                    threats=self.threats,
-                    surrogates=self.surrogates,
-                    losses=self.losses,
-                    start=start,
-                    seed=self.seed,
-                )
-            )
-        chunks = sorted(gather_object(chunks), key=lambda chunk: chunk.start)
-        cells = merge(job, chunks, clean, self.seed)
-        if path is not None and self.accelerator.is_main_process:
-            write_json(path, [cell.to_json() for cell in cells])
-        return cells
-
-    def _starts(self) -> range:
-        """First rows of this process's chunks; chunks are the same for any number of processes."""
-        starts = range(0, len(self.labels), self.batch_size)
-        return starts[self.accelerator.process_index :: self.accelerator.num_processes]
-
-    def _batch(self, start: int) -> Pair:
-        rows = slice(start, start + self.batch_size)
-        device = self.accelerator.device
-        return as_float(self.images[rows].to(device)), self.labels[rows].to(device)
-
-    def _key(self) -> str:
-        settings = (self.threats, self.surrogates, self.losses, self.batch_size, self.seed)
-        # thresholds and time steps decide outcomes, and are no tensors
-        digest = hashlib.sha256(f"{settings} {json.dumps(_describe(self.model))}".encode())
-        for tensor in (self.images, self.labels, *self.model.state_dict().values()):
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
 
 
 def _worst_cases(cells: list[Cell], budgets: list[float]) -> list[dict[str, Any]]:
@@ -244,43 +143,6 @@ def _worst_cases(cells: list[Cell], budgets: list[float]) -> list[dict[str, Any]
                 standing = [int(all(values)) for values in zip(*columns, strict=True)]
                 rows.append({"eps": eps, "threat": threat, "score": score(standing)})
     return rows
-
-
-def _read(data: str | ImageSet | Pair, limit: int | None, seed: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    if isinstance(data, str):
-        data = load_data(data).test
-    if isinstance(data, ImageSet):
-        data = data.take(limit, seed=seed)
-        source, _, split = data.name.rpartition("/")
-        description = {"source": source, "split": split, "n": len(data), "fingerprint": data.fingerprint()}
-        return data.images, data.labels, description
-    images, labels = data
-    check_images(images)
-    labels = check_labels(labels, count=len(images))
-    images, labels = images[:limit], labels[:limit]
-    digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    return images, labels, {"source": "tensors", "split": "given", "n": len(labels), "fingerprint": digest}
-
-
-def _check_fit(model: nn.Module, images: Tensor, labels: Tensor, device: torch.device) -> None:
-    if not len(images):
-        raise InputError("evaluate: no images")
-    check_fit(model, as_float(images[:1].to(device)), labels)
-
-
-def _describe(model: nn.Module) -> dict[str, Any]:
-    parts: dict[str, nn.Module | None] = {"classifier": classifier_of(model), "purifier": None}
-    if isinstance(model, Defended):
-        parts["purifier"] = model.purifier
-    description: dict[str, Any] = {}
-    for name, part in parts.items():
-        if part is None:
-            description[name] = None
-            continue
-        config = part_config(part)
-        parameters = sum(parameter.numel() for parameter in part.parameters())
-        description[name] = {**json.loads(json.dumps(config, default=str)), "parameters": parameters}
-    return description
 
 
 def _device(model: nn.Module) -> torch.device:

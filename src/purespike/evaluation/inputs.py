@@ -1,0 +1,72 @@
+"""What an evaluation is given: images with labels, and a model that fits them."""
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from purespike.checks import check_images, check_labels
+from purespike.data import ImageSet, load_data
+from purespike.errors import InputError
+from purespike.evaluation.threat import classifier_of
+from purespike.models import Defended
+from purespike.models.predict import as_float
+
+Pair = tuple[Tensor, Tensor]
+
+
+def read_images(
+    data: str | ImageSet | Pair, *, limit: int | None, seed: int
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Images, labels and a description of them, at most ``limit`` (a stratified subset of a set).
+
+    Raises:
+        InputError: an unknown source, images that are not ``[N, C, H, W]`` floats in [0, 1], or labels
+            that are not class indices, one per image.
+    """
+    if isinstance(data, str):
+        data = load_data(data).test
+    if isinstance(data, ImageSet):
+        data = data.take(limit, seed=seed)
+        source, _, split = data.name.rpartition("/")
+        description = {"source": source, "split": split, "n": len(data), "fingerprint": data.fingerprint()}
+        return data.images, data.labels, description
+    images, labels = data
+    check_images(images)
+    labels = check_labels(labels, count=len(images))
+    images, labels = images[:limit], labels[:limit]
+    digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
+    return images, labels, {"source": "tensors", "split": "given", "n": len(labels), "fingerprint": digest}
+
+
+def check_fit(model: nn.Module, images: Tensor, labels: Tensor, device: torch.device) -> None:
+    """Try the model on one image before hours of attacks.
+
+    Raises:
+        InputError: no images, a result that is not logits, or labels beyond its classes.
+    """
+    if not len(images):
+        raise InputError("evaluate: no images")
+    with torch.inference_mode():
+        logits = model(as_float(images[:1].to(device)))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        raise InputError("evaluate: the model must map images [N, C, H, W] to logits [N, K]")
+    check_labels(labels, count=len(images), classes=logits.shape[1])
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """Architecture, settings and parameter count of classifier and purifier, as JSON values."""
+    parts: dict[str, nn.Module | None] = {"classifier": classifier_of(model), "purifier": None}
+    if isinstance(model, Defended):
+        parts["purifier"] = model.purifier
+    return {name: None if part is None else _describe(part) for name, part in parts.items()}
+
+
+def _describe(part: nn.Module) -> dict[str, Any]:
+    config = getattr(part, "config", None)
+    if not isinstance(config, dict) or "architecture" not in config:
+        config = {"architecture": type(part).__name__}
+    parameters = sum(parameter.numel() for parameter in part.parameters())
+    return {**json.loads(json.dumps(config, default=str)), "parameters": parameters}

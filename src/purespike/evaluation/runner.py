@@ -1,0 +1,123 @@
+"""The evaluation's loop over chunks of images, shared among processes, with finished cells kept on disk."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from purespike.evaluation.cell import Cell, attack_chunk, merge
+from purespike.evaluation.inputs import Pair
+from purespike.evaluation.plan import Job
+from purespike.evaluation.scores import likeness
+from purespike.evaluation.threat import classifier_of
+from purespike.files import write_json
+from purespike.models import Defended
+from purespike.models.predict import as_float
+
+Outcomes = dict[str, list[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """Everything that an evaluation's cells depend on.
+
+    Chunks, and the seeds of their random draws, are the same for any number of processes.
+    """
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    threats: tuple[str, ...]
+    surrogates: tuple[str, ...]
+    losses: tuple[str, ...]
+    batch_size: int
+    seed: int
+    accelerator: Accelerator
+    folder: Path | None
+
+    def clean(self) -> tuple[Outcomes, list[dict[str, Any]]]:
+        """Outcomes on clean images without and with the purifier, and what purifying does to them."""
+        classifier, chunks = classifier_of(self.model), []
+        for start in self._starts():
+            images, labels = self._batch(start)
+            with torch.inference_mode():
+                alone = (classifier(images).argmax(1) == labels).int().tolist()
+                defended, like = alone, {}
+                if isinstance(self.model, Defended):
+                    purified = self.model.purify(images)
+                    defended = (classifier(purified).argmax(1) == labels).int().tolist()
+                    like = {name: value.tolist() for name, value in likeness(purified, images).items()}
+            chunks.append((start, alone, defended, like))
+        chunks = sorted(gather_object(chunks))
+        outcomes = {
+            "undefended": [value for chunk in chunks for value in chunk[1]],
+            "defended": [value for chunk in chunks for value in chunk[2]],
+        }
+        row: dict[str, Any] = {"images": "clean, purified"}
+        for name in chunks[0][3]:
+            values = [value for chunk in chunks for value in chunk[3][name]]
+            row[name] = sum(values) / len(values)
+        return outcomes, [row] if len(row) > 1 else []
+
+    def attack(self, job: Job, clean: Outcomes) -> list[Cell]:
+        """The cells of one attack, one per threat model; read back if an earlier run finished them."""
+        path = self._path(job)
+        if path is not None and path.exists():
+            try:
+                return [Cell.from_json(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+            except (ValueError, TypeError, KeyError):
+                pass  # damaged: attack again
+        chunks = []
+        for start in self._starts():
+            images, labels = self._batch(start)
+            chunks.append(
+                attack_chunk(
+                    self.model,
+                    images,
+                    labels,
+                    job,
+                    threats=self.threats,
+                    surrogates=self.surrogates,
+                    losses=self.losses,
+                    start=start,
+                    seed=self.seed,
+                )
+            )
+        chunks = sorted(gather_object(chunks), key=lambda chunk: chunk.start)
+        cells = merge(job, chunks, clean, self.seed)
+        if path is not None and self.accelerator.is_main_process:
+            write_json(path, [cell.to_json() for cell in cells])
+        return cells
+
+    def _starts(self) -> range:
+        """First rows of this process's chunks."""
+        starts = range(0, len(self.labels), self.batch_size)
+        return starts[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _batch(self, start: int) -> Pair:
+        rows = slice(start, start + self.batch_size)
+        device = self.accelerator.device
+        return as_float(self.images[rows].to(device)), self.labels[rows].to(device)
+
+    def _path(self, job: Job) -> Path | None:
+        """Where the cells of ``job`` are kept, by a digest of all that decides them."""
+        if self.folder is None:
+            return None
+        settings = (
+            self.threats,
+            self.surrogates,
+            self.losses,
+            self.batch_size,
+            self.seed,
+            asdict(job.attack),
+        )
+        digest = hashlib.sha256(repr(settings).encode())
+        for tensor in (self.images, self.labels, *self.model.state_dict().values()):
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return self.folder / f"{digest.hexdigest()[:24]}.json"
