@@ -11,7 +11,8 @@ from purespike.checks import check_images, check_labels
 from purespike.data import ImageSet, load_data
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
-from purespike.models import Defended
+from purespike.models import Defended, predict
+from purespike.models.checkpoint import part_config
 from purespike.models.predict import as_float
 
 Pair = tuple[Tensor, Tensor]
@@ -45,15 +46,11 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, device: torch.de
     """Try the model on one image before hours of attacks.
 
     Raises:
-        InputError: no images, a result that is not logits, or labels beyond its classes.
+        InputError: no images, or what :func:`purespike.models.predict.check_fit` raises.
     """
     if not len(images):
         raise InputError("evaluate: no images")
-    with torch.inference_mode():
-        logits = model(as_float(images[:1].to(device)))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        raise InputError("evaluate: the model must map images [N, C, H, W] to logits [N, K]")
-    check_labels(labels, count=len(images), classes=logits.shape[1])
+    predict.check_fit(model, as_float(images[:1].to(device)), labels)
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
@@ -65,8 +62,5 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
 
 
 def _describe(part: nn.Module) -> dict[str, Any]:
-    config = getattr(part, "config", None)
-    if not isinstance(config, dict) or "architecture" not in config:
-        config = {"architecture": type(part).__name__}
     parameters = sum(parameter.numel() for parameter in part.parameters())
-    return {**json.loads(json.dumps(config, default=str)), "parameters": parameters}
+    return {**json.loads(json.dumps(part_config(part), default=str)), "parameters": parameters}

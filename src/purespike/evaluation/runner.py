@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from purespike.evaluation.cell import Cell, attack_chunk, merge
-from purespike.evaluation.inputs import Pair
+from purespike.evaluation.inputs import Pair, describe_model
 from purespike.evaluation.plan import Job
 from purespike.evaluation.scores import likeness
 from purespike.evaluation.threat import classifier_of
@@ -116,6 +116,8 @@ class Runner:
             self.batch_size,
             self.seed,
             asdict(job.attack),
+            # thresholds and time steps decide outcomes, and are no tensors
+            describe_model(self.model),
         )
         digest = hashlib.sha256(repr(settings).encode())
         for tensor in (self.images, self.labels, *self.model.state_dict().values()):

@@ -37,11 +37,19 @@ def _stack(inputs: int, outputs: int, depth: int, neurons: Neurons) -> nn.Sequen
     return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in itertools.pairwise(widths)))
 
 
+def _silent_start(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Zero output at first: a random one is so large that unlearning it would silence the layers before."""
+    nn.init.zeros_(convolution.weight)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution
+
+
 class NoiseEstimator(nn.Module):
     """Five 3×3 convolutions with neurons between: images ``[N, C, H, W]`` to a noise level, same shape.
 
     The last convolution is analog and takes the mean over time: a rate of T spikes would quantise the noise
-    level to 1/T, far coarser than 8/255.
+    level to 1/T, far coarser than 8/255. Its output starts at zero.
     """
 
     def __init__(self, channels: int, filters: int, neurons: Neurons) -> None:
@@ -50,7 +58,7 @@ class NoiseEstimator(nn.Module):
         self.first = nn.Conv2d(channels, filters, 3, padding=1)
         self.fire = neurons.layer()
         self.hidden = _stack(filters, filters, 3, neurons)
-        self.last = nn.Conv2d(filters, channels, 3, padding=1)
+        self.last = _silent_start(nn.Conv2d(filters, channels, 3, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
         spikes = self.hidden(self.fire(self.neurons.repeat(self.first(images))))
@@ -77,9 +85,7 @@ class Denoiser(nn.Module):
         self.up2 = _stack(middle, middle, 3, neurons)
         self.widen1 = nn.ConvTranspose2d(middle, low, 2, stride=2)
         self.up1 = _stack(low, low, 2, neurons)
-        self.last = nn.Conv2d(low, channels, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.last = _silent_start(nn.Conv2d(low, channels, 1))
 
     def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
         current = self.neurons.repeat(self.first(torch.cat((images, noise_level), 1)))
