@@ -43,10 +43,13 @@ def test_every_current_of_a_purifier_is_standardised(settings):
 def test_analog_layers_keep_their_weights():
     torch.manual_seed(0)
     purifier = Purifier(width=1 / 8, calibrated=False)
-    before = purifier.estimator.last.weight.clone()
+    analog = (purifier.estimator.last, purifier.denoiser.last)
+    for layer in analog:
+        nn.init.normal_(layer.weight)
+    before = [layer.weight.clone() for layer in analog]
     purifier.calibrate(torch.rand(4, 3, 8, 8))
-    assert torch.equal(purifier.estimator.last.weight, before)
-    assert not purifier.denoiser.last.weight.any()
+    for layer, weight in zip(analog, before, strict=True):
+        assert torch.equal(layer.weight, weight)
 
 
 def test_a_constant_channel_stays_finite():

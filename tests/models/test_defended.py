@@ -14,6 +14,7 @@ def purifier():
     torch.manual_seed(0)
     made = Purifier(width=1 / 8)
     nn.init.normal_(made.denoiser.last.weight, std=0.1)
+    nn.init.normal_(made.estimator.last.weight, std=0.1)
     return made
 
 

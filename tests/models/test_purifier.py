@@ -16,8 +16,9 @@ def tiny(**settings):
 
 
 def awake(purifier):
-    """A purifier as after training: its last layer is no longer zero."""
+    """A purifier as after training: its last layers are no longer zero."""
     nn.init.normal_(purifier.denoiser.last.weight, std=0.1)
+    nn.init.normal_(purifier.estimator.last.weight, std=0.1)
     return purifier
 
 
