@@ -1,9 +1,14 @@
 """purespike: adversarial purification for spiking neural networks, measured honestly."""
 
-from purespike import attacks, data, models, neurons
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from purespike.errors import InputError
-from purespike.evaluation import Evaluation, evaluate
-from purespike.models import Defended, load, save
+
+if TYPE_CHECKING:
+    from purespike import attacks, data, models, neurons
+    from purespike.evaluation import Evaluation, evaluate
+    from purespike.models import Defended, load, save
 
 __version__ = "0.1.0"
 
@@ -19,3 +24,24 @@ __all__ = [
     "neurons",
     "save",
 ]
+
+_HOMES = {
+    "Evaluation": "purespike.evaluation",
+    "evaluate": "purespike.evaluation",
+    "Defended": "purespike.models",
+    "load": "purespike.models",
+    "save": "purespike.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # PyTorch takes seconds to import; the command line's help and its errors need none of it
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"purespike.{name}")
+    raise AttributeError(f"module 'purespike' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -120,7 +120,10 @@ def _picture(image: Tensor, original: Image.Image) -> Image.Image:
 
 def _options(picture: Image.Image) -> dict[str, object]:
     # losing detail to compression after purification would be our doing
-    known: dict[str | None, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    known: dict[str | None, dict[str, object]] = {
+        "JPEG": {"quality": 95},
+        "WEBP": {"lossless": True, "exact": True},
+    }
     # the orientation of a photograph is kept beside its pixels
     kept = {key: picture.info[key] for key in ("exif", "icc_profile") if picture.info.get(key)}
     return {**known.get(picture.format, {}), **kept}
