@@ -1,0 +1,404 @@
+"""Every number of an evaluation against the same attacks run and judged here, one by one."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import purespike
+from evaluation.victims import CLASSES, defended, foreign, photographs, spiking
+from purespike.attacks import CarliniWagner, GaussianNoise, SignAttack, create_attack
+from purespike.data import ImageSet
+from purespike.models import Defended
+from purespike.neurons import surrogate_gradient
+from purespike.seeding import derive
+
+EPS, SEED, BATCH = 10 / 255, 5, 8
+SPECS = {
+    "gaussian_noise": {"name": "gaussian_noise", "level": 0.2},
+    "fgsm": {"name": "fgsm"},
+    "pgd": {"name": "pgd", "steps": 3, "step_size": 5 / 255},
+    "cw": {"name": "cw", "steps": 4, "search_steps": 2, "learning_rate": 0.1},
+}
+BOUNDED = ("fgsm", "pgd")
+SURROGATES, LOSSES = ("rectangle(width=1)", "atan(alpha=2)"), ("ce", "margin")
+SETTINGS = {
+    "attacks": list(SPECS.values()),
+    "eps": EPS,
+    "surrogates": SURROGATES,
+    "losses": LOSSES,
+    "batch_size": BATCH,
+    "seed": SEED,
+}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return photographs(20, seed=7)
+
+
+@pytest.fixture(scope="module")
+def result(sample):
+    return purespike.evaluate(defended(), sample, threat="all", **SETTINGS)
+
+
+def chunks(sample):
+    return [(start, *(part[start : start + BATCH] for part in sample)) for start in range(0, 20, BATCH)]
+
+
+def made(name, start, **more):
+    """The attack of a chunk, seeded from the run's seed, its name and the chunk's first row."""
+    budget = {"eps": EPS} if name in BOUNDED else {}
+    settings = {key: value for key, value in SPECS[name].items() if key != "name"}
+    return create_attack(name, seed=derive(SEED, name, start), **settings, **budget, **more)
+
+
+@torch.no_grad()
+def right(model, images, labels):
+    return (model(images).argmax(1) == labels).int().tolist()
+
+
+def both(first, second):
+    return [a * b for a, b in zip(first, second, strict=True)]
+
+
+def test_the_victim_is_worth_attacking(result):
+    """Else all that follows would compare zeros with zeros."""
+    clean = result.content["clean"]
+    assert clean["undefended"]["accuracy"] > 0.7 and clean["defended"]["accuracy"] > 0.5
+    robust = {cell["attack"]: cell["score"]["accuracy"] for cell in result.content["cells"]}
+    assert any(0 < accuracy < 0.9 for accuracy in robust.values())
+    differ = [result.cell("fgsm", threat)["outcomes"] for threat in ("undefended", "oblivious", "adaptive")]
+    assert len({tuple(outcomes) for outcomes in differ}) == 3, "the threat models are told apart"
+
+
+def test_clean_outcomes_are_plain_predictions(result, sample):
+    outcomes = result.content["clean_outcomes"]
+    assert outcomes["undefended"] == right(spiking(), *sample)
+    assert outcomes["defended"] == right(defended(), *sample)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_undefended_and_oblivious_are_one_attack_on_the_classifier_alone(result, sample, name):
+    model = defended()
+    undefended, oblivious, distances = [], [], []
+    for start, images, labels in chunks(sample):
+        attacked = made(name, start)(model.classifier, images, labels).images
+        distances += (attacked - images).flatten(1).norm(dim=1).tolist()
+        undefended += right(model.classifier, attacked, labels)
+        with torch.no_grad():
+            oblivious += right(model.classifier, model.purify(attacked), labels)
+    if name != "gaussian_noise":
+        undefended = both(undefended, right(model.classifier, *sample))
+        oblivious = both(oblivious, right(model, *sample))
+    assert result.cell(name, "undefended")["outcomes"] == undefended
+    assert result.cell(name, "oblivious")["outcomes"] == oblivious
+    assert result.cell(name, "oblivious")["mean_l2"] == pytest.approx(sum(distances) / 20, rel=1e-5)
+
+
+class StraightThrough(nn.Module):
+    """BPDA in one line: forward purified, backward as if nothing had happened."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model.classifier(images + (self.model.purify(images) - images).detach())
+
+
+def test_bpda_takes_the_purifier_for_the_identity(result, sample):
+    model = defended()
+    for name in BOUNDED:
+        expected = []
+        for start, images, labels in chunks(sample):
+            attack = made(name, start, stop_early=True)
+            # rounding in x + (p - x) may move an image across a boundary: judge on the model itself
+            attacked = attack(StraightThrough(model), images, labels).images
+            expected += right(model, attacked, labels)
+        expected = both(expected, right(model, *sample))
+        found = result.cell(name, "bpda")["outcomes"]
+        assert sum(a != b for a, b in zip(found, expected, strict=True)) <= 1
+
+
+def test_adaptive_is_the_worst_of_all_surrogates_and_losses(result, sample):
+    model = defended()
+    for name in BOUNDED:
+        standing = right(model, *sample)
+        attempts = {}
+        for start, images, labels in chunks(sample):
+            rows = list(range(len(images)))
+            for surrogate in SURROGATES:
+                for loss in LOSSES:
+                    if not rows:
+                        break
+                    with surrogate_gradient(model, surrogate):
+                        attack = made(name, start, stop_early=True, loss=loss)
+                        attacked = attack(model, images[rows], labels[rows]).images
+                    fallen = [
+                        row
+                        for row, ok in zip(rows, right(model, attacked, labels[rows]), strict=True)
+                        if not ok
+                    ]
+                    tried, broken = attempts.get((surrogate, loss), (0, 0))
+                    attempts[surrogate, loss] = (tried + len(rows), broken + len(fallen))
+                    for row in fallen:
+                        standing[start + row] = 0
+                        rows.remove(row)
+        cell = result.cell(name, "adaptive")
+        assert cell["outcomes"] == standing
+        found = {(c["surrogate"], c["loss"]): (c["attacked"], c["broken"]) for c in cell["components"]}
+        assert found == attempts
+
+
+def test_components_add_up(result):
+    for cell in result.content["cells"]:
+        if cell["threat"] != "adaptive":
+            assert cell["components"] == []
+            continue
+        attempts = cell["components"]
+        assert attempts[0]["attacked"] == len(cell["outcomes"])
+        assert sum(attempt["broken"] for attempt in attempts) == cell["outcomes"].count(0)
+        # each attempt meets what all former ones left standing
+        left = len(cell["outcomes"])
+        for attempt in attempts:
+            assert attempt["attacked"] == left
+            left -= attempt["broken"]
+
+
+def test_what_stands_attacked_stood_clean(result):
+    clean = result.content["clean_outcomes"]
+    for cell in result.content["cells"]:
+        if cell["norm"] != "noise":
+            before = clean["undefended" if cell["threat"] == "undefended" else "defended"]
+            assert all(a <= b for a, b in zip(cell["outcomes"], before, strict=True))
+
+
+def test_the_worst_case_is_what_stands_under_every_bounded_attack(result):
+    rows = {(row["eps"], row["threat"]): row["score"] for row in result.content["worst_case"]}
+    assert rows.keys() == {(EPS, threat) for threat in ("undefended", "oblivious", "bpda", "adaptive")}
+    for (_, threat), score in rows.items():
+        standing = both(*(result.cell(name, threat)["outcomes"] for name in BOUNDED))
+        assert score["correct"] == sum(standing) and score["n"] == 20
+
+
+def test_scores_count_their_outcomes(result):
+    for cell in result.content["cells"]:
+        score, outcomes = cell["score"], cell["outcomes"]
+        assert set(outcomes) <= {0, 1} and len(outcomes) == score["n"] == 20
+        assert score["correct"] == sum(outcomes) and score["accuracy"] == sum(outcomes) / 20
+        assert result.accuracy(cell["attack"], cell["threat"]) == score["accuracy"]
+
+
+def test_noise_is_no_attacker(result):
+    """It knows no model: only the classifier alone and the oblivious case make sense."""
+    threats = {c["threat"] for c in result.content["cells"] if c["attack"] == "gaussian_noise"}
+    assert threats == {"undefended", "oblivious"}
+    assert all(
+        cell["eps"] is None for cell in result.content["cells"] if cell["attack"] in ("gaussian_noise", "cw")
+    )
+
+
+def plain(evaluation):
+    """All but when and how fast."""
+    content = json.loads(json.dumps(evaluation.content))
+    content.pop("provenance")
+    for cell in content["cells"]:
+        cell.pop("seconds")
+    return content
+
+
+QUICK = {"attacks": ["gaussian_noise", SPECS["pgd"]], "eps": EPS, "batch_size": BATCH, "threat": "all"}
+
+
+def test_the_same_seed_finds_the_same_whatever_was_drawn_before(sample):
+    first = purespike.evaluate(defended(), sample, seed=1, **QUICK)
+    torch.manual_seed(123)
+    torch.rand(7)
+    assert plain(purespike.evaluate(defended(), sample, seed=1, **QUICK)) == plain(first)
+
+
+def test_other_attacks_in_the_table_change_nothing(sample):
+    alone = purespike.evaluate(defended(), sample, **{**QUICK, "attacks": [SPECS["pgd"]]})
+    among = purespike.evaluate(defended(), sample, **QUICK)
+    for threat in ("undefended", "oblivious", "bpda", "adaptive"):
+        assert alone.cell("pgd", threat)["outcomes"] == among.cell("pgd", threat)["outcomes"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often attacks are run."""
+    count = []
+    for mechanism in (SignAttack, CarliniWagner, GaussianNoise):
+        original = mechanism.__call__
+
+        def counted(self, *arguments, original=original):
+            count.append(self.name)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(mechanism, "__call__", counted)
+    return count
+
+
+def test_finished_cells_are_read_back_without_an_attack(sample, calls, tmp_path):
+    first = purespike.evaluate(defended(), sample, folder=tmp_path, **QUICK)
+    assert calls
+    calls.clear()
+    second = purespike.evaluate(defended(), sample, folder=tmp_path, **QUICK)
+    assert not calls
+    assert second.content["cells"] == first.content["cells"], "seconds, too: they were not spent again"
+
+
+def changed_weight():
+    model = copy.deepcopy(defended())
+    with torch.no_grad():
+        next(model.purifier.parameters()).mul_(1.001)
+    return model
+
+
+def other_thresholds():
+    """The same tensors in neurons that fire otherwise."""
+    model = copy.deepcopy(defended())
+    config = {**model.purifier.config, "thresholds": [0.4]}
+    config.pop("architecture")
+    purifier = type(model.purifier)(**config, calibrated=False)
+    purifier.load_state_dict(model.purifier.state_dict())
+    return Defended(purifier, model.classifier).eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        (changed_weight, {}),
+        (other_thresholds, {}),
+        (defended, {"seed": 9}),
+        (defended, {"batch_size": 7}),
+        (defended, {"eps": EPS / 2}),
+        (defended, {"surrogates": ["triangle(width=1)"]}),
+        (defended, {"losses": ["margin"]}),
+        (defended, {"images": 19}),
+    ],
+)
+def test_cells_of_another_evaluation_are_not_taken_for_this_one(sample, calls, tmp_path, model, settings):
+    only = {**QUICK, "attacks": ["fgsm"], "threat": ["adaptive"]}
+    purespike.evaluate(defended(), sample, folder=tmp_path, **only)
+    calls.clear()
+    purespike.evaluate(model(), sample, folder=tmp_path, **{**only, **settings})
+    assert calls
+
+
+@pytest.mark.parametrize("damage", ["", "[", "[{}]", "[1]", '{"a": 1}'])
+def test_a_damaged_cell_is_computed_again(sample, tmp_path, damage):
+    only = {**QUICK, "attacks": ["fgsm"], "threat": ["undefended"]}
+    first = purespike.evaluate(spiking(), sample, folder=tmp_path, **only)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(damage)
+    assert plain(purespike.evaluate(spiking(), sample, folder=tmp_path, **only)) == plain(first)
+    assert json.loads(path.read_text())[0]["attack"] == "fgsm"
+
+
+def test_a_model_without_purifier(sample):
+    found = purespike.evaluate(spiking(), sample, **QUICK)
+    assert found.content["clean"]["defended"] is None and found.content["model"]["purifier"] is None
+    assert {cell["threat"] for cell in found.content["cells"]} == {"undefended", "adaptive"}
+    assert found.content["quality"] == []
+
+
+def test_a_foreign_module_alone_and_behind_the_purifier(sample):
+    alone = purespike.evaluate(foreign(), sample, **QUICK)
+    assert alone.content["model"]["classifier"]["architecture"] == "Sequential"
+    assert {c["surrogate"] for c in alone.cell("pgd", "adaptive")["components"]} == {"own"}
+    behind = purespike.evaluate(defended(foreign), sample, **QUICK)
+    cells = (evaluation.cell("pgd", "undefended")["outcomes"] for evaluation in (alone, behind))
+    assert len({tuple(outcomes) for outcomes in cells}) == 1, "the classifier alone is the same victim"
+
+
+def test_a_foreign_module_with_a_config_of_its_own(sample):
+    class Strange(nn.Sequential):
+        config = object()
+
+    model = Strange(*foreign())
+    found = purespike.evaluate(model, sample, attacks=["fgsm"], threat="undefended", eps=EPS)
+    assert found.content["model"]["classifier"]["architecture"] == "Strange"
+
+
+def test_a_purifier_that_is_the_identity_changes_nothing(sample):
+    found = purespike.evaluate(Defended(nn.Identity(), spiking()), sample, **QUICK)
+    outcomes = {t: found.cell("pgd", t)["outcomes"] for t in ("undefended", "oblivious")}
+    assert outcomes["undefended"] == outcomes["oblivious"]
+    clean = next(row for row in found.content["quality"] if row["images"] == "clean, purified")
+    assert (clean["psnr"], clean["ssim"]) == (100.0, pytest.approx(1.0))
+
+
+def test_data_as_set_and_as_tensors_and_by_name():
+    digits = purespike.data.load_data("digits").test.take(12, seed=0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    only = {"attacks": ["fgsm"], "threat": "undefended"}
+    by_set = purespike.evaluate(model, digits, **only)
+    by_tensors = purespike.evaluate(model, (digits.to_float(), digits.labels), **only)
+    by_name = purespike.evaluate(model, "digits", images=12, **only)
+    cells = [e.cell("fgsm", "undefended")["outcomes"] for e in (by_set, by_tensors, by_name)]
+    assert cells[0] == cells[1] == cells[2]
+    assert by_name.content["data"] == by_set.content["data"]
+    assert by_set.content["data"]["source"] == "digits" and by_tensors.content["data"]["source"] == "tensors"
+    assert isinstance(digits, ImageSet)
+
+
+def test_the_model_is_left_as_it_was(sample):
+    model = copy.deepcopy(defended())
+    model.classifier.readout.bias.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    learnable = [parameter.requires_grad for parameter in model.parameters()]
+    purespike.evaluate(model, sample, **QUICK)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert [parameter.requires_grad for parameter in model.parameters()] == learnable
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_curve_shares_its_point_with_the_table(sample):
+    found = purespike.evaluate(
+        spiking(),
+        sample,
+        attacks=["fgsm"],
+        eps=EPS,
+        curve="fgsm",
+        curve_eps=[EPS, EPS / 2],
+        threat="undefended",
+    )
+    assert [cell["eps"] for cell in found.content["cells"]] == [EPS, pytest.approx(EPS / 2)]
+    assert [row["eps"] for row in found.content["worst_case"]] == [EPS], "the table's budgets only"
+
+
+def test_a_stronger_threat_list_adds_undefended_to_oblivious_only():
+    from purespike.evaluation.threat import select_threats
+
+    assert select_threats("oblivious", defended()) == ["undefended", "oblivious"]
+    assert select_threats(["adaptive", "bpda"], defended()) == ["bpda", "adaptive"]
+    assert select_threats("all", spiking()) == ["undefended", "adaptive"]
+    assert select_threats(["all"], spiking()) == ["undefended", "adaptive"]
+
+
+def test_the_file_is_strict_json_and_tells_where_it_comes_from(result, tmp_path):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    result.save(tmp_path / "evaluation.json")
+    content = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=refuse)
+    assert content["schema"] == 1 and content["seed"] == SEED and content["data"]["n"] == 20
+    assert {"command", "commit", "seed", "hardware", "versions", "date"} <= content["provenance"].keys()
+    assert content["settings"]["surrogates"] == list(SURROGATES)
+    assert content["model"]["classifier"]["architecture"] == "resnet14_snn"
+    for part, module in (("classifier", spiking()), ("purifier", defended().purifier)):
+        assert content["model"][part]["parameters"] == sum(p.numel() for p in module.parameters())
+    assert content["model"]["classifier"]["num_classes"] == CLASSES
+
+
+def test_forwards_and_backwards_are_counted(sample):
+    """FGSM is one backward per image, and looks at the image before and after."""
+    cell = purespike.evaluate(
+        spiking(), sample, attacks=["fgsm"], eps=EPS, threat="undefended", batch_size=BATCH
+    ).cell("fgsm", "undefended")
+    assert (cell["forwards"], cell["backwards"]) == (40, 20)

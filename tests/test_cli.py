@@ -1,0 +1,181 @@
+"""The commands, called as the shell calls them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from training.tiny import finished, outcomes, write_recipe
+
+from purespike import cli
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["purespike", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code in (0, None), capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+HELP = {
+    "run": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
+    "train": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
+    "purify": ["IN", "OUT", "--model", "--device"],
+    "evaluate": [
+        *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
+        *("--batch-size", "--out", "--seed", "--device"),
+    ],
+    "info": ["MODEL", "--device"],
+}
+
+
+@pytest.mark.parametrize(("command", "options"), HELP.items())
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_mentions_every_option(call, monkeypatch, command, options, flag):
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", call(command, flag))
+    for option in options:
+        assert option in printed
+
+
+def test_help_names_every_command(call):
+    printed = call("--help")
+    # typer names a command after its function
+    assert {command.name or command.callback.__name__ for command in cli.app.registered_commands} == set(HELP)
+    assert all(command in printed for command in HELP)
+
+
+def test_the_command_line_is_light():
+    """`purespike --help` must not take the seconds that importing PyTorch takes."""
+    program = "import sys, purespike.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    assert {"torch", "numpy", "accelerate", "matplotlib"}.isdisjoint(done.stdout.split())
+
+
+def test_train_then_run_is_one_run(call, tmp_path):
+    path = write_recipe(tmp_path / "tiny.yaml")
+    printed = call("train", "classifier", path, "--out", tmp_path / "run", "--device", "cpu")
+    assert printed == f"classifier: {tmp_path}/run/classifier.safetensors\n"
+    assert not (tmp_path / "run" / "purifier.safetensors").exists()
+    printed = call("run", path, "--out", tmp_path / "run", "--device", "cpu")
+    assert f"report: {tmp_path}/run/report.html" in printed
+    assert outcomes(tmp_path / "run") == outcomes(finished())
+    for threat in ("ndefended", "blivious", "BPDA", "daptive"):
+        assert threat in printed, "no number without its threat model"
+
+
+def test_the_default_folder_is_named_after_the_recipe(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_recipe(tmp_path / "tiny.yaml", classifier={"epochs": 1})
+    call("train", "classifier", path, "--set", "classifier.width=0.04", "--seed", 8, "--device", "cpu")
+    written = (tmp_path / "runs" / "tiny" / "recipe.yaml").read_text()
+    assert "width: 0.04" in written and "seed: 8" in written
+
+
+def test_a_purifier_for_a_classifier_of_ones_own(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_classifier.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n    torch.manual_seed(0)\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n"
+    )
+    path = write_recipe(tmp_path / "tiny.yaml", purifier={"epochs": 1})
+    own = "own_classifier:net"
+    call("train", "purifier", path, "--classifier", own, "--out", "run", "--device", "cpu")
+    assert not (tmp_path / "run" / "classifier.safetensors").exists()
+    printed = call(
+        *("evaluate", own, "--purifier", "run/purifier.safetensors", "--attacks", "fgsm", "--images", 6),
+        *("--threat", "oblivious,adaptive", "--out", "found", "--device", "cpu"),
+    )
+    assert "FGSM" in printed
+    content = json.loads((tmp_path / "found" / "evaluation.json").read_text())
+    assert content["model"]["classifier"]["architecture"] == "Sequential"
+    assert content["model"]["purifier"]["architecture"] == "purifier"
+    assert [cell["threat"] for cell in content["cells"]] == ["undefended", "oblivious", "adaptive"]
+    assert (tmp_path / "found" / "report.html").exists() and (
+        tmp_path / "found" / "environment.json"
+    ).exists()
+
+
+def test_evaluate_without_a_purifier_says_so(call):
+    printed = call(
+        *(
+            "evaluate",
+            finished() / "classifier.safetensors",
+            "--attacks",
+            "fgsm",
+            "--images",
+            5,
+            "--device",
+            "cpu",
+        )
+    )
+    assert "No purifier: give one with --purifier" in printed
+
+
+def test_info_of_a_run(call):
+    printed = call("info", finished(), "--device", "cpu")
+    assert "purifier: purifier" in printed and "classifier: resnet14_snn" in printed
+    assert "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in printed
+    for part in ("classifier", "purifier"):
+        assert f"{part}: firing rates" in printed
+
+
+def test_info_of_a_foreign_module(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "foreign_info.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n    config = object()\n"
+        "def net():\n    return Net(nn.Linear(7, 3))\n"
+    )
+    printed = call("info", "foreign_info:net", "--device", "cpu")
+    assert "model: Net" in printed and "24" in printed
+    assert "firing rates" not in printed
+
+
+def test_attacks_as_text():
+    from purespike.attacks.text import parse_attacks
+
+    assert parse_attacks("fgsm, pgd:steps=20:step_size=2/255:random_start=false") == [
+        {"name": "fgsm"},
+        {"name": "pgd", "steps": 20, "step_size": "2/255", "random_start": False},
+    ]
+
+
+def test_a_function_is_found_in_the_current_folder_and_comes_in_evaluation_mode(tmp_path, monkeypatch):
+    from purespike.models.resolve import resolve
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text("from torch import nn\ndef net():\n    return nn.Dropout().train()\n")
+    model = resolve("here:net")
+    assert isinstance(model, nn.Dropout) and not model.training
+
+
+def test_a_run_folder_is_its_two_parts():
+    from purespike.models.resolve import resolve
+
+    model = resolve(str(finished()))
+    image = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    classifier, purifier = (resolve(str(finished() / f"{n}.safetensors")) for n in ("classifier", "purifier"))
+    with torch.no_grad():
+        torch.testing.assert_close(model(image), classifier(purifier(image).images))
+
+
+def test_everything_public_is_there():
+    import purespike
+
+    assert set(purespike.__all__) <= set(dir(purespike))
+    assert all(getattr(purespike, name) is not None for name in purespike.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'purify'"):
+        _ = purespike.purify

@@ -1,0 +1,160 @@
+"""A run folder: what is in it, to whom it belongs, and what is done again."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from training.tiny import files, finished, history, outcomes, recipe
+
+import purespike.experiment as experiment
+from purespike import InputError, load
+from purespike.data import load_data
+from purespike.experiment import Run
+from purespike.models import Defended
+from purespike.models.resolve import resolve
+from purespike.recipe import load_recipe
+from purespike.training import accelerator
+
+
+def run(folder, **sections):
+    return Run(recipe(**sections), folder, accelerator(device="cpu"))
+
+
+def test_a_run_leaves_what_the_design_names():
+    names = set(files(finished()))
+    assert {
+        "recipe.yaml",
+        "environment.json",
+        "classifier.safetensors",
+        "purifier.safetensors",
+        "history.jsonl",
+        "evaluation.json",
+        "samples.npz",
+        "report.html",
+        "checkpoint/classifier.safetensors",
+        "checkpoint/purifier.safetensors",
+    } <= names
+    assert any(name.startswith("figures/") for name in names)
+    assert not any(name.endswith(".part") for name in names)
+    assert load_recipe(finished() / "recipe.yaml") == recipe()
+    rows = [(row["stage"], row["epoch"]) for row in history(finished())]
+    assert rows == [(stage, epoch) for stage in ("classifier", "purifier") for epoch in range(3)]
+
+
+def test_the_numbers_are_those_of_the_models_on_disk():
+    """Plain predictions of what anybody would load give the clean accuracy that the run reports."""
+    model = resolve(str(finished()))
+    assert isinstance(model, Defended)
+    test = load_data("digits").test.take(20, seed=recipe().seed)
+    with torch.no_grad():
+        for part, name in ((model, "defended"), (model.classifier, "undefended")):
+            right = (part(test.to_float()).argmax(1) == test.labels).int().tolist()
+            assert outcomes(finished())["clean_outcomes"][name] == right
+
+
+def test_the_samples_are_what_their_names_say():
+    with np.load(finished() / "samples.npz") as samples:
+        arrays = {name: samples[name] for name in samples.files}
+    model = resolve(str(finished()))
+    clean, adversarial = (torch.from_numpy(arrays[name]) for name in ("clean", "adversarial"))
+    assert (adversarial - clean).abs().max() <= 16 / 255 + 1e-6
+    assert not torch.equal(adversarial, clean)
+    with torch.no_grad():
+        purified = model.purify(adversarial)
+        torch.testing.assert_close(torch.from_numpy(arrays["purified"]), purified.clamp(0, 1))
+        assert arrays["undefended_prediction"].tolist() == model.classifier(adversarial).argmax(1).tolist()
+        assert arrays["defended_prediction"].tolist() == model.classifier(purified).argmax(1).tolist()
+    assert "16/255" in str(arrays["caption"]) and "oblivious" in str(arrays["caption"])
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(finished(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Names of the stages that were computed, not read."""
+    done = []
+    for name in ("train_classifier", "train_purifier", "evaluate"):
+        original = getattr(experiment, name)
+
+        def counted(*arguments, original=original, name=name, **settings):
+            done.append(name)
+            return original(*arguments, **settings)
+
+        monkeypatch.setattr(experiment, name, counted)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("missing", "again"),
+    [
+        ([], []),
+        (["evaluation.json"], ["evaluate"]),
+        (["purifier.safetensors"], ["train_purifier"]),
+        (["classifier.safetensors"], ["train_classifier"]),
+    ],
+)
+def test_a_stage_is_computed_only_if_its_result_is_missing(copied, computed, missing, again):
+    for name in missing:
+        (copied / name).unlink()
+    run(copied)()
+    assert computed == again
+    assert outcomes(copied) == outcomes(finished())
+
+
+@pytest.mark.parametrize(
+    ("sections", "names"),
+    [
+        ({"seed": 4}, "seed"),
+        ({"classifier": {"epochs": 3}}, r"classifier\.epochs"),
+        ({"purifier": {"beta": 0.4}, "data": {"test_limit": 21}}, r"data\.test_limit, purifier\.beta"),
+    ],
+)
+def test_a_folder_belongs_to_one_recipe(copied, sections, names):
+    before = files(copied)
+    with pytest.raises(InputError, match=rf"belongs to another recipe \(differs in {names}\)"):
+        run(copied, **sections)
+    assert files(copied) == before
+
+
+def test_a_damaged_recipe_is_another_recipe(copied):
+    (copied / "recipe.yaml").write_text("[")
+    with pytest.raises(InputError, match="belongs to another recipe"):
+        run(copied)
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path):
+    run(tmp_path).data()
+    assert (tmp_path / "recipe.yaml").exists()
+
+
+def test_a_folder_with_anything_else_may_not(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="is no run folder"):
+        run(tmp_path)
+
+
+def test_a_mistake_in_the_data_leaves_the_folder_for_a_better_recipe(tmp_path):
+    with pytest.raises(InputError, match="unknown data set"):
+        run(tmp_path / "run", data={"source": "digist"}).data()
+    run(tmp_path / "run").data()
+
+
+def test_the_limits_draw_subsets():
+    data = run(finished()).data()
+    assert (len(data.train), len(data.test)) == (60, 20)
+    assert set(data.train.labels.tolist()) == set(range(10))
+
+
+def test_checkpoints_know_their_classes():
+    assert load(finished() / "classifier.safetensors").class_names == tuple("0123456789")
+
+
+def test_the_environment_names_the_seed():
+    content = json.loads((finished() / "environment.json").read_text())
+    assert content["seed"] == recipe().seed

@@ -1,0 +1,171 @@
+"""Recipes: what a file says is what runs, with every default written out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purespike import InputError
+from purespike.attacks import create_attack
+from purespike.checks import parse_eps
+from purespike.evaluation.plan import plan_jobs
+from purespike.models import list_models
+from purespike.neurons import parse_surrogate
+from purespike.recipe import Recipe, load_recipe, parse_recipe
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+
+
+def test_there_are_recipes_to_test():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_we_ship_can_run(path):
+    recipe = load_recipe(path)
+    assert recipe.classifier.architecture in list_models()
+    assert all(milestone < recipe.classifier.epochs for milestone in recipe.classifier.milestones)
+    assert recipe.purifier.switch_epoch <= recipe.purifier.epochs
+    create_attack(**recipe.purifier.attack)
+    settings = recipe.evaluation
+    assert plan_jobs(settings.attacks, [parse_eps(eps) for eps in settings.eps])
+    for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
+        parse_surrogate(surrogate)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_what_is_written_out_reads_back_the_same(path, tmp_path):
+    recipe = load_recipe(path)
+    (tmp_path / "again.yaml").write_text(recipe.to_yaml())
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+
+
+@given(
+    st.integers(0, 2**31),
+    st.floats(1e-6, 10),
+    st.lists(st.integers(1, 500), max_size=4),
+    st.sampled_from(["8/255", 0.03, "0.5"]),
+)
+def test_any_values_survive_writing(seed, rate, milestones, eps):
+    recipe = parse_recipe(
+        {
+            "seed": seed,
+            "classifier": {"learning_rate": rate, "milestones": milestones},
+            "evaluation": {"eps": [eps]},
+        }
+    )
+    assert parse_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert recipe.classifier.learning_rate == rate
+
+
+def test_everything_is_written_out():
+    def leaves(value, prefix=""):
+        if hasattr(type(value), "model_fields"):
+            for name in type(value).model_fields:
+                yield from leaves(getattr(value, name), f"{prefix}{name}.")
+        else:
+            yield prefix
+
+    written = yaml.safe_load(Recipe().to_yaml())
+    for leaf in leaves(Recipe()):
+        place = written
+        for key in leaf.strip(".").split("."):
+            assert key in place, leaf
+            place = place[key]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("seed: 1\nclassifier: {epochs: 3, milestones: [2]}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "value"),
+    [
+        ("seed=7", lambda r: r.seed, 7),
+        ("classifier.epochs=5", lambda r: r.classifier.epochs, 5),
+        ("classifier.milestones=[3, 4]", lambda r: r.classifier.milestones, (3, 4)),
+        ("classifier.learning_rate=1e-3", lambda r: r.classifier.learning_rate, 0.001),
+        ("classifier.flip=false", lambda r: r.classifier.flip, False),
+        ("data.train_limit=null", lambda r: r.data.train_limit, None),
+        ("data.source=npz:/a=b", lambda r: r.data.source, "npz:/a=b"),
+        ("purifier.attack.eps=4/255", lambda r: r.purifier.attack["eps"], "4/255"),
+        ("evaluation.attacks=[{name: pgd, steps: 9}]", lambda r: r.evaluation.attacks[0]["steps"], 9),
+        (" purifier.width = 0.5", lambda r: r.purifier.width, 0.5),
+    ],
+)
+def test_an_override_has_the_type_that_yaml_gives_it(file, override, read, value):
+    found = read(load_recipe(file, [override]))
+    assert found == value and type(found) is type(value)
+
+
+def test_overrides_change_nothing_else_and_the_last_one_counts(file):
+    plain = load_recipe(file)
+    changed = load_recipe(file, ["seed=4", "seed=5"])
+    assert changed.seed == 5
+    assert changed.model_copy(update={"seed": 1}) == plain
+    assert plain.classifier.epochs == 3 and plain.classifier.milestones == (2,)
+
+
+def test_an_empty_recipe_is_the_papers(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    recipe = load_recipe(tmp_path / "empty.yaml")
+    assert recipe == Recipe()
+    # section 5.1 of the paper
+    assert (recipe.classifier.epochs, recipe.classifier.batch_size, recipe.classifier.momentum) == (
+        150,
+        256,
+        0.9,
+    )
+    assert (recipe.purifier.epochs, recipe.purifier.batch_size, recipe.purifier.learning_rate) == (
+        200,
+        128,
+        1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        ({"sed": 1}, "seed"),
+        ({"purifer": {}}, "purifier"),
+        ({"data": {"test_limits": 1}}, "data.test_limit"),
+        ({"evaluation": {"surogates": []}}, "evaluation.surrogates"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(values, near):
+    with pytest.raises(InputError, match=f"did you mean '{near}'"):
+        parse_recipe(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "bad"),
+    [
+        ("classifier", "epochs", 0),
+        ("classifier", "batch_size", -1),
+        ("classifier", "learning_rate", 0),
+        ("classifier", "momentum", 1),
+        ("classifier", "decay", 1.5),
+        ("classifier", "width", 0),
+        ("classifier", "time_steps", 0),
+        ("classifier", "crop_padding", -1),
+        ("purifier", "beta", 1.1),
+        ("purifier", "gamma", 0),
+        ("purifier", "switch_epoch", 0),
+        ("evaluation", "images", 0),
+        ("evaluation", "eps", ["2"]),
+        ("data", "train_limit", 0),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_place(section, key, bad):
+    with pytest.raises(InputError, match=rf"recipe: {section}\.{key}.*got "):
+        parse_recipe({section: {key: bad}})
+
+
+def test_a_recipe_does_not_change():
+    with pytest.raises(ValueError):
+        Recipe().seed = 3

@@ -1,0 +1,243 @@
+"""A run that is killed (SIGKILL, no chance to clean up) and started again ends as one that never was."""
+
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from purespike.errors import InputError
+from purespike.experiment import Run
+from purespike.training import accelerator
+from training.tiny import checkpoint, command, files, finished, history, outcomes, recipe, write_recipe
+
+SHARDS, CELLS = "checkpoint/adversarial/*.safetensors", "checkpoint/evaluation/*.json"
+
+
+def epoch(stage, number):
+    return lambda folder: any(row["stage"] == stage and row["epoch"] >= number for row in history(folder))
+
+
+def exists(pattern):
+    return lambda folder: any(folder.glob(pattern))
+
+
+# moments at which to kill, in the order in which a run passes them
+MOMENTS = {
+    "state before the first epoch": exists("checkpoint/classifier.safetensors"),
+    "classifier, epoch 1": epoch("classifier", 1),
+    "crafting": exists("classifier.safetensors"),
+    "crafted": exists(SHARDS),
+    "purifier, epoch 1": epoch("purifier", 1),
+    "purifier trained": exists("purifier.safetensors"),
+    "evaluation, first cell": exists(CELLS),
+    "samples, no evaluation yet": exists("samples.npz"),
+}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Fresh processes without the cost of importing PyTorch in each."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["purespike.cli", "purespike.experiment", "sklearn.datasets"])
+    return context
+
+
+def kill_when(process, due, deadline=120):
+    """SIGKILL ``process`` as soon as ``due()``; whether it was still running then."""
+    until = time.monotonic() + deadline
+    while process.is_alive() and not due():
+        assert time.monotonic() < until, "the moment never came"
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def assert_same_run(folder, reference):
+    for name in ("classifier.safetensors", "purifier.safetensors"):
+        assert checkpoint(folder / name) == checkpoint(reference / name), name
+    assert history(folder) == history(reference)
+    assert outcomes(folder) == outcomes(reference)
+    assert sorted(files(folder)) == sorted(files(reference)), "other files than an undisturbed run"
+
+
+def sweep(folder):
+    """Temporary files of a killed write stay, hidden; they are no part of the run."""
+    for path in folder.rglob(".*.part"):
+        path.unlink()
+
+
+def test_a_run_killed_again_and_again_ends_as_one_never_killed(processes, tmp_path):
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml")
+    arguments = ["run", str(path), "--out", str(folder), "--device", "cpu"]
+    kills = 0
+    for due in MOMENTS.values():
+        process = processes.Process(target=command, args=(arguments,))
+        process.start()
+        kills += kill_when(process, lambda due=due: due(folder))
+    assert kills >= len(MOMENTS) - 1, "the kills came too late to test anything"
+    process = processes.Process(target=command, args=(arguments,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    sweep(folder)
+    assert_same_run(folder, finished())
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_ends_as_one_never_killed(processes, tmp_path):
+    draw = random.Random(0)
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml")
+    arguments = ["run", str(path), "--out", str(folder), "--device", "cpu"]
+    kills, exitcode = 0, None
+    for _ in range(6):
+        process = processes.Process(target=command, args=(arguments,))
+        process.start()
+        process.join(draw.uniform(0.3, 2.0) if kills < 3 else None)
+        process.kill()
+        process.join()
+        exitcode = process.exitcode
+        if exitcode != -signal.SIGKILL:
+            break
+        kills += 1
+    assert kills
+    assert exitcode == 0
+    sweep(folder)
+    assert_same_run(folder, finished())
+
+
+def test_the_command_itself_killed_goes_on(tmp_path):
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml", classifier={"epochs": 4})
+    line = [sys.executable, "-m", "purespike", "train", "classifier", str(path), "--out", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0"}
+    process = subprocess.Popen([*line, "--device", "cpu"], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while process.poll() is None and not epoch("classifier", 1)(folder):
+            assert time.monotonic() < until
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "classifier.safetensors").exists()
+
+    tiny = recipe(classifier={"epochs": 4})
+    for place in (folder, tmp_path / "undisturbed"):
+        run = Run(tiny, place, accelerator(device="cpu"))
+        run.classifier(run.data())
+    sweep(folder)
+    name = "classifier.safetensors"
+    assert checkpoint(folder / name) == checkpoint(tmp_path / "undisturbed" / name)
+    assert history(folder) == history(tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_the_command_itself_killed_at_every_moment(tmp_path):
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml")
+    line = [sys.executable, "-m", "purespike", "run", str(path), "--out", str(folder), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0"}
+    for due in MOMENTS.values():
+        process = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not due(folder):
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    subprocess.run(line, env=environment, check=True, capture_output=True)
+    sweep(folder)
+    assert_same_run(folder, finished())
+
+
+def test_a_finished_run_started_again_changes_nothing_and_trains_nothing(tmp_path, monkeypatch):
+    import purespike.experiment as experiment
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished(), folder)
+    before = files(folder)
+
+    def refuse(*arguments, **settings):
+        raise AssertionError("computed again")
+
+    for name in ("train_classifier", "train_purifier", "evaluate"):
+        monkeypatch.setattr(experiment, name, refuse)
+    evaluation, report = Run(recipe(), folder, accelerator(device="cpu"))()
+    after = files(folder)
+    assert sorted(after) == sorted(before)
+    unchanged = [name for name in before if not name.startswith(("figures/", "report", "environment"))]
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
+    assert evaluation.content["cells"] and report.exists()
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint_and_a_rerun_goes_on(tmp_path, monkeypatch, capsys):
+    """The system itself refuses to let files grow, so that the real error comes, whatever wrote the file."""
+    import purespike.training.classifier as training
+    from purespike import cli
+
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml", classifier={"epochs": 3})
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    survivor = {}
+    save = training.TrainingState.save
+
+    def full_after_the_first_epoch(state, number, row):
+        if number == 2:
+            survivor.update(files(folder / "checkpoint"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, former[1]))
+        save(state, number, row)
+
+    arguments = ["purespike", "train", "classifier", str(path), "--out", str(folder), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training.TrainingState, "save", full_after_the_first_epoch)
+        patch.setattr(sys, "argv", list(arguments))
+        try:
+            with pytest.raises(SystemExit) as stop:
+                cli.main()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("purespike: error:")]
+    assert stop.value.code == 2
+    assert len(errors) == 1 and "classifier.safetensors" in errors[0] and "File too large" in errors[0]
+    assert "Traceback" not in "".join(lines)
+    assert survivor["classifier.safetensors"] and files(folder / "checkpoint") == survivor
+
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            training.TrainingState,
+            "save",
+            lambda state, number, row: (seen.append(number), save(state, number, row)),
+        )
+        run = Run(recipe(classifier={"epochs": 3}), folder, accelerator(device="cpu"))
+        run.classifier(run.data())
+    assert seen == [2, 3]
+    straight = Run(recipe(classifier={"epochs": 3}), tmp_path / "straight", accelerator(device="cpu"))
+    straight.classifier(straight.data())
+    name = "classifier.safetensors"
+    assert checkpoint(folder / name) == checkpoint(tmp_path / "straight" / name)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
+    wider = Run(recipe(classifier={"width": 0.08}), tmp_path / "b", accelerator(device="cpu"))
+    target = tmp_path / "b" / "checkpoint" / "classifier.safetensors"
+    data = wider.data()
+    target.parent.mkdir()
+    target.write_bytes((finished() / "checkpoint" / "classifier.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"does not belong to this model.*delete it"):
+        wider.classifier(data)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 1000])
+def test_a_truncated_checkpoint_is_refused(tmp_path, keep):
+    run = Run(recipe(), tmp_path / "run", accelerator(device="cpu"))
+    data = run.data()
+    target = tmp_path / "run" / "checkpoint" / "classifier.safetensors"
+    target.parent.mkdir()
+    target.write_bytes((finished() / "checkpoint" / "classifier.safetensors").read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"classifier\.safetensors: truncated"):
+        run.classifier(data)
