@@ -158,3 +158,32 @@ def test_checkpoints_know_their_classes():
 def test_the_environment_names_the_seed():
     content = json.loads((finished() / "environment.json").read_text())
     assert content["seed"] == recipe().seed
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "history.jsonl"])
+def test_a_damaged_result_is_named(copied, name):
+    (copied / name).write_text('{"half":')
+    (copied / "purifier.safetensors").unlink()
+    with pytest.raises(InputError, match=rf"{name}: damaged .* delete it"):
+        run(copied)()
+
+
+def test_what_a_killed_write_left_is_swept_up(copied):
+    left = copied / "checkpoint" / ".classifier.safetensors.x1y2z3.part"
+    left.write_bytes(b"half")
+    run(copied).data()
+    assert not left.exists()
+
+
+def test_a_given_classifier_joins_the_run_and_only_that_one(tmp_path):
+    given = load(finished() / "classifier.safetensors")
+    started = run(tmp_path / "run")
+    started.data()
+    assert started.adopt(given) is given
+    kept = load(tmp_path / "run" / "classifier.safetensors")
+    assert all(torch.equal(value, given.state_dict()[key]) for key, value in kept.state_dict().items())
+    assert started.adopt(load(finished() / "classifier.safetensors")) is not None
+    with torch.no_grad():
+        given.readout.bias += 1
+    with pytest.raises(InputError, match="another classifier"):
+        started.adopt(given)

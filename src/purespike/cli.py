@@ -96,7 +96,7 @@ def train(
     runner = _runner(recipe, out, seed, settings, device, precision)
     data = runner.data()
     if stage is Stage.purifier:
-        runner.purifier(data, runner.classifier(data) if given is None else given)
+        runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
     else:
         runner.classifier(data)
     if runner.accelerator.is_main_process:

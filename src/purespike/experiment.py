@@ -21,7 +21,7 @@ from purespike.evaluation import Evaluation, evaluate
 from purespike.evaluation.plan import parse_budgets, plan_jobs
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
-from purespike.models import Defended, list_models, load, save
+from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
 from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe
@@ -64,6 +64,9 @@ class Run:
     def _claim(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            # a write that was killed leaves its temporary file; nobody else writes here
+            for part in self.folder.rglob(".*.part"):
+                part.unlink()
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
             origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
             write_json(self.folder / "environment.json", origin)
@@ -81,6 +84,24 @@ class Run:
                 accelerator=self.accelerator,
             ),
         )
+
+    def adopt(self, classifier: nn.Module) -> nn.Module:
+        """Let a given classifier take the place of the recipe's; one of ours is kept in the folder.
+
+        Raises:
+            InputError: the folder holds another one.
+        """
+        path = self.folder / "classifier.safetensors"
+        classifier = classifier.to(self.accelerator.device)
+        if path.exists():
+            kept, given = load(path).state_dict(), classifier.state_dict()
+            same = kept.keys() == given.keys()
+            if not same or not all(torch.equal(kept[key], given[key].cpu()) for key in kept):
+                raise InputError(f"{path}: is another classifier than the one given; choose another --out")
+        elif isinstance(classifier, SpikingClassifier) and self.accelerator.is_main_process:
+            save(classifier, path)
+        self.accelerator.wait_for_everyone()
+        return classifier
 
     def purifier(self, data: Data, classifier: nn.Module) -> nn.Module:
         """Train the purifier against ``classifier``, or read it."""
@@ -100,7 +121,7 @@ class Run:
         """Attack the model every way the recipe names, or read what came of it."""
         path = self.folder / "evaluation.json"
         if path.exists():
-            return Evaluation(json.loads(path.read_text(encoding="utf-8")))
+            return _read_evaluation(path)
         settings = self.recipe.evaluation
         result = evaluate(
             model,
@@ -176,6 +197,13 @@ class Run:
                 caption=np.array(caption),
                 class_names=np.array(chosen.class_names),
             )
+
+
+def _read_evaluation(path: Path) -> Evaluation:
+    try:
+        return Evaluation(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); delete it to evaluate again") from error
 
 
 def _headline(recipe: Recipe) -> tuple[Any, str]:

@@ -16,9 +16,10 @@ def launch(*arguments, processes):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        # on CPUs `accelerate launch --cpu --num_processes 2` starts one process only; torchrun starts two
-        settings = f"--nproc_per_node {processes} --master_addr 127.0.0.1 --master_port {port}"
-        command = ["-m", "torch.distributed.run", *settings.split(), *command]
+        # --multi_gpu names its launcher of many processes, on CPUs too; with --cpu it starts only one
+        settings = f"--multi_gpu --num_processes {processes} --num_machines 1 --main_process_port {port}"
+        settings += " --mixed_precision no --dynamo_backend no"
+        command = ["-m", "accelerate.commands.launch", *settings.split(), *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0"}
     done = subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240

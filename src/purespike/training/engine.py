@@ -16,7 +16,8 @@ PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 def accelerator(*, device: str = "auto", precision: str = "fp32") -> Accelerator:
     """The processes, device and precision that training and evaluation run on.
 
-    Started by ``accelerate launch -m purespike …`` or ``torchrun``, it spans their processes.
+    Started by ``accelerate launch --multi_gpu … -m purespike`` (which names the launcher of many processes,
+    on CPUs too) or ``torchrun``, it spans their processes.
 
     Args:
         device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.

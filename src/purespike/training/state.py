@@ -81,10 +81,19 @@ class TrainingState:
 
 
 def read_history(path: Path) -> History:
-    """The rows of a ``history.jsonl``; empty if there is none."""
+    """The rows of a ``history.jsonl``; empty if there is none.
+
+    Raises:
+        InputError: a damaged file.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged ({error}); delete it, the checkpoints hold what it says"
+        ) from error
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:
