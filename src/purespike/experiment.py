@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
 from torch import nn
 
@@ -26,6 +25,7 @@ from purespike.models.layers import Neurons
 from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe
 from purespike.reporting.page import write_report
+from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
 
 SHOWN = 8
@@ -45,7 +45,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
-        _check_owner(recipe, folder)
+        check_owner(recipe, folder)
         _check_names(recipe)
 
     def data(self) -> Data:
@@ -239,32 +239,3 @@ def _check_names(recipe: Recipe) -> None:
         parse_surrogate(surrogate)
     for loss in settings.losses:
         objective(loss)
-
-
-def _check_owner(recipe: Recipe, folder: Path) -> None:
-    path = folder / "recipe.yaml"
-    if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists and is no run folder; choose another --out")
-        return
-    try:
-        other = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        other = None
-    mine = yaml.safe_load(recipe.to_yaml())
-    if other != mine:
-        changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
-        raise InputError(
-            f"{folder}: belongs to another recipe (differs in {', '.join(changed[:5])}); "
-            "choose another --out, or delete it to start again"
-        )
-
-
-def _differences(a: Any, b: Any, prefix: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return {
-            key
-            for name in a.keys() | b.keys()
-            for key in _differences(a.get(name), b.get(name), f"{prefix}.{name}".lstrip("."))
-        }
-    return set() if a == b else {prefix}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.errors import unknown
+from purespike.modes import mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,15 +48,12 @@ def attacked(model: nn.Module) -> Iterator[None]:
 
     Frozen parameters keep autograd from preparing gradients that no attack uses.
     """
-    modes = [(module, module.training) for module in model.modules()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        model.eval()
         for parameter in parameters:
             parameter.requires_grad_(False)
-        yield
+        with mode(model, training=False):
+            yield
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-        for module, mode in modes:
-            module.training = mode

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from purespike.checks import check_labels
 from purespike.errors import InputError
+from purespike.modes import mode
 
 
 @torch.inference_mode()
@@ -21,13 +22,8 @@ def predict(
     """
     if device is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with mode(model, training=False):
         classes = [model(as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)]
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return torch.cat(classes) if classes else torch.empty(0, dtype=torch.long)
 
 
@@ -43,18 +39,14 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
     Raises:
         InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        logits = model(image)
+        with mode(model, training=False):
+            logits = model(image)
     except InputError:
         raise
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"the model fails on images of shape {list(image.shape)}: {detail}") from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         raise InputError("the model must map images [N, C, H, W] to logits [N, K]")
     check_labels(labels, count=len(labels), classes=logits.shape[1])

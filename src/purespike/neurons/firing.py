@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
+from purespike.modes import mode
 from purespike.neurons.kernel import fire
 from purespike.neurons.surrogate import Rectangle, Surrogate, parse_surrogate
 
@@ -192,13 +193,10 @@ def firing_rates(model: nn.Module, images: Tensor, *, training: bool = False) ->
         for name, module in model.named_modules()
         if isinstance(module, MultiLevelFiring)
     ]
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        model.train(training)
-        model(images)
+        with mode(model, training=training):
+            model(images)
     finally:
-        for module, mode in modes:
-            module.training = mode
         for hook in hooks:
             hook.remove()
     return rates

@@ -1,0 +1,18 @@
+"""Training and evaluation mode, for a while."""
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import nn
+
+
+@contextlib.contextmanager
+def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put ``model`` into one mode inside; every module gets its own mode back on any exit."""
+    former = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, own in former:
+            module.training = own

@@ -1,0 +1,44 @@
+"""To whom a run folder belongs: one folder holds the run of one recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from purespike.errors import InputError
+from purespike.recipe import Recipe
+
+
+def check_owner(recipe: Recipe, folder: Path) -> None:
+    """See that ``folder`` is missing, empty, or a run of exactly ``recipe``.
+
+    Raises:
+        InputError: the folder belongs to another recipe (the message names the keys that differ), or holds
+            something that is no run.
+    """
+    path = folder / "recipe.yaml"
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: exists and is no run folder; choose another --out")
+        return
+    try:
+        other = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        other = None
+    mine = yaml.safe_load(recipe.to_yaml())
+    if other != mine:
+        changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
+        raise InputError(
+            f"{folder}: belongs to another recipe (differs in {', '.join(changed[:5])}); "
+            "choose another --out, or delete it to start again"
+        )
+
+
+def _differences(a: Any, b: Any, prefix: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {
+            key
+            for name in a.keys() | b.keys()
+            for key in _differences(a.get(name), b.get(name), f"{prefix}.{name}".lstrip("."))
+        }
+    return set() if a == b else {prefix}
