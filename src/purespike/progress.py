@@ -27,7 +27,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        (self._progress.console if self._progress is not None else console).print(line)
+        (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
 
 
 @contextlib.contextmanager
