@@ -96,7 +96,7 @@ def test_gradient_is_finite_where_everything_is_equal(loss, plain, count):
         assert gradient.isfinite().all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(gamma=st.floats(0.01, 0.49), error=st.floats(0.01, 1), size=st.integers(1, 9))
 def test_underestimates_cost_more(gamma, error, size):
     true = torch.full((1, 1, size, 2), 0.5, dtype=torch.float64)
@@ -111,7 +111,7 @@ def test_asymmetric_punishes_a_single_outlier_by_its_share():
     assert asymmetric(estimated, true, gamma=0.25).item() == pytest.approx(0.75 / 4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(level=st.floats(-1, 1), height=st.integers(1, 6), width=st.integers(1, 6))
 def test_variation_of_a_constant_is_zero(level, height, width):
     assert total_variation(torch.full((2, 3, height, width), level)).item() == 0

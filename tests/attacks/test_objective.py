@@ -19,7 +19,7 @@ rows = st.integers(2, 6).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows)
 def test_margin_is_positive_exactly_where_misclassified(drawn):
     values, label = drawn
@@ -31,7 +31,7 @@ def test_margin_is_positive_exactly_where_misclassified(drawn):
         assert value == pytest.approx(max(others) - logit_row[label], rel=1e-5, abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows, st.floats(-50, 50))
 def test_losses_do_not_see_a_shift_of_all_logits(drawn, shift):
     values, label = drawn

@@ -50,7 +50,7 @@ def plainly(images: np.ndarray, augmentation: Augmentation) -> np.ndarray:
     return np.stack(moved)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(1, 7), st.integers(1, 7)),
     padding=st.integers(0, 4),

@@ -20,7 +20,7 @@ from purespike.neurons import (
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     thresholds=st.lists(st.floats(0.1, 5), min_size=1, max_size=4, unique=True).map(sorted),
     decay=st.floats(0, 1),
@@ -34,7 +34,7 @@ def test_is_the_sum_of_its_single_thresholds(thresholds, decay, seed):
     assert set(spikes.unique().tolist()) <= set(range(len(thresholds) + 1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.integers(1, 6), cut=st.integers(1, 6), seed=st.integers(0, 1000))
 def test_the_past_does_not_see_the_future(steps, cut, seed):
     current = torch.randn(steps, 20, generator=torch.Generator().manual_seed(seed)) * 2

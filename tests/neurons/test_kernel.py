@@ -49,7 +49,7 @@ def test_agrees_with_the_loop_at_other_decays(decay, surrogate):
     torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     current=st.lists(
         # multiples of the thresholds put membranes exactly on the edge
