@@ -27,7 +27,9 @@ def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterato
         yield f"classes: {', '.join(map(str, names))}"
     for name, part in parts.items():
         if any(isinstance(module, MultiLevelFiring) for module in part.modules()):
-            yield _rates(name, part.to(device))
+            count, size = SAMPLE
+            yield f"{name}: firing rates on {count} synthetic {size}×{size} images"
+            yield _rates(part.to(device))
 
 
 def _part(name: str, part: nn.Module) -> Table:
@@ -47,13 +49,11 @@ def _written(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _rates(name: str, part: nn.Module) -> Table:
+def _rates(part: nn.Module) -> Table:
     count, size = SAMPLE
     images = natural_noise(count, getattr(part, "in_channels", 3), size, seed=0)
     device = next(part.parameters()).device
-    table = Table(
-        title=f"{name}: firing rates on {count} synthetic {size}×{size} images", title_justify="left"
-    )
+    table = Table()
     table.add_column("layer")
     table.add_column("rate", justify="right")
     table.add_column("")
