@@ -187,3 +187,9 @@ def test_a_given_classifier_joins_the_run_and_only_that_one(tmp_path):
         given.readout.bias += 1
     with pytest.raises(InputError, match="another classifier"):
         started.adopt(given)
+
+
+def test_a_finished_run_keeps_its_origin(copied):
+    before = (copied / "environment.json").read_bytes()
+    run(copied)()
+    assert (copied / "environment.json").read_bytes() == before

@@ -68,8 +68,10 @@ class Run:
             for part in self.folder.rglob(".*.part"):
                 part.unlink()
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
-            origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
-            write_json(self.folder / "environment.json", origin)
+            # a finished run keeps the origin of its numbers, however often its report is written again
+            if not (self.folder / "evaluation.json").exists():
+                origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
+                write_json(self.folder / "environment.json", origin)
         self.accelerator.wait_for_everyone()
 
     def classifier(self, data: Data) -> nn.Module:

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from purespike.errors import InputError
-from purespike.reporting import figures
+from purespike.reporting import figures, summary
 from purespike.reporting.drawing import THREAT_COLORS, png, spread
 
 Evaluation = dict[str, Any]
@@ -38,6 +38,28 @@ def test_curve_starts_at_clean_and_passes_through_every_cell(evaluation: Evaluat
         wanted = {0.0: clean["accuracy"]} | {255 * c["eps"]: c["score"]["accuracy"] for c in cells}
         np.testing.assert_allclose(x, sorted(wanted))
         np.testing.assert_allclose(y, [100 * wanted[eps] for eps in sorted(wanted)])
+
+
+def with_pgd_7(evaluation: Evaluation) -> Evaluation:
+    """The same attack once more at the headline eps, with fewer steps and other scores."""
+    weaker = []
+    for one in evaluation["cells"]:
+        if one["attack"] == "pgd" and one["eps"] == evaluation["settings"]["eps"][0]:
+            score = {**one["score"], "accuracy": one["score"]["accuracy"] / 2}
+            weaker.append({**one, "settings": {**one["settings"], "steps": 7}, "score": score})
+    return {**evaluation, "cells": weaker + evaluation["cells"]}
+
+
+def test_curve_does_not_mix_numbers_of_steps(evaluation: Evaluation) -> None:
+    alone, mixed = (figures.accuracy_curve(one) for one in (evaluation, with_pgd_7(evaluation)))
+    assert "PGD-20" in words_of(mixed)
+    for threat, (x, y) in curves(alone).items():
+        np.testing.assert_array_equal(x, curves(mixed)[threat][0])
+        np.testing.assert_array_equal(y, curves(mixed)[threat][1])
+
+
+def test_summary_speaks_of_the_most_steps(evaluation: Evaluation) -> None:
+    assert "PGD-20" in summary.summary(with_pgd_7(evaluation))[0]
 
 
 def test_curve_of_a_classifier_alone(classifier_only: Evaluation) -> None:

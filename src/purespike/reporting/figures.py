@@ -40,15 +40,19 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
     cells = [cell for cell in evaluation["cells"] if cell["norm"] == "linf" and cell["eps"]]
     if not cells:
         raise InputError("no attack with an L∞ bound was run")
-    sizes = Counter(attack for attack, _ in {(cell["attack"], cell["eps"]) for cell in cells})
-    attack = max(sizes, key=lambda name: (sizes[name], name == "pgd"))
-    cells = [cell for cell in cells if cell["attack"] == attack]
+    # PGD-7 and PGD-20 are two attacks: their points do not belong on one line
+    sizes = Counter(who for who, _ in {(_attacker(cell), cell["eps"]) for cell in cells})
+    attack, steps = max(sizes, key=lambda who: (sizes[who], who[0] == "pgd", who[1]))
+    cells = [cell for cell in cells if _attacker(cell) == (attack, steps)]
     lines = _curve_lines(evaluation, cells)
     figure = new_figure(10, 4.9)
     axes = figure.add_subplot()
-    steps = sorted({count for cell in cells if (count := cell_steps(cell))})
-    name = attack_text(attack, steps[0] if len(steps) == 1 else None)
-    dress(axes, title=f"{name}, L∞, on {data_text(evaluation)}", x="eps, in n/255", y="Accuracy, %")
+    dress(
+        axes,
+        title=f"{attack_text(attack, steps)}, L∞, on {data_text(evaluation)}",
+        x="eps, in n/255",
+        y="Accuracy, %",
+    )
     for threat, points in lines.items():
         x, y, low, high = np.array(points).T
         color = THREAT_COLORS[threat]
@@ -172,6 +176,10 @@ def amplification(perturbation: np.ndarray) -> int:
     """The whole factor at which the perturbation spans half the range; 1 if there is none."""
     largest = float(np.abs(perturbation).max(initial=0.0))
     return max(1, math.floor(0.505 / largest)) if largest > 1e-6 else 1
+
+
+def _attacker(cell: dict[str, Any]) -> tuple[str, int]:
+    return cell["attack"], cell_steps(cell) or 1
 
 
 def _curve_lines(evaluation: Evaluation, cells: list[dict[str, Any]]) -> dict[str, list[tuple[float, ...]]]:

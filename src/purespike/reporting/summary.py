@@ -19,11 +19,15 @@ class Tile:
 
 
 def headline_row(evaluation: Evaluation) -> Row | None:
-    """The attack the summary speaks of: at the headline eps, the one most threat models share, PGD first."""
+    """The attack the summary speaks of: at the headline eps, the one most threat models share.
+
+    Among these PGD comes first, and with it the most steps.
+    """
     rows = [row for row in robustness_table(evaluation).rows if row.kind == "attack"]
 
-    def rank(row: Row) -> tuple[bool, int, bool]:
-        return "no eps" not in row.condition, sum(map(bool, row.robust.values())), row.name == "pgd"
+    def rank(row: Row) -> tuple[bool, int, bool, int]:
+        shared = sum(map(bool, row.robust.values()))
+        return "no eps" not in row.condition, shared, row.name == "pgd", row.steps
 
     return max(rows, key=rank, default=None)
 

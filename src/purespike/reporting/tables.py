@@ -62,6 +62,7 @@ class Row:
     condition: str
     clean: Entry | None
     robust: Mapping[str, Entry | None]
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,15 @@ def _attack_rows(cells: list[Mapping[str, Any]], threats: tuple[str, ...], clean
         label = attack_text(first["attack"], counts[0] if counts else None)
         label += "".join(f"/{count}" for count in counts[1:])
         rows.append(
-            Row("attack", first["attack"], label, condition_text(first), clean, _fill(threats, entries))
+            Row(
+                "attack",
+                first["attack"],
+                label,
+                condition_text(first),
+                clean,
+                _fill(threats, entries),
+                cell_steps(first) or 1,
+            )
         )
     order = list(ATTACKS)
     return sorted(rows, key=lambda row: order.index(row.name) if row.name in order else len(order))
