@@ -402,3 +402,20 @@ def test_forwards_and_backwards_are_counted(sample):
         spiking(), sample, attacks=["fgsm"], eps=EPS, threat="undefended", batch_size=BATCH
     ).cell("fgsm", "undefended")
     assert (cell["forwards"], cell["backwards"]) == (40, 20)
+
+
+def test_clean_accuracy_is_measured_on_the_whole_set():
+    data = purespike.data.load_data("digits").test
+    torch.manual_seed(0)
+    model = Defended(nn.AvgPool2d(3, 1, 1), nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)))
+    found = purespike.evaluate(
+        model, data, attacks=["gaussian_noise"], threat="all", images=10, batch_size=64
+    )
+    for part, name in ((model, "defended"), (model.classifier, "undefended")):
+        with torch.no_grad():
+            right = int((part(data.to_float()).argmax(1) == data.labels).sum())
+        assert found.content["clean_whole"][name]["correct"] == right
+        assert found.content["clean_whole"][name]["n"] == len(data)
+        assert found.content["clean"][name]["n"] == 10
+    everything = purespike.evaluate(model, data.take(10, seed=0), attacks=["gaussian_noise"], threat="all")
+    assert everything.content["clean_whole"] is None

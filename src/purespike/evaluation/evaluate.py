@@ -9,14 +9,14 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from purespike.data import ImageSet
+from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
 from purespike.evaluation.cell import Cell
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, parse_budgets, plan_jobs
 from purespike.evaluation.result import Evaluation
 from purespike.evaluation.runner import Runner
-from purespike.evaluation.scores import score
+from purespike.evaluation.scores import score, share
 from purespike.evaluation.threat import select_threats
 from purespike.models import Defended
 from purespike.progress import bar
@@ -45,7 +45,8 @@ def evaluate(
     """Measure ``model`` clean and under every attack and threat model, in float32.
 
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
-    always leave an image as it is. Gaussian noise is no attacker, and is judged on the noisy image alone.
+    always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
+    is measured on the whole as well. Gaussian noise is no attacker, and is judged on the noisy image alone.
 
     Args:
         model: images to logits. In a ``Defended`` the classifier is also attacked alone.
@@ -75,6 +76,8 @@ def evaluate(
     curve_budgets = parse_budgets(list(curve_eps)) if curve_eps else []
     threats = select_threats(threat if isinstance(threat, str) else list(threat), model)
     jobs = plan_jobs(attacks, budgets, curve, curve_budgets)
+    if isinstance(data, str):
+        data = load_data(data).test
     pixels, labels, description = read_images(data, limit=images, seed=seed)
     model = model.to(accelerator.device).eval()
     check_fit(model, pixels, labels, accelerator.device)
@@ -95,6 +98,10 @@ def evaluate(
     with bar("evaluation", work, show=accelerator.is_main_process) as progress:
         clean, quality = runner.clean()
         progress.advance(len(labels))
+        # clean images cost little: where only some are attacked, the others are classified all the same
+        whole = None
+        if isinstance(data, ImageSet) and len(data) > len(labels):
+            whole = runner.clean_whole(data)
         cells: list[Cell] = []
         for job in jobs:
             found = runner.attack(job, clean)
@@ -122,6 +129,12 @@ def evaluate(
             "clean": {
                 "undefended": score(clean["undefended"]),
                 "defended": score(clean["defended"]) if isinstance(model, Defended) else None,
+            },
+            "clean_whole": None
+            if whole is None
+            else {
+                "undefended": share(*whole["undefended"]),
+                "defended": share(*whole["defended"]) if isinstance(model, Defended) else None,
             },
             "clean_outcomes": clean,
             "cells": [cell.to_json() for cell in cells],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.checks import check_images, check_labels
-from purespike.data import ImageSet, load_data
+from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, predict
@@ -19,16 +19,14 @@ Pair = tuple[Tensor, Tensor]
 
 
 def read_images(
-    data: str | ImageSet | Pair, *, limit: int | None, seed: int
+    data: ImageSet | Pair, *, limit: int | None, seed: int
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Images, labels and a description of them, at most ``limit`` (a stratified subset of a set).
 
     Raises:
-        InputError: an unknown source, images that are not ``[N, C, H, W]`` floats in [0, 1], or labels
+        InputError: images that are not ``[N, C, H, W]`` floats in [0, 1], or labels
             that are not class indices, one per image.
     """
-    if isinstance(data, str):
-        data = load_data(data).test
     if isinstance(data, ImageSet):
         data = data.take(limit, seed=seed)
         source, _, split = data.name.rpartition("/")

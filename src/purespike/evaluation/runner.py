@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from purespike.data import ImageSet
 from purespike.evaluation.cell import Cell, attack_chunk, merge
 from purespike.evaluation.inputs import Pair, describe_model
 from purespike.evaluation.plan import Job
@@ -64,6 +65,22 @@ class Runner:
             values = [value for chunk in chunks for value in chunk[3][name]]
             row[name] = sum(values) / len(values)
         return outcomes, [row] if len(row) > 1 else []
+
+    def clean_whole(self, data: ImageSet) -> dict[str, list[int]]:
+        """How many images of a larger set are right: ``[correct, n]`` without and with the purifier."""
+        classifier = classifier_of(self.model)
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        counts = [0, 0]
+        for start in range(0, len(data), self.batch_size)[rank::world]:
+            rows = slice(start, start + self.batch_size)
+            images = as_float(data.images[rows].to(self.accelerator.device))
+            labels = data.labels[rows].to(self.accelerator.device)
+            with torch.inference_mode():
+                counts[0] += int((classifier(images).argmax(1) == labels).sum())
+                if isinstance(self.model, Defended):
+                    counts[1] += int((self.model(images).argmax(1) == labels).sum())
+        alone, defended = (sum(part) for part in zip(*gather_object([counts]), strict=True))
+        return {"undefended": [alone, len(data)], "defended": [defended, len(data)]}
 
     def attack(self, job: Job, clean: Outcomes) -> list[Cell]:
         """The cells of one attack, one per threat model; read back if an earlier run finished them."""

@@ -15,7 +15,11 @@ _SSIM_SIZE = 6
 
 def score(outcomes: Sequence[int]) -> dict[str, Any]:
     """Share of ones among ``outcomes`` with its 95% Wilson interval (Wilson 1927)."""
-    n, correct = len(outcomes), sum(outcomes)
+    return share(sum(outcomes), len(outcomes))
+
+
+def share(correct: int, n: int) -> dict[str, Any]:
+    """``correct`` of ``n`` with the 95% Wilson interval."""
     interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
     return {
         "correct": correct,

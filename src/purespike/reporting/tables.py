@@ -138,6 +138,11 @@ def table_title(evaluation: Evaluation) -> str:
     accuracy = f"Clean accuracy {_with_interval(clean['undefended'])} without purifier"
     if clean["defended"]:
         accuracy += f", {_with_interval(clean['defended'])} with it"
+    whole = evaluation.get("clean_whole")
+    if whole:
+        accuracy += f"; on all {whole['undefended']['n']:,}, {_with_interval(whole['undefended'])} without"
+        if whole["defended"]:
+            accuracy += f", {_with_interval(whole['defended'])} with"
     threats = [
         f"{THREATS[threat].title.lower() if threat != 'bpda' else 'BPDA'} ({THREATS[threat].short})"
         for threat in table_threats(evaluation)
