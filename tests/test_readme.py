@@ -35,7 +35,7 @@ def test_every_make_target_it_names_exists():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_quoted_numbers_are_the_measured_ones(path):
     evaluation = json.loads(path.read_text(encoding="utf-8"))
-    clean, eps = evaluation["clean"], evaluation["settings"]["eps"][0]
+    clean, eps = evaluation["clean_whole"], evaluation["settings"]["eps"][0]
     pgd = {
         cell["threat"]: cell["score"]["accuracy"]
         for cell in evaluation["cells"]
