@@ -149,3 +149,13 @@ def test_summary_does_not_sell_noise_as_a_gain(evaluation: Evaluation) -> None:
 def test_summary_says_when_no_attack_knows_the_purifier(evaluation: Evaluation) -> None:
     evaluation["cells"] = [c for c in evaluation["cells"] if c["threat"] in ("undefended", "oblivious")]
     assert "upper bound" in summary.summary(evaluation)[0]
+
+
+def test_an_adaptive_attack_alone_is_not_called_missing(evaluation: Evaluation) -> None:
+    alone = {
+        **evaluation,
+        "cells": [cell for cell in evaluation["cells"] if cell["threat"] == "adaptive"],
+        "worst_case": [case for case in evaluation["worst_case"] if case["threat"] == "adaptive"],
+    }
+    assert not any(table.notes for table in tables.robustness_tables(alone))
+    assert "against an attacker who knows the purifier" in summary.summary(alone)[0]

@@ -87,7 +87,13 @@ def _attack(row: Row) -> str:
 
 def _against(evaluation: Evaluation, row: Row) -> str:
     before, after = row.robust.get("undefended"), row.robust.get("oblivious")
+    adaptive, identity = row.robust.get("adaptive"), row.robust.get("bpda")
     start = f"On {data_text(evaluation)}"
+    if adaptive and not before and not after:
+        return (
+            f"{start} the purified classifier keeps {adaptive.text}% under {_attack(row)} "
+            "against an attacker who knows the purifier."
+        )
     if before and after:
         levels = f"from {before.text}% to {after.text}%"
         if after.score["low"] > before.score["high"]:
@@ -106,7 +112,6 @@ def _against(evaluation: Evaluation, row: Row) -> str:
         text = f"{start} the classifier alone keeps {before.text}% under {_attack(row)}"
     else:
         text = f"{start} the purified classifier met {_attack(row)}"
-    adaptive, identity = row.robust.get("adaptive"), row.robust.get("bpda")
     if adaptive:
         return f"{text}, {'and to' if before and after else 'and'} {adaptive.text}% against one who does."
     if identity:

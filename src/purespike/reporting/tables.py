@@ -287,6 +287,8 @@ def _notes(rows: list[Row], heading: str, evaluation: Evaluation) -> tuple[str, 
             gaps.append(f"{row.attack}{bound} {gap:.1f}".replace(" -", " −"))
     if gaps:
         return (f"Gap in points between oblivious and adaptive at {heading}: {', '.join(gaps)}.",)
+    if any(row.robust.get("adaptive") for row in rows):
+        return ()
     return (
         f"No adaptive attack was run at {heading}: "
         "these numbers say nothing of an attacker who knows the purifier.",
