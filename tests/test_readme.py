@@ -48,7 +48,16 @@ def test_quoted_numbers_are_the_measured_ones(path):
     assert re.findall(r"(\d+\.\d) \[", rows[0]) == [f"{value:.1%}".rstrip("%") for value in quoted]
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_the_stronger_attack_it_quotes_is_the_measured_one():
+    evaluation = json.loads((ROOT / "results/mnist-small/pgd100/evaluation.json").read_text(encoding="utf-8"))
+    (cell,) = evaluation["cells"]
+    assert (cell["attack"], cell["threat"], cell["settings"]["steps"]) == ("pgd", "adaptive", 100)
+    score = cell["score"]
+    quoted = f"{score['accuracy']:.1%} [{score['low']:.1%}, {score['high']:.1%}] of {score['n']} images"
+    assert quoted.replace("%", "") in README
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("results/**/evaluation.json")), ids=lambda path: path.parent.name)
 def test_results_say_where_they_come_from(path):
     provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
     assert {"command", "commit", "seed", "hardware", "versions"} <= provenance.keys()
