@@ -57,7 +57,9 @@ def test_the_stronger_attack_it_quotes_is_the_measured_one():
     assert quoted.replace("%", "") in README
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/**/evaluation.json")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("results/**/evaluation.json")), ids=lambda path: path.parent.name
+)
 def test_results_say_where_they_come_from(path):
     provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
     assert {"command", "commit", "seed", "hardware", "versions"} <= provenance.keys()

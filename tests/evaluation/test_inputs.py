@@ -1,0 +1,40 @@
+"""What an evaluation may be given, and how much of it is attacked."""
+
+import torch
+from torch import nn
+
+import purespike
+from purespike.data import ImageSet
+from purespike.models import Defended
+
+
+def test_data_as_set_and_as_tensors_and_by_name():
+    digits = purespike.data.load_data("digits").test.take(12, seed=0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    only = {"attacks": ["fgsm"], "threat": "undefended"}
+    by_set = purespike.evaluate(model, digits, **only)
+    by_tensors = purespike.evaluate(model, (digits.to_float(), digits.labels), **only)
+    by_name = purespike.evaluate(model, "digits", images=12, **only)
+    cells = [e.cell("fgsm", "undefended")["outcomes"] for e in (by_set, by_tensors, by_name)]
+    assert cells[0] == cells[1] == cells[2]
+    assert by_name.content["data"] == by_set.content["data"]
+    assert by_set.content["data"]["source"] == "digits" and by_tensors.content["data"]["source"] == "tensors"
+    assert isinstance(digits, ImageSet)
+
+
+def test_clean_accuracy_is_measured_on_the_whole_set():
+    data = purespike.data.load_data("digits").test
+    torch.manual_seed(0)
+    model = Defended(nn.AvgPool2d(3, 1, 1), nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)))
+    found = purespike.evaluate(
+        model, data, attacks=["gaussian_noise"], threat="all", images=10, batch_size=64
+    )
+    for part, name in ((model, "defended"), (model.classifier, "undefended")):
+        with torch.no_grad():
+            right = int((part(data.to_float()).argmax(1) == data.labels).sum())
+        assert found.content["clean_whole"][name]["correct"] == right
+        assert found.content["clean_whole"][name]["n"] == len(data)
+        assert found.content["clean"][name]["n"] == 10
+    everything = purespike.evaluate(model, data.take(10, seed=0), attacks=["gaussian_noise"], threat="all")
+    assert everything.content["clean_whole"] is None
