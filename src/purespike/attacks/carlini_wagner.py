@@ -1,13 +1,13 @@
 """The Carlini & Wagner L2 attack, with a search over the trade-off constant per sample (paper eq. 4)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, margin
-from purespike.attacks.result import AttackResult
+from purespike.attacks.result import AttackResult, settings_of
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError
 
@@ -113,7 +113,8 @@ def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor
         low = torch.where(fooled, low, torch.maximum(low, c))
         c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
 
-    config = {key: value for key, value in asdict(attack).items() if key != "seed"}
     success = ~torch.isinf(best_distance)
     assert not math.isnan(float(best_distance[success].sum()))
-    return AttackResult(best, success, best_step, trace, forwards, backwards, config, attack.seed)
+    return AttackResult(
+        best, success, best_step, trace, forwards, backwards, settings_of(attack), attack.seed
+    )

@@ -1,12 +1,12 @@
 """One loop of signed gradient steps inside an L∞ ball; FGSM, I-FGSM, MI-FGSM and PGD are its settings."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, objective
-from purespike.attacks.result import AttackResult
+from purespike.attacks.result import AttackResult, settings_of
 from purespike.checks import check_images, check_labels, check_steps, parse_eps
 from purespike.errors import InputError
 
@@ -139,5 +139,6 @@ def _run(attack: SignAttack, model: nn.Module, images: Tensor, labels: Tensor) -
         moved = iterate + attack.step_size * direction.sign()
         iterate = moved.clamp(clean - attack.eps, clean + attack.eps).clamp(0, 1)
 
-    config = {key: value for key, value in asdict(attack).items() if key != "seed"}
-    return AttackResult(best, success, best_step, trace, forwards, backwards, config, attack.seed)
+    return AttackResult(
+        best, success, best_step, trace, forwards, backwards, settings_of(attack), attack.seed
+    )

@@ -1,12 +1,12 @@
 """Gaussian noise: not an attack, but the baseline that one must beat (paper, section 5.2.1)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, margin
-from purespike.attacks.result import AttackResult
+from purespike.attacks.result import AttackResult, settings_of
 from purespike.checks import check_images, check_labels, parse_eps
 
 
@@ -52,6 +52,6 @@ class GaussianNoise:
             loss_trace=margin(logits.float(), labels)[None],
             forwards=len(images),
             backwards=0,
-            config={key: value for key, value in asdict(self).items() if key != "seed"},
+            config=settings_of(self),
             seed=self.seed,
         )

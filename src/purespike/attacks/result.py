@@ -1,6 +1,6 @@
 """What every attack returns."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -29,3 +29,8 @@ class AttackResult:
     backwards: int
     config: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+
+
+def settings_of(attack: Any) -> dict[str, Any]:
+    """Name and settings of an attack, a frozen dataclass, without its seed, which a result names apart."""
+    return {key: value for key, value in asdict(attack).items() if key != "seed"}

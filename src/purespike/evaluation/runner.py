@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Cell, attack_chunk, merge
-from purespike.evaluation.inputs import Pair, describe_model
+from purespike.evaluation.inputs import describe_model
 from purespike.evaluation.plan import Job
 from purespike.evaluation.scores import likeness
 from purespike.evaluation.threat import classifier_of
@@ -45,8 +46,7 @@ class Runner:
     def clean(self) -> tuple[Outcomes, list[dict[str, Any]]]:
         """Outcomes on clean images without and with the purifier, and what purifying does to them."""
         classifier, chunks = classifier_of(self.model), []
-        for start in self._starts():
-            images, labels = self._batch(start)
+        for start, images, labels in self._chunks(self.images, self.labels):
             with torch.inference_mode():
                 alone = (classifier(images).argmax(1) == labels).int().tolist()
                 defended, like = alone, {}
@@ -69,12 +69,8 @@ class Runner:
     def clean_whole(self, data: ImageSet) -> dict[str, list[int]]:
         """How many images of a larger set are right: ``[correct, n]`` without and with the purifier."""
         classifier = classifier_of(self.model)
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
         counts = [0, 0]
-        for start in range(0, len(data), self.batch_size)[rank::world]:
-            rows = slice(start, start + self.batch_size)
-            images = as_float(data.images[rows].to(self.accelerator.device))
-            labels = data.labels[rows].to(self.accelerator.device)
+        for _, images, labels in self._chunks(data.images, data.labels):
             with torch.inference_mode():
                 counts[0] += int((classifier(images).argmax(1) == labels).sum())
                 if isinstance(self.model, Defended):
@@ -91,8 +87,7 @@ class Runner:
             except (ValueError, TypeError, KeyError):
                 pass  # damaged: attack again
         chunks = []
-        for start in self._starts():
-            images, labels = self._batch(start)
+        for start, images, labels in self._chunks(self.images, self.labels):
             chunks.append(
                 attack_chunk(
                     self.model,
@@ -112,15 +107,13 @@ class Runner:
             write_json(path, [cell.to_json() for cell in cells])
         return cells
 
-    def _starts(self) -> range:
-        """First rows of this process's chunks."""
-        starts = range(0, len(self.labels), self.batch_size)
-        return starts[self.accelerator.process_index :: self.accelerator.num_processes]
-
-    def _batch(self, start: int) -> Pair:
-        rows = slice(start, start + self.batch_size)
+    def _chunks(self, images: Tensor, labels: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """This process's chunks of a set: first row, float images and labels, on the device."""
         device = self.accelerator.device
-        return as_float(self.images[rows].to(device)), self.labels[rows].to(device)
+        starts = range(0, len(labels), self.batch_size)
+        for start in starts[self.accelerator.process_index :: self.accelerator.num_processes]:
+            rows = slice(start, start + self.batch_size)
+            yield start, as_float(images[rows].to(device)), labels[rows].to(device)
 
     def _path(self, job: Job) -> Path | None:
         """Where the cells of ``job`` are kept, by a digest of all that decides them."""

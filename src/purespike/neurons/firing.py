@@ -91,11 +91,8 @@ def _flatten(current: Tensor) -> tuple[Tensor, list[int]]:
     if not permuted.is_contiguous():
         order = list(range(current.ndim))
         permuted = current.contiguous()
-    return permuted.reshape(current.shape[0], -1) if current.numel() else _empty(current), order
-
-
-def _empty(current: Tensor) -> Tensor:
-    return current.reshape(current.shape[0], 0)
+    # M in numbers: reshape cannot infer it where a dimension is empty
+    return permuted.reshape(current.shape[0], current.numel() // current.shape[0]), order
 
 
 class MultiLevelFiring(nn.Module):
