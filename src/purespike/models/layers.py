@@ -1,5 +1,6 @@
 """Pieces that every spiking classifier is made of. Time is folded into the batch: ``[T·N, C, H, W]``."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -49,6 +50,20 @@ class Neurons:
     def mean(self, outputs: Tensor) -> Tensor:
         """Mean over time: ``[T·N, ...]`` to ``[N, ...]``."""
         return outputs.unflatten(0, (self.time_steps, -1)).mean(0)
+
+
+class Layers(nn.Sequential):
+    """``nn.Sequential``, but a batch norm followed by neurons runs as one step, which saves memory and time."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        norm = None
+        for module, following in itertools.zip_longest(self, list(self)[1:]):
+            if isinstance(module, nn.BatchNorm2d) and isinstance(following, MultiLevelFiring):
+                norm = module
+            else:
+                inputs = module(inputs) if norm is None else module(inputs, norm=norm)
+                norm = None
+        return inputs
 
 
 class Normalise(nn.Module):

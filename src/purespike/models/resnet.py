@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
-from purespike.models.layers import Neurons, conv1x1, conv3x3
+from purespike.models.layers import Layers, Neurons, conv1x1, conv3x3
 from purespike.models.registry import register
 
 
@@ -12,7 +12,7 @@ class DormantSuppressedBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, neurons: Neurons) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
+        self.residual = Layers(
             conv3x3(inputs, outputs, stride),
             neurons.norm(outputs),
             neurons.layer(),
@@ -22,9 +22,7 @@ class DormantSuppressedBlock(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                conv1x1(inputs, outputs, stride), neurons.norm(outputs), neurons.layer()
-            )
+            self.shortcut = Layers(conv1x1(inputs, outputs, stride), neurons.norm(outputs), neurons.layer())
 
     def forward(self, spikes: Tensor) -> Tensor:
         return self.residual(spikes) + self.shortcut(spikes)

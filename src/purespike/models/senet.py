@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
-from purespike.models.layers import Neurons, conv1x1, conv3x3
+from purespike.models.layers import Layers, Neurons, conv1x1, conv3x3
 from purespike.models.registry import register
 
 
@@ -32,9 +32,9 @@ class PreActivationBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, neurons: Neurons, *, gated: bool) -> None:
         super().__init__()
-        self.activation1 = nn.Sequential(neurons.norm(inputs), neurons.layer())
+        self.activation1 = Layers(neurons.norm(inputs), neurons.layer())
         self.conv1 = conv3x3(inputs, outputs, stride)
-        self.activation2 = nn.Sequential(neurons.norm(outputs), neurons.layer())
+        self.activation2 = Layers(neurons.norm(outputs), neurons.layer())
         self.conv2 = conv3x3(outputs, outputs)
         self.gate = SqueezeExcitation(outputs) if gated else nn.Identity()
         self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
@@ -47,7 +47,7 @@ class PreActivationBlock(nn.Module):
 
 def preactivation_body(
     inputs: int, stages: Sequence[tuple[int, int, int]], neurons: Neurons, *, gated: bool
-) -> nn.Sequential:
+) -> Layers:
     """Stages of ``(channels, blocks, stride)``, closed by a last normalisation and neuron layer."""
     layers: list[nn.Module] = []
     for outputs, blocks, stride in stages:
@@ -55,7 +55,7 @@ def preactivation_body(
             step = stride if index == 0 else 1
             layers.append(PreActivationBlock(inputs, outputs, step, neurons, gated=gated))
             inputs = outputs
-    return nn.Sequential(*layers, neurons.norm(inputs), neurons.layer())
+    return Layers(*layers, neurons.norm(inputs), neurons.layer())
 
 
 @register
@@ -69,5 +69,5 @@ def senet18_snn(settings: ClassifierSettings) -> SpikingClassifier:
     channels = settings.channels(64, 128, 256, 512)
     stem = nn.Sequential(conv3x3(settings.in_channels, channels[0]), neurons.norm(channels[0]))
     stages = list(zip(channels, (2, 2, 2, 2), (1, 2, 2, 2), strict=True))
-    body = nn.Sequential(neurons.layer(), *preactivation_body(channels[0], stages, neurons, gated=True))
+    body = Layers(neurons.layer(), *preactivation_body(channels[0], stages, neurons, gated=True))
     return SpikingClassifier(stem, body, channels[-1], settings, neurons)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.kernel import fire
+from purespike.neurons.normalised import fusible, normalise_and_fire
 from purespike.neurons.surrogate import Rectangle, Surrogate, parse_surrogate
 
 MLF_THRESHOLDS = (0.6, 1.6, 2.6)
@@ -119,7 +120,14 @@ class MultiLevelFiring(nn.Module):
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = time_steps
 
-    def forward(self, current: Tensor) -> Tensor:
+    def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
+        """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
+        if norm is not None:
+            if self.time_steps is not None and fusible(norm, current):
+                return normalise_and_fire(
+                    current, norm, self.time_steps, self.thresholds, self.decay, self.surrogate
+                )
+            current = norm(current)
         folded = self.time_steps is not None
         if folded:
             current = current.unflatten(0, (self.time_steps, -1))

@@ -1,4 +1,8 @@
-"""The fused multi-level firing step over ``[T, M]``; its backward recomputes the membranes."""
+"""The fused multi-level firing step; its backward recomputes the membranes.
+
+Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first. The two functions
+:func:`spikes` and :func:`input_gradient` are plain tensor operations, for both the eager and the compiled tier.
+"""
 
 import torch
 from torch import Tensor
@@ -28,63 +32,86 @@ def fire(
     return _Fire.apply(current, time_steps, thresholds, decay, surrogate)
 
 
-def spikes(current: Tensor, time_steps: int, thresholds: tuple[float, ...], decay: float) -> Tensor:
-    """The forward of :func:`fire` in plain tensor operations, for both the eager and the compiled tier."""
-    state_type = torch.promote_types(current.dtype, torch.float32)
-    membranes: list[Tensor] = []
-    outputs = []
-    for t in range(time_steps):
-        x = current[t].to(state_type)
-        membranes = _advance(membranes, x, thresholds, decay)
-        count = (membranes[0] >= thresholds[0]).to(current.dtype)
-        for u, threshold in zip(membranes[1:], thresholds[1:], strict=True):
-            count = count + (u >= threshold)
-        outputs.append(count)
-    return torch.stack(outputs)
+def spikes(
+    tensors: tuple[Tensor, ...], time_steps: int, thresholds: tuple[float, ...], decay: float
+) -> Tensor:
+    """The forward of :func:`fire`.
+
+    Args:
+        tensors: the current, then possibly scale and shift per channel, ``[C]``, which come first.
+        time_steps: T.
+        thresholds: V_k.
+        decay: d.
+    """
+    current, *affine = tensors
+    inputs = [_input(current, affine, t) for t in range(time_steps)]
+    counts: list[Tensor] = []
+    for threshold in thresholds:
+        _, silent = _membranes(inputs, threshold, decay)
+        counts = [a - b for a, b in zip(counts or [len(thresholds)] * time_steps, silent, strict=True)]
+    return torch.stack(counts).to(current.dtype)
 
 
-def _advance(membranes: list[Tensor], x: Tensor, thresholds: tuple[float, ...], decay: float) -> list[Tensor]:
-    if not membranes:
-        return [x for _ in thresholds]
-    # a membrane that reached its threshold was reset to zero: only the new current is left in it
-    return [
-        torch.where(u >= threshold, x, u * decay + x)
-        for u, threshold in zip(membranes, thresholds, strict=True)
-    ]
+def _input(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
+    x = current[t].to(torch.promote_types(current.dtype, torch.float32))
+    return torch.addcmul(affine[1], x, affine[0]) if affine else x
+
+
+def _membranes(inputs: list[Tensor], threshold: float, decay: float) -> tuple[list[Tensor], list[Tensor]]:
+    """Membrane potential at each step, and 1 where it stays silent, 0 where it fires and is reset."""
+    membranes = inputs[:1]
+    silent = [_below(membranes[0], threshold)]
+    for x in inputs[1:]:
+        membranes.append(torch.addcmul(x, membranes[-1], silent[-1], value=decay))
+        silent.append(_below(membranes[-1], threshold))
+    return membranes, silent
+
+
+def _below(u: Tensor, threshold: float) -> Tensor:
+    # compared in place: a result of type bool makes this and what uses it five times slower on a CPU
+    return u.clone().lt_(threshold)
 
 
 def input_gradient(
-    current: Tensor,
-    output_gradient: Tensor,
+    tensors: tuple[Tensor, ...],
     time_steps: int,
     thresholds: tuple[float, ...],
     decay: float,
     surrogate: Surrogate,
+    scaled: bool,
 ) -> Tensor:
     r"""The backward of :func:`fire`: membranes are recomputed, then the adjoint runs back through time.
 
     With s the surrogate's derivative at :math:`u_k[t] - V_k` and g the adjoint of :math:`u_k`,
     :math:`g[t] = s\,(\partial L/\partial o[t] - d\,u[t]\,g[t+1]) + d\,(1 - o[t])\,g[t+1]`.
+
+    Args:
+        tensors: the current and the gradient of the spikes, then possibly scale and shift per channel.
+        time_steps: T.
+        thresholds: V_k.
+        decay: d.
+        surrogate: s.
+        scaled: whether the gradient is that of the current before scale and shift, not after them.
     """
-    state_type = torch.promote_types(current.dtype, torch.float32)
+    current, output_gradient, *affine = tensors
+    inputs = [_input(current, affine, t) for t in range(time_steps)]
     totals: list[Tensor] = []
     for threshold in thresholds:
-        membranes: list[Tensor] = []
-        for t in range(time_steps):
-            membranes += _advance(membranes[-1:], current[t].to(state_type), (threshold,), decay)
+        membranes, silent = _membranes(inputs, threshold, decay)
         gradients: list[Tensor] = []
         for t in reversed(range(time_steps)):
-            u = membranes[t]
-            slope = surrogate.derivative(u - threshold)
-            incoming = output_gradient[t].to(state_type)
+            slope = surrogate.derivative(membranes[t] - threshold)
+            incoming = output_gradient[t].to(slope.dtype)
             if gradients:
-                carried = gradients[-1] * decay
-                gradient = (incoming - carried * u) * slope + carried * (u < threshold)
+                later = gradients[-1]
+                through_spike = torch.addcmul(incoming, later, membranes[t], value=-decay)
+                gradients.append((through_spike * slope).addcmul_(later, silent[t], value=decay))
             else:
-                gradient = incoming * slope
-            gradients.append(gradient)
+                gradients.append(incoming * slope)
         gradients.reverse()
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
+    if scaled:
+        totals = [total * affine[0] for total in totals]
     return torch.stack(totals).to(current.dtype)
 
 
@@ -107,6 +134,6 @@ class _Fire(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, output_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (current,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        settings = (*ctx.settings, ctx.surrogate)  # type: ignore[attr-defined]
+        settings = (*ctx.settings, ctx.surrogate, False)  # type: ignore[attr-defined]
         gradient = run(input_gradient, (current, output_gradient.contiguous()), settings)
         return gradient, None, None, None, None

@@ -52,7 +52,8 @@ class Rectangle(Surrogate):
     width: float = 1.0
 
     def derivative(self, distance: Tensor) -> Tensor:
-        return (distance.abs() < self.width / 2).to(distance.dtype) * (1 / self.width)
+        # compared in place to stay in floating point, which is several times faster on a CPU
+        return distance.abs().lt_(self.width / 2).mul_(1 / self.width)
 
 
 @dataclass(frozen=True)

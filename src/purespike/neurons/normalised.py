@@ -1,0 +1,123 @@
+"""Batch normalisation and firing in one pass, which keeps one tensor for backward where two layers keep two."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from purespike.neurons.compiled import run
+from purespike.neurons.kernel import input_gradient, spikes
+from purespike.neurons.surrogate import Surrogate
+
+
+def fusible(norm: nn.BatchNorm2d, current: Tensor) -> bool:
+    """Whether :func:`normalise_and_fire` can stand for ``norm`` and the neurons after it.
+
+    Not for subclasses (a ``SyncBatchNorm`` gathers statistics elsewhere), nor where PyTorch would raise.
+    """
+    return (
+        type(norm) is nn.BatchNorm2d
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and current.ndim == 4
+        and current.device.type in ("cpu", "cuda")
+        and current.numel() > norm.num_features == current.shape[1]
+        and not torch.compiler.is_compiling()
+    )
+
+
+def normalise_and_fire(
+    current: Tensor,
+    norm: nn.BatchNorm2d,
+    time_steps: int,
+    thresholds: tuple[float, ...],
+    decay: float,
+    surrogate: Surrogate,
+) -> Tensor:
+    """``fire(norm(current))``, but the normalised current is never stored: backward computes it again.
+
+    Args:
+        current: ``[T·N, C, H, W]``, time outermost.
+        norm: its statistics and counters change in training mode as they do when it is called.
+        time_steps: T.
+        thresholds: V_k, ascending.
+        decay: d.
+        surrogate: derivative of the spike in backward.
+
+    Returns:
+        Spike counts, same shape and type, channels_last.
+    """
+    if norm.training:
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+    settings = (time_steps, thresholds, decay)
+    return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, surrogate)
+
+
+def _rows(images: Tensor, time_steps: int) -> Tensor:
+    """``[T·N, C, H, W]`` as ``[T, N·H·W, C]``, without a copy where memory is channels_last."""
+    return images.permute(0, 2, 3, 1).reshape(time_steps, -1, images.shape[1])
+
+
+def _images(rows: Tensor, like: Tensor) -> Tensor:
+    count, channels, height, width = like.shape
+    return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class _NormaliseAndFire(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        current: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: nn.BatchNorm2d,
+        settings: tuple[int, tuple[float, ...], float],
+        surrogate: Surrogate,
+    ) -> Tensor:
+        current = current.detach().contiguous(memory_format=torch.channels_last)
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None and norm.momentum is not None
+        if norm.training:
+            mean, variance = torch.ops.aten.batch_norm_update_stats(current, mean, variance, norm.momentum)
+        deviation = torch.rsqrt(variance + norm.eps)
+        scale = weight * deviation
+        shift = bias - mean * scale
+        ctx.save_for_backward(current, weight, mean, deviation, scale, shift)
+        ctx.training, ctx.eps = norm.training, norm.eps
+        ctx.settings, ctx.surrogate = settings, surrogate
+        return _images(run(spikes, (_rows(current, settings[0]), scale, shift), settings), current)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        current, weight, mean, deviation, scale, shift = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        time_steps = ctx.settings[0]
+        incoming = output_gradient.contiguous(memory_format=torch.channels_last)
+        tensors = (_rows(current, time_steps), _rows(incoming, time_steps), scale, shift)
+        # statistics that do not depend on the batch leave nothing to do but to scale the gradient
+        scaled = not ctx.training and not any(wanted[1:])
+        gradient = _images(run(input_gradient, tensors, (*ctx.settings, ctx.surrogate, scaled)), current)
+        if scaled:
+            return gradient, None, None, None, None, None
+        found = torch.ops.aten.native_batch_norm_backward(
+            gradient,
+            current,
+            weight,
+            None if ctx.training else mean,
+            None if ctx.training else deviation.pow(-2) - ctx.eps,
+            mean,
+            deviation,
+            ctx.training,
+            ctx.eps,
+            wanted,
+        )
+        return (
+            *(value if want else None for value, want in zip(found, wanted, strict=True)),
+            None,
+            None,
+            None,
+        )
