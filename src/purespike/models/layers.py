@@ -53,7 +53,7 @@ class Neurons:
 
 
 class Layers(nn.Sequential):
-    """``nn.Sequential``, but a batch norm followed by neurons runs as one step, which saves memory and time."""
+    """``nn.Sequential``, but a batch norm followed by neurons runs as one step, in less memory."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         norm = None

@@ -15,9 +15,6 @@ SMALLEST = 1 << 15
 # Elements of one time step that the eager tier works on at a time, per thread: 256 KiB in float32.
 CACHED = 1 << 16
 
-# Otherwise the number of threads at compilation is a constant of the code, which hangs in a forked worker.
-_OPTIONS = {"cpp.dynamic_threads": True}
-
 Function = Callable[..., Tensor]
 
 _broken: list[str] = []
@@ -85,15 +82,18 @@ def _guarded(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
 
 @functools.cache
 def _compiled(function: Function, settings: tuple[Any, ...], guarded: tuple[Any, ...]) -> Function:
-    # dynamo refuses code that it compiled too often, so each case gets copies of its own: of the function, and
-    # of the wrapper around it
+    # dynamo refuses code that it compiled too often, so each case gets copies of its own: of the function,
+    # and of the wrapper around it
     number = _compiled.cache_info().misses
     inner = _renamed(function, f"{function.__name__}_{number}")
 
     def call(*tensors: Tensor) -> Tensor:
         return inner(tensors, *settings)
 
-    return torch.compile(_renamed(call, f"call_{inner.__name__}"), fullgraph=True, options=_OPTIONS)
+    # with threads fixed at compilation the code would hang in a forked worker, which has but one
+    return torch.compile(
+        _renamed(call, f"call_{inner.__name__}"), fullgraph=True, options={"cpp.dynamic_threads": True}
+    )
 
 
 def _renamed(function: Any, name: str) -> types.FunctionType:

@@ -1,7 +1,7 @@
 """The fused multi-level firing step; its backward recomputes the membranes.
 
-Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first. The two functions
-:func:`spikes` and :func:`input_gradient` are plain tensor operations, for both the eager and the compiled tier.
+Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first. :func:`spikes` and
+:func:`input_gradient` are plain tensor operations, for both the eager and the compiled tier.
 """
 
 import torch
@@ -45,10 +45,8 @@ def spikes(
     """
     current, *affine = tensors
     inputs = [_input(current, affine, t) for t in range(time_steps)]
-    counts: list[Tensor] = []
-    for threshold in thresholds:
-        _, silent = _membranes(inputs, threshold, decay)
-        counts = [a - b for a, b in zip(counts or [len(thresholds)] * time_steps, silent, strict=True)]
+    silent = [_membranes(inputs, threshold, decay)[1] for threshold in thresholds]
+    counts = [len(thresholds) - sum(of_level) for of_level in zip(*silent, strict=True)]
     return torch.stack(counts).to(current.dtype)
 
 

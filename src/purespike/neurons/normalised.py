@@ -1,4 +1,4 @@
-"""Batch normalisation and firing in one pass, which keeps one tensor for backward where two layers keep two."""
+"""Batch normalisation and firing in one pass, which keeps one tensor for backward instead of two."""
 
 from typing import Any
 
