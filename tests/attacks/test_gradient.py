@@ -204,3 +204,55 @@ def test_a_larger_budget_never_hurts_a_linear_model():
         for eps in (0, 0.05, 0.1, 0.3)
     ]
     assert broken == sorted(broken) and broken[0] == 0 and broken[-1] > broken[1]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "mifgsm", "pgd"])
+def test_perturb_is_the_last_iterate_for_one_forward_less(name, plain):
+    model, images, labels = plain
+    attack = create_attack(name, eps="12/255", keep="last", seed=2)
+    passed = []
+    hook = model.register_forward_hook(lambda *_: passed.append(torch.is_grad_enabled()))
+    try:
+        alone = attack.perturb(model, images, labels)
+        assert passed == [True] * attack.steps
+    finally:
+        hook.remove()
+    assert torch.equal(alone, attack(model, images, labels).images)
+    assert not alone.requires_grad and not torch.equal(alone, images)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+class Lottery(nn.Module):
+    """Wrong where a start happens to land high: no gradient leads there."""
+
+    def forward(self, images):
+        height = images.mean((1, 2, 3))
+        return torch.stack((torch.full_like(height, 0.55), height.detach() + 0 * height), 1)
+
+
+def test_each_restart_meets_what_the_former_left_standing():
+    images, labels = torch.full((64, 1, 1, 1), 0.5), torch.zeros(64, dtype=torch.long)
+    seen = []
+    model = Lottery()
+    model.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    settings = {"eps": 0.1, "steps": 1, "step_size": 0.0, "random_start": True, "seed": 1}
+    counts = [
+        int(SignAttack(**settings, restarts=restarts)(model, images, labels).success.sum())
+        for restarts in (1, 2, 3, 8)
+    ]
+    # a quarter of the starts wins each time
+    assert counts == sorted(counts) and 8 < counts[0] < 24 and counts[-1] > 48
+    # two forwards a start, on those that stand
+    assert seen[-16:-10] == [64, 64, *[64 - counts[0]] * 2, *[64 - counts[1]] * 2]
+    result = SignAttack(**settings, restarts=8)(model, images, labels)
+    assert torch.equal(result.success, result.images.mean((1, 2, 3)) > 0.55)
+    assert result.forwards == sum(seen[-16:]) and result.seed == 1
+    # without luck, the same start eight times over
+    assert counts[0] == int(SignAttack(**settings)(model, images, labels).success.sum())
+
+
+def test_restarts_end_when_nothing_stands():
+    result = SignAttack(eps=0.1, steps=2, random_start=True, restarts=9)(
+        Linear(), torch.full((3, 1, 2, 2), 0.9), torch.zeros(3, dtype=torch.long)
+    )
+    assert result.success.all() and result.forwards == 9

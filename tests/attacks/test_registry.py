@@ -24,7 +24,12 @@ ROWS = {
     "pgd": ("pgd", STEPS),
     "pgd last": ("pgd", {**STEPS, "keep": "last"}),
     "pgd margin stop": ("pgd", {**STEPS, "loss": "margin", "stop_early": True}),
+    "pgd restarts": ("pgd", {**STEPS, "restarts": 3}),
+    "pgd restarts stop": ("pgd", {**STEPS, "restarts": 2, "stop_early": True}),
+    "pgd bf16": ("pgd", {**STEPS, "precision": "bf16"}),
+    "mifgsm bf16 stop": ("mifgsm", {**STEPS, "precision": "bf16", "stop_early": True}),
     "cw": ("cw", CW),
+    "cw bf16": ("cw", {**CW, "precision": "bf16"}),
     "cw confident": ("cw", {**CW, "confidence": 0.5}),
     "gaussian_noise": ("gaussian_noise", {"level": "60/255"}),
 }
@@ -75,7 +80,10 @@ def test_trace(row, victim):
     assert present[0].all()
     # a sample that has left does not come back
     assert (present[1:] <= present[:-1]).all()
-    if not getattr(attack, "stop_early", False):
+    if attack.name == "cw":
+        # what is wrong already is not attacked
+        assert torch.equal(present[-1], model(images).argmax(1) == labels)
+    elif not getattr(attack, "stop_early", False):
         assert present.all()
 
 
@@ -301,6 +309,10 @@ def test_bad_budget(name, eps):
     ("name", "settings", "message"),
     [
         ("ifgsm", {"steps": 0}, "steps: "),
+        ("pgd", {"restarts": 0}, "restarts: "),
+        ("ifgsm", {"restarts": 2}, "setting of attack ifgsm|set random_start=True"),
+        ("pgd", {"precision": "fp8"}, "unknown attack precision"),
+        ("cw", {"precision": "half"}, "unknown attack precision"),
         ("pgd", {"steps": 1.5}, "steps: "),
         ("pgd", {"step_size": -0.1}, "step_size: "),
         ("pgd", {"step_size": "1/0"}, "step_size: "),

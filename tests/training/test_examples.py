@@ -34,13 +34,16 @@ def calls(monkeypatch):
     """Batches that were attacked; and shards so small that there are several."""
     monkeypatch.setattr(module, "SHARD", 10)
     count = []
-    original = SignAttack.__call__
 
-    def counted(self, *arguments):
-        count.append(len(arguments[1]))
-        return original(self, *arguments)
+    def counted(original):
+        def attack(self, *arguments):
+            count.append(len(arguments[1]))
+            return original(self, *arguments)
 
-    monkeypatch.setattr(SignAttack, "__call__", counted)
+        return attack
+
+    for name in ("__call__", "perturb"):
+        monkeypatch.setattr(SignAttack, name, counted(getattr(SignAttack, name)))
     return count
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from purespike.attacks.registry import Attack
-from purespike.attacks.result import AttackResult
+from purespike.attacks.result import AttackResult, merge
 from purespike.errors import InputError
 from purespike.models.defended import Defended
 from purespike.neurons import MultiLevelFiring, surrogate_gradient
@@ -108,20 +108,7 @@ def worst_case(
             result = replace(attack, **settings)(model, images[rows], labels[rows])
         broken = int(result.success.sum())
         components.append(Component(surrogate or "own", loss or "own", len(rows), broken))
-        if total is None:
-            total = result
-        else:
-            for whole, part in (
-                (total.images, result.images),
-                (total.success, result.success),
-                (total.best_step, result.best_step),
-            ):
-                whole[rows] = part
-            total = replace(
-                total,
-                forwards=total.forwards + result.forwards,
-                backwards=total.backwards + result.backwards,
-            )
+        total = result if total is None else merge(total, result, rows)
         rows = rows[~result.success]
         if not len(rows):
             break

@@ -1,6 +1,6 @@
 """What every attack returns."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +29,20 @@ class AttackResult:
     backwards: int
     config: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+
+
+def merge(whole: AttackResult, part: AttackResult, rows: Tensor) -> AttackResult:
+    """``whole`` with ``part``, a further attack on its ``rows``, in their place; the trace stays."""
+    images, success, best_step = whole.images.clone(), whole.success.clone(), whole.best_step.clone()
+    images[rows], success[rows], best_step[rows] = part.images, part.success, part.best_step
+    return replace(
+        whole,
+        images=images,
+        success=success,
+        best_step=best_step,
+        forwards=whole.forwards + part.forwards,
+        backwards=whole.backwards + part.backwards,
+    )
 
 
 def settings_of(attack: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from purespike.attacks import Attack
+from purespike.attacks import Attack, SignAttack
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.models.checkpoint import read_tensors, write_tensors
@@ -59,7 +59,7 @@ def craft(
                     labels = data.labels[batch].to(accelerator.device)
                     seeded = replace(attack, seed=derive(seed, "craft", first))
                     with accelerator.autocast():
-                        parts.append(_compact(seeded(classifier, images, labels).images.cpu()))
+                        parts.append(_compact(_examples(seeded, classifier, images, labels).cpu()))
                     progress.advance(len(images) * accelerator.num_processes)
                 _write(path, parts, key)
             else:
@@ -69,6 +69,13 @@ def craft(
     if any(shard is None for shard in shards):
         raise InputError(f"{folder}: crafted examples vanished while they were read; start again")
     return _join([shard for shard in shards if shard is not None])
+
+
+def _examples(attack: Attack, classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    # of one step, or of the last one, the attack need not know whether it succeeds
+    if isinstance(attack, SignAttack) and (attack.steps == 1 or attack.keep == "last"):
+        return attack.perturb(classifier, images, labels)
+    return attack(classifier, images, labels).images
 
 
 def _compact(images: Tensor) -> Tensor:
