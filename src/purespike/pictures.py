@@ -48,7 +48,7 @@ def purify_files(model: nn.Module, source: Path, target: Path, *, device: torch.
             purified = _purify(purifier, _tensor(picture, channels, path).to(device)).cpu()
             with replacing(destination) as temporary:
                 _picture(purified, picture).save(temporary, format=picture.format, **_options(picture))
-            progress.advance(1, path.name)
+            progress.advance(1, "{}", path.name)
     return len(pairs)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -15,15 +16,24 @@ class Bar:
 
     def __init__(self, progress: Progress | None, task: TaskID | None, unit: str) -> None:
         self._progress, self._task, self._unit = progress, task, unit
-        self._begun = time.monotonic()
+        self._begun = self._noted = time.monotonic()
         self._done = 0
 
-    def advance(self, count: int, note: str = "") -> None:
-        """Report ``count`` more units done; ``note`` stands beside the bar."""
+    def advance(self, count: int, note: str = "", *values: Any) -> None:
+        """Report ``count`` more units done; ``note``, formatted with ``values``, stands beside the bar.
+
+        It is formatted a few times a second only: a loss has to be fetched from a GPU, which waits for that.
+        """
         self._done += count
-        if self._progress is not None and self._task is not None:
-            rate = self._done / max(time.monotonic() - self._begun, 1e-9)
-            self._progress.update(self._task, advance=count, note=f"{rate:,.0f} {self._unit}/s  {note}")
+        if self._progress is None or self._task is None:
+            return
+        self._progress.update(self._task, advance=count)
+        now = time.monotonic()
+        if now - self._noted > 0.25:
+            self._noted = now
+            rate = self._done / (now - self._begun)
+            text = f"{rate:,.0f} {self._unit}/s  {note.format(*values)}"
+            self._progress.update(self._task, note=text)
 
     def say(self, line: str) -> None:
         """Print a line that stays."""

@@ -59,6 +59,10 @@ def right(model, images, labels):
     return (model(images).argmax(1) == labels).int().tolist()
 
 
+def either(first, second):
+    return torch.tensor([a or b for a, b in zip(first, second, strict=True)], dtype=torch.bool)
+
+
 def both(first, second):
     return [a * b for a, b in zip(first, second, strict=True)]
 
@@ -84,7 +88,11 @@ def test_undefended_and_oblivious_are_one_attack_on_the_classifier_alone(result,
     model = defended()
     undefended, oblivious, distances = [], [], []
     for start, images, labels in chunks(sample):
-        attacked = made(name, start)(model.classifier, images, labels).images
+        # an image that is wrong for both when clean is left alone by all but noise
+        attacked = images.clone()
+        rows = either(right(model.classifier, images, labels), right(model, images, labels))
+        rows |= name == "gaussian_noise"
+        attacked[rows] = made(name, start)(model.classifier, images[rows], labels[rows]).images
         distances += (attacked - images).flatten(1).norm(dim=1).tolist()
         undefended += right(model.classifier, attacked, labels)
         with torch.no_grad():
@@ -115,7 +123,9 @@ def test_bpda_takes_the_purifier_for_the_identity(result, sample):
         for start, images, labels in chunks(sample):
             attack = made(name, start, stop_early=True)
             # rounding in x + (p - x) may move an image across a boundary: judge on the model itself
-            attacked = attack(StraightThrough(model), images, labels).images
+            rows = torch.tensor(right(model, images, labels), dtype=torch.bool)
+            attacked = images.clone()
+            attacked[rows] = attack(StraightThrough(model), images[rows], labels[rows]).images
             expected += right(model, attacked, labels)
         expected = both(expected, right(model, *sample))
         found = result.cell(name, "bpda")["outcomes"]
@@ -128,7 +138,8 @@ def test_adaptive_is_the_worst_of_all_surrogates_and_losses(result, sample):
         standing = right(model, *sample)
         attempts = {}
         for start, images, labels in chunks(sample):
-            rows = list(range(len(images)))
+            # what is wrong when clean has fallen already
+            rows = [row for row in range(len(images)) if standing[start + row]]
             for surrogate in SURROGATES:
                 for loss in LOSSES:
                     if not rows:
@@ -158,10 +169,10 @@ def test_components_add_up(result):
             assert cell["components"] == []
             continue
         attempts = cell["components"]
-        assert attempts[0]["attacked"] == len(cell["outcomes"])
-        assert sum(attempt["broken"] for attempt in attempts) == cell["outcomes"].count(0)
-        # each attempt meets what all former ones left standing
-        left = len(cell["outcomes"])
+        # each attempt meets what all former ones left standing, the first what is right when clean
+        left = sum(result.content["clean_outcomes"]["defended"])
+        assert attempts[0]["attacked"] == left
+        assert sum(attempt["broken"] for attempt in attempts) == left - sum(cell["outcomes"])
         for attempt in attempts:
             assert attempt["attacked"] == left
             left -= attempt["broken"]
@@ -381,8 +392,18 @@ def test_the_file_is_strict_json_and_tells_where_it_comes_from(result, tmp_path)
 
 
 def test_forwards_and_backwards_are_counted(sample):
-    """FGSM is one backward per image, and looks at the image before and after."""
+    """FGSM is one backward per image, and looks at it before and after; at what is wrong already, never."""
     cell = purespike.evaluate(
         spiking(), sample, attacks=["fgsm"], eps=EPS, threat="undefended", batch_size=BATCH
     ).cell("fgsm", "undefended")
-    assert (cell["forwards"], cell["backwards"]) == (40, 20)
+    attacked = sum(right(spiking(), *sample))
+    assert 10 < attacked < 20
+    assert (cell["forwards"], cell["backwards"]) == (2 * attacked, attacked)
+
+
+def test_where_nothing_is_right_nothing_is_attacked(sample):
+    images, labels = sample
+    wrong = (spiking()(images).argmax(1) + 1) % 4
+    found = purespike.evaluate(spiking(), (images, wrong), attacks=["fgsm", "cw"], eps=EPS, threat="all")
+    assert [cell["score"]["correct"] for cell in found.content["cells"]] == [0] * 4
+    assert {(cell["forwards"], cell["mean_l2"]) for cell in found.content["cells"]} == {(0, 0.0)}

@@ -1,7 +1,7 @@
 """One cell of the table: one attack at one budget under one threat model, chunk by chunk."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -91,57 +91,95 @@ def attack_chunk(
     threats: Sequence[str],
     surrogates: Sequence[str],
     losses: Sequence[str],
+    clean: dict[str, list[int]],
     start: int,
     seed: int,
 ) -> Chunk:
     """Attack one chunk under each threat model.
 
-    One full-strength attack on the classifier alone serves ``undefended`` and ``oblivious``. The others
-    need only know which images fall, and stop at the first success.
+    Only images are attacked that are right when clean (``clean``, the chunk's outcomes): the others have
+    fallen already. One full-strength attack on the classifier alone serves ``undefended`` and ``oblivious``;
+    the others need only know which images fall, and stop at the first success.
     """
     attack = replace(job.attack, seed=derive(seed, job.attack.name, start))
     gradient = job.norm != "noise"
+    undefended, defended = (
+        torch.tensor(clean[name], dtype=torch.bool, device=images.device)
+        for name in ("undefended", "defended")
+    )
     parts: dict[str, Part] = {}
     if "undefended" in threats:
         begun = time.monotonic()
-        result = attack(classifier_of(model), images, labels)
-        parts["undefended"] = _part(result, images, begun)
+        rows = (undefended | defended if "oblivious" in threats else undefended) | (not gradient)
+        result = _on(rows, attack, classifier_of(model), images, labels)
+        parts["undefended"] = _part(rows, result, images, begun)
         if "oblivious" in threats:
-            parts["oblivious"] = _oblivious(model, result, images, labels, begun)
+            parts["oblivious"] = _oblivious(model, rows, result, images, labels, begun)
     if "bpda" in threats and gradient:
         begun = time.monotonic()
-        parts["bpda"] = _part(_early(attack)(bpda(model), images, labels), images, begun)
+        result = _on(defended, _early(attack), bpda(model), images, labels)
+        parts["bpda"] = _part(defended, result, images, begun)
     if "adaptive" in threats and gradient:
         begun = time.monotonic()
-        result, components = worst_case(
-            model, images, labels, attack=attack, surrogates=surrogates, losses=losses
-        )
-        parts["adaptive"] = _part(result, images, begun)
+        components: list[Component] = []
+
+        def adaptive(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+            result, found = worst_case(
+                model, images, labels, attack=attack, surrogates=surrogates, losses=losses
+            )
+            components.extend(found)
+            return result
+
+        result = _on(defended, adaptive, model, images, labels)
+        parts["adaptive"] = _part(defended, result, images, begun)
         parts["adaptive"].components = components
     return Chunk(start, parts)
+
+
+def _on(
+    rows: Tensor,
+    attack: Callable[[nn.Module, Tensor, Tensor], AttackResult],
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+) -> AttackResult | None:
+    """The attack on these rows of a chunk, bool ``[N]``; ``None`` if there are none."""
+    return attack(model, images[rows], labels[rows]) if rows.any() else None
 
 
 def _early(attack: Attack) -> Attack:
     return replace(attack, stop_early=True) if isinstance(attack, SignAttack) else attack
 
 
-def _part(result: AttackResult, images: Tensor, begun: float) -> Part:
-    distances = (result.images - images).square().sum((1, 2, 3)).sqrt().tolist()
-    standing = (~result.success).int().tolist()
-    return Part(standing, result.forwards, result.backwards, time.monotonic() - begun, distances)
+def _part(rows: Tensor, result: AttackResult | None, images: Tensor, begun: float) -> Part:
+    """Outcomes of a whole chunk of which ``rows`` were attacked: the others lie where they lay."""
+    standing = torch.zeros(len(images), dtype=torch.int)
+    distances = torch.zeros(len(images))
+    if result is None:
+        return Part(standing.tolist(), 0, 0, time.monotonic() - begun, distances.tolist())
+    attacked = rows.cpu()
+    standing[attacked] = (~result.success).int().cpu()
+    distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
+    seconds = time.monotonic() - begun
+    return Part(standing.tolist(), result.forwards, result.backwards, seconds, distances.tolist())
 
 
 @torch.inference_mode()
-def _oblivious(model: nn.Module, result: AttackResult, images: Tensor, labels: Tensor, begun: float) -> Part:
+def _oblivious(
+    model: nn.Module, rows: Tensor, result: AttackResult | None, images: Tensor, labels: Tensor, begun: float
+) -> Part:
     """Purify what fooled the classifier, and judge the whole model on it."""
     assert isinstance(model, Defended)
+    part = _part(rows, result, images, begun)
+    if result is None:
+        return part
     purified = model.purify(result.images)
-    right = model.classifier(purified).argmax(1) == labels
-    part = _part(result, images, begun)
-    part.standing = right.int().tolist()
-    part.forwards += len(images)
+    standing = torch.zeros_like(labels)
+    standing[rows] = (model.classifier(purified).argmax(1) == labels[rows]).long()
+    part.standing = standing.tolist()
+    part.forwards += len(purified)
     for name, shown in (("attacked", result.images), ("attacked, purified", purified)):
-        part.likeness[name] = {key: value.tolist() for key, value in likeness(shown, images).items()}
+        part.likeness[name] = {key: value.tolist() for key, value in likeness(shown, images[rows]).items()}
     return part
 
 
@@ -192,11 +230,12 @@ def _components(parts: Sequence[Part]) -> list[dict[str, Any]]:
 def _quality(job: Job, parts: Sequence[Part]) -> list[dict[str, Any]]:
     budget = "" if job.eps is None else f" eps {format_eps(job.eps)}"
     label = f"{job.attack.name}{_steps(asdict(job.attack))}{budget}"
-    rows = []
-    for name, measures in parts[0].likeness.items():
-        row: dict[str, Any] = {"images": f"{label}: {name}"}
+    rows: dict[str, dict[str, Any]] = {}
+    # a chunk of which nothing was attacked has nothing to show
+    shown = [part.likeness for part in parts if part.likeness]
+    for name, measures in shown[0].items() if shown else ():
+        rows[name] = {"images": f"{label}: {name}"}
         for measure in measures:
-            values = [value for part in parts for value in part.likeness[name][measure]]
-            row[measure] = sum(values) / len(values)
-        rows.append(row)
-    return rows
+            values = [value for likeness in shown for value in likeness[name][measure]]
+            rows[name][measure] = sum(values) / len(values)
+    return list(rows.values())

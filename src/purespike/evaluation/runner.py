@@ -97,6 +97,7 @@ class Runner:
                     threats=self.threats,
                     surrogates=self.surrogates,
                     losses=self.losses,
+                    clean={name: values[start : start + len(labels)] for name, values in clean.items()},
                     start=start,
                     seed=self.seed,
                 )

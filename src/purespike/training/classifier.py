@@ -70,7 +70,8 @@ def train_classifier(
                 group["lr"] = rate
             model.train()
             loss_sum = torch.zeros((), device=accelerator.device)
-            right = seen = 0
+            right = torch.zeros((), dtype=torch.long, device=accelerator.device)
+            seen = 0
             for rows, augmentation in batches(
                 len(images), recipe, seed=seed, epoch=epoch, accelerator=accelerator
             ):
@@ -81,18 +82,17 @@ def train_classifier(
                 accelerator.backward(loss)
                 stepper.step()
                 loss_sum += loss.detach() * len(rows)
-                right += int((logits.argmax(1) == labels[rows]).sum())
+                right += (logits.argmax(1) == labels[rows]).sum()
                 seen += len(rows)
-                progress.advance(
-                    len(rows) * accelerator.num_processes, f"epoch {epoch} loss {loss_sum.item() / seen:.3f}"
-                )
+                images_done = len(rows) * accelerator.num_processes
+                progress.advance(images_done, "epoch {} loss {:.3f}", epoch, loss_sum / seen)
             seconds = time.monotonic() - begun
             if accelerator.is_main_process:
                 with accelerator.autocast():
                     correct = predict(classifier, watched.images) == watched.labels
                 row = {
                     "loss": loss_sum.item() / seen,
-                    "accuracy": right / seen,
+                    "accuracy": right.item() / seen,
                     "test_accuracy": correct.float().mean().item(),
                     "learning_rate": rate,
                     "seconds": seconds,

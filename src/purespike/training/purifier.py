@@ -113,9 +113,8 @@ def train_purifier(
                 stepper.step()
                 sums += torch.stack(loss).detach() * len(rows)
                 seen += len(rows)
-                progress.advance(
-                    len(rows) * accelerator.num_processes, f"epoch {epoch} loss {sums[0].item() / seen:.4f}"
-                )
+                images_done = len(rows) * accelerator.num_processes
+                progress.advance(images_done, "epoch {} loss {:.4f}", epoch, sums[0] / seen)
             seconds = time.monotonic() - begun
             if accelerator.is_main_process:
                 means = dict(zip(PurificationLoss._fields, (sums / seen).tolist(), strict=True))
