@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow format lint types check clean
+.PHONY: demo test test-slow bench check format clean
 
 demo: $(READY)
 	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
@@ -16,6 +16,14 @@ test: check
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --out runs/benchmarks
+
+$(VENV)/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spikingjelly
+	touch $@
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -402,7 +402,7 @@ def test_forwards_and_backwards_are_counted(sample):
 
 
 def test_where_nothing_is_right_nothing_is_attacked(sample):
-    images, labels = sample
+    images, _ = sample
     wrong = (spiking()(images).argmax(1) + 1) % 4
     found = purespike.evaluate(spiking(), (images, wrong), attacks=["fgsm", "cw"], eps=EPS, threat="all")
     assert [cell["score"]["correct"] for cell in found.content["cells"]] == [0] * 4

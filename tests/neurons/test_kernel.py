@@ -186,3 +186,9 @@ def test_no_gradient_of_the_gradient():
     (gradient,) = torch.autograd.grad(loss, current, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+def test_nan_fires_nothing():
+    current = torch.tensor([[0.7, float("nan")], [float("nan"), 0.7], [0.7, 0.7]])
+    counts = loop(current, (0.6, 1.6), 0.25, SLOPES["rectangle(width=1)"])
+    assert torch.equal(multi_level_firing(current, thresholds=(0.6, 1.6)), counts)

@@ -22,9 +22,10 @@ class SqueezeExcitation(nn.Module):
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)
 
-    def forward(self, current: Tensor) -> Tensor:
+    def forward(self, current: Tensor, shortcut: Tensor) -> Tensor:
+        """The gated current plus ``shortcut``, same shape."""
         gate = torch.relu(self.squeeze(current.mean((2, 3), keepdim=True)))
-        return current * torch.sigmoid(self.excite(gate))
+        return torch.addcmul(shortcut, current, torch.sigmoid(self.excite(gate)))
 
 
 class PreActivationBlock(nn.Module):
@@ -36,13 +37,14 @@ class PreActivationBlock(nn.Module):
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.activation2 = Layers(neurons.norm(outputs), neurons.layer())
         self.conv2 = conv3x3(outputs, outputs)
-        self.gate = SqueezeExcitation(outputs) if gated else nn.Identity()
+        self.gate = SqueezeExcitation(outputs) if gated else None
         self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
 
     def forward(self, current: Tensor) -> Tensor:
         spikes = self.activation1(current)
         shortcut = current if self.shortcut is None else self.shortcut(spikes)
-        return self.gate(self.conv2(self.activation2(self.conv1(spikes)))) + shortcut
+        residual = self.conv2(self.activation2(self.conv1(spikes)))
+        return residual + shortcut if self.gate is None else self.gate(residual, shortcut)
 
 
 def preactivation_body(

@@ -34,7 +34,9 @@ def run(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ..
         tensors: contiguous; ``[T, M]``, ``[T, M, C]`` or ``[C]``.
         settings: constants of the compiled code; each distinct value compiles once.
     """
-    if tensors[0].numel() < SMALLEST or not enabled() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return function(tensors, *settings)
+    if tensors[0].numel() < SMALLEST or not enabled():
         return _eager(function, tensors, settings)
     try:
         for tensor in tensors:

@@ -123,7 +123,7 @@ class MultiLevelFiring(nn.Module):
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
         """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
         if norm is not None:
-            if self.time_steps is not None and fusible(norm, current):
+            if self.time_steps is not None and fusible(norm, current, self.time_steps):
                 return normalise_and_fire(
                     current, norm, self.time_steps, self.thresholds, self.decay, self.surrogate
                 )

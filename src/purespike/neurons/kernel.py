@@ -45,9 +45,17 @@ def spikes(
     """
     current, *affine = tensors
     inputs = [_input(current, affine, t) for t in range(time_steps)]
-    silent = [_membranes(inputs, threshold, decay)[1] for threshold in thresholds]
-    counts = [len(thresholds) - sum(of_level) for of_level in zip(*silent, strict=True)]
-    return torch.stack(counts).to(current.dtype)
+    counts: list[Tensor] = []
+    for threshold in thresholds:
+        membranes, _ = _membranes(inputs, threshold, decay)
+        fired = [u.clone().ge_(threshold) for u in membranes]
+        counts = [a + b for a, b in zip(counts, fired, strict=True)] if counts else fired
+    return _stack(counts, current.dtype)
+
+
+def _stack(steps: list[Tensor], dtype: torch.dtype) -> Tensor:
+    # converted first: compiled, a stack that is converted afterwards is written and read once more
+    return torch.stack([step.to(dtype) for step in steps])
 
 
 def _input(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
@@ -56,18 +64,13 @@ def _input(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
 
 
 def _membranes(inputs: list[Tensor], threshold: float, decay: float) -> tuple[list[Tensor], list[Tensor]]:
-    """Membrane potential at each step, and 1 where it stays silent, 0 where it fires and is reset."""
-    membranes = inputs[:1]
-    silent = [_below(membranes[0], threshold)]
+    """Membrane potential at each step; and at each but the last 1 where it stays, 0 where it is reset."""
+    membranes, silent = inputs[:1], []
     for x in inputs[1:]:
+        # compared in place: a result of type bool makes this and what uses it five times slower on a CPU
+        silent.append(membranes[-1].clone().lt_(threshold))
         membranes.append(torch.addcmul(x, membranes[-1], silent[-1], value=decay))
-        silent.append(_below(membranes[-1], threshold))
     return membranes, silent
-
-
-def _below(u: Tensor, threshold: float) -> Tensor:
-    # compared in place: a result of type bool makes this and what uses it five times slower on a CPU
-    return u.clone().lt_(threshold)
 
 
 def input_gradient(
@@ -110,7 +113,7 @@ def input_gradient(
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
     if scaled:
         totals = [total * affine[0] for total in totals]
-    return torch.stack(totals).to(current.dtype)
+    return _stack(totals, current.dtype)
 
 
 class _Fire(torch.autograd.Function):

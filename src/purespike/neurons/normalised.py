@@ -11,19 +11,22 @@ from purespike.neurons.kernel import input_gradient, spikes
 from purespike.neurons.surrogate import Surrogate
 
 
-def fusible(norm: nn.BatchNorm2d, current: Tensor) -> bool:
+def fusible(norm: nn.BatchNorm2d, current: Tensor, time_steps: int) -> bool:
     """Whether :func:`normalise_and_fire` can stand for ``norm`` and the neurons after it.
 
-    Not for subclasses (a ``SyncBatchNorm`` gathers statistics elsewhere), nor where PyTorch would raise.
+    Not for subclasses (a ``SyncBatchNorm`` gathers statistics elsewhere), not past a hook that somebody put
+    on ``norm``, nor where the two layers would raise.
     """
+    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks, norm._backward_pre_hooks)
     return (
         type(norm) is nn.BatchNorm2d
+        and not any(hooks)
         and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
+        and None not in (norm.running_mean, norm.num_batches_tracked, norm.momentum)
         and current.ndim == 4
         and current.device.type in ("cpu", "cuda")
         and current.numel() > norm.num_features == current.shape[1]
+        and len(current) % time_steps == 0
         and not torch.compiler.is_compiling()
     )
 

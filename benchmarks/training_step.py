@@ -1,0 +1,106 @@
+"""A training step of SENet18-SNN against the same network with ReLUs on as many images as there are steps."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.measure import Settings, Side, eager_neurons, kept_for_backward, shares, times
+from benchmarks.networks import ReluNetwork, batch, multiplications, senet, training_step, with_neurons
+from benchmarks.peers import available, plain_loop, spikingjelly
+from benchmarks.report import Result, Row, timed
+
+TIME_STEPS = 4
+
+
+def run(settings: Settings) -> Result:
+    device, count = settings.device, settings.batch
+    result = Result(f"A training step of SENet18-SNN, K=3, T={TIME_STEPS}, {count} images of 32×32")
+    images, labels = batch(count, device)
+    many, many_labels = batch(count * TIME_STEPS, device)
+    spiking = senet(device)
+    relu = ReluNetwork(spiking)
+    sides: dict[str, Side] = {
+        "ANN": training_step(relu, many, many_labels),
+        "SNN": training_step(spiking, images, labels),
+        "SNN bf16": training_step(senet(device), images, labels, "bf16"),
+        "ANN bf16": training_step(ReluNetwork(senet(device)), many, many_labels, "bf16"),
+    }
+    eager_step = training_step(senet(device), images, labels)
+
+    def eager() -> None:
+        with eager_neurons():
+            eager_step()
+
+    sides["SNN eager"] = eager
+    reason = available("SpikingJelly")
+    peer = None
+    if reason:
+        result.skipped.append(reason)
+    else:
+        peer = with_neurons(senet(device), spikingjelly)
+        sides["SpikingJelly"] = training_step(peer, images, labels)
+        sides["SpikingJelly bf16"] = training_step(
+            with_neurons(senet(device), spikingjelly), images, labels, "bf16"
+        )
+
+    work = multiplications(spiking, images[:1]), multiplications(relu, many[:TIME_STEPS])
+    same_work = (
+        f"multiplications {work[0] / 1e6:.0f} and {work[1] / 1e6:.0f} million an image (the stem is run once)"
+    )
+    agreement = _difference(device)
+    seconds = times(sides, settings)
+    result.rows = [
+        timed("SNN ÷ ANN, fp32", seconds, "SNN", "ANN", bound=1.1, same=f"{agreement}; {same_work}"),
+        timed("SNN bf16 ÷ ANN fp32", seconds, "SNN bf16", "ANN", bound=0.6),
+        timed("SNN bf16 ÷ ANN bf16", seconds, "SNN bf16", "ANN bf16"),
+        timed("SNN with eager neurons ÷ ANN, fp32", seconds, "SNN eager", "ANN"),
+    ]
+    if peer is not None:
+        result.rows += [
+            timed("SpikingJelly's neurons ÷ ANN, fp32", seconds, "SpikingJelly", "ANN"),
+            timed("SpikingJelly's neurons bf16 ÷ ANN fp32", seconds, "SpikingJelly bf16", "ANN"),
+        ]
+    result.rows.append(_memory("SNN", spiking, images, relu, many, bound=1.2))
+    if peer is not None:
+        result.rows.append(_memory("SpikingJelly's neurons", peer, images, relu, many))
+    result.extra["profile"] = {name: shares(sides[name], settings) for name in ("SNN", "SNN bf16")}
+    result.rows += [
+        Row(f"convolutions ÷ the whole step, {name}", share, share, share)
+        for name, part in result.extra["profile"].items()
+        for share in [part["convolutions"]]
+    ]
+    return result
+
+
+def _memory(
+    name: str, model: nn.Module, images: Tensor, relu: nn.Module, many: Tensor, bound: float | None = None
+) -> Row:
+    def kept(network: nn.Module, batch: Tensor) -> int:
+        network.train()
+        return sum(kept_for_backward(lambda: network(batch), network.parameters()).values())
+
+    ours, theirs = kept(model, images), kept(relu, many)
+    ratio = ours / theirs
+    return Row(
+        f"memory kept for backward, {name} ÷ ANN",
+        ratio,
+        ratio,
+        ratio,
+        bound=bound,
+        same=f"{ours / 2**20:.0f} and {theirs / 2**20:.0f} MiB",
+    )
+
+
+def _difference(device: str) -> str:
+    """Loss and gradient against the same network with the plain loop, in float64, where no spike flips."""
+    ours = senet(device).double()
+    plain = with_neurons(ours, plain_loop)
+    images, labels = batch(2, device)
+    found = []
+    for model in (ours, plain):
+        loss = functional.cross_entropy(model.train()(images.double()), labels)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        found.append((loss.item(), torch.cat([gradient.flatten() for gradient in gradients])))
+    (own_loss, gradient), (plain_loss, plain_gradient) = found
+    apart = ((gradient - plain_gradient).norm() / plain_gradient.norm()).item()
+    return f"against a float64 loop: loss within {abs(own_loss - plain_loss):.1e}, gradient {apart:.1e}"
