@@ -17,7 +17,7 @@ from purespike.models import Defended
 from purespike.neurons import surrogate_gradient
 
 FOLDER = "results/digits"
-IMAGES, EPS, STEPS = 32, "16/255", 10
+IMAGES, EPS, STEPS = 16, "16/255", 10
 
 
 def run(settings: Settings) -> Result:
