@@ -23,8 +23,8 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME...")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; one is the least noisy")] = 1,
-    batch: Annotated[int, typer.Option(help="images a step; default 8 on a CPU, 256 on a GPU")] = 0,
-    repeats: Annotated[int, typer.Option(help="interleaved rounds that the medians are taken over")] = 7,
+    batch: Annotated[int, typer.Option(help="images a step; default 16 on a CPU, 256 on a GPU")] = 0,
+    repeats: Annotated[int, typer.Option(help="interleaved rounds that the medians are taken over")] = 5,
     out: Annotated[Path, typer.Option(help="where the JSON files go")] = Path("runs/benchmarks"),
     docs: Annotated[
         bool, typer.Option(help="measure nothing: put the tables of --out into docs/performance.md")
@@ -41,7 +41,7 @@ def main(
     torch.set_num_threads(threads)
     keep_freed_memory()
     settings = Settings(
-        device=device, threads=threads, batch=batch or (256 if device == "cuda" else 8), repeats=repeats
+        device=device, threads=threads, batch=batch or (256 if device == "cuda" else 16), repeats=repeats
     )
     out.mkdir(parents=True, exist_ok=True)
     for name in names or NAMES:

@@ -66,7 +66,7 @@ def _against_foolbox(result: Result, settings: Settings) -> None:
 
     model = purespike.load(VICTIM).to(settings.device).eval()
     data = load_data("digits").test
-    images, labels = data.to_float()[:256].to(settings.device), data.labels[:256].to(settings.device)
+    images, labels = data.to_float()[:64].to(settings.device), data.labels[:64].to(settings.device)
     right = predict(model, images).to(labels.device) == labels
     images, labels = images[right], labels[right]
     outer = foolbox.PyTorchModel(model, bounds=(0, 1), device=settings.device)
@@ -96,6 +96,7 @@ def _against_foolbox(result: Result, settings: Settings) -> None:
             "foolbox": theirs,
         },
         settings,
+        warm=1,
     )
     result.extra["foolbox"] = {"standing": standing, "images": count}
     result.rows += [

@@ -45,7 +45,8 @@ class Neurons:
 
     def repeat(self, current: Tensor) -> Tensor:
         """Direct coding: the same ``[N, ...]`` at every step, ``[T·N, ...]``."""
-        return current.repeat(self.time_steps, *[1] * (current.ndim - 1))
+        # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
+        return torch.cat([current] * self.time_steps)
 
     def mean(self, outputs: Tensor) -> Tensor:
         """Mean over time: ``[T·N, ...]`` to ``[N, ...]``."""
