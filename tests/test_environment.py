@@ -32,7 +32,12 @@ def test_everything_it_takes_to_repeat_a_result_as_plain_json():
 
 
 @pytest.mark.parametrize(
-    ("program", "named"), [("/home/me/bin/purespike", "purespike"), ("/a/purespike/__main__.py", "purespike")]
+    ("program", "named"),
+    [
+        ("/home/me/bin/purespike", "purespike"),
+        ("/a/purespike/__main__.py", "purespike"),
+        ("/a/benchmarks/__main__.py", "python -m benchmarks"),
+    ],
 )
 def test_the_command_can_be_pasted_and_names_no_folder_of_the_program(monkeypatch, program, named):
     monkeypatch.setattr(sys, "argv", [program, "run", "my recipe.yaml", "--seed", "3"])

@@ -40,9 +40,13 @@ def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, An
 
 
 def _command() -> str:
-    program = Path(sys.argv[0]).name
     # the name of the program only: where it is installed is nobody's business
-    return shlex.join(["purespike" if program == "__main__.py" else program, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    names = [program.name]
+    if program.name == "__main__.py":
+        package = program.parent.name
+        names = [package] if package == "purespike" else ["python", "-m", package]
+    return shlex.join([*names, *sys.argv[1:]])
 
 
 @functools.cache
