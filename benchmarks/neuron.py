@@ -36,7 +36,13 @@ def run(settings: Settings) -> Result:
     sides["MLF K=3 channels_last"] = _side(ours["MLF K=3"], last, last_weights)
     sides |= _with_norm(last, last_weights)
 
-    same = {"MLF K=3": _difference(ours["MLF K=3"], current, weights)}
+    same = {
+        "MLF K=3": _difference(ours["MLF K=3"], current, weights),
+        "LIF K=1": _difference(ours["LIF K=1"], current, weights, LIF_THRESHOLDS),
+        "MLF K=3 bf16": _difference(ours["MLF K=3"], half, half_weights),
+        "MLF K=3 channels_last": _difference(ours["MLF K=3"], last, last_weights),
+        "norm and MLF": _norm_difference(last, last_weights),
+    }
     with eager_neurons():
         same["MLF K=3 eager"] = _difference(ours["MLF K=3"], current, weights)
     for name, firing in PEERS.items():
@@ -104,18 +110,42 @@ def _with_norm(current: Tensor, weights: Tensor) -> dict[str, Side]:
     }
 
 
-def _difference(firing: Callable[..., Tensor], current: Tensor, weights: Tensor) -> str:
-    """Spikes and gradients against the plain loop in float64."""
+def _difference(
+    firing: Callable[..., Tensor],
+    current: Tensor,
+    weights: Tensor,
+    thresholds: tuple[float, ...] = MLF_THRESHOLDS,
+) -> str:
+    """Spikes and gradients against the plain loop in float64, on two images."""
     current, weights = current[:, :2], weights[:, :2]
+    loop = functools.partial(plain_loop, thresholds=thresholds)
+    return _compared(_both(firing, current, weights), _both(loop, current.double(), weights.double()))
 
-    def both(function: Callable[[Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        leaf = current.detach().to(dtype).requires_grad_()
-        spikes = function(leaf)
-        (gradient,) = torch.autograd.grad(spikes, leaf, weights.to(dtype))
-        return spikes.detach().double(), gradient.double()
 
-    spikes, gradient = both(firing, torch.float32)
-    true_spikes, true_gradient = both(plain_loop, torch.float64)
+def _norm_difference(current: Tensor, weights: Tensor) -> str:
+    current, weights = current[:, :2], weights[:, :2]
+    neurons, norm = MultiLevelFiring(time_steps=SHAPE[0]), nn.BatchNorm2d(SHAPE[2]).to(current.device)
+    plain = nn.BatchNorm2d(SHAPE[2]).to(current.device).double()
+
+    def fused(x: Tensor) -> Tensor:
+        return neurons(x.flatten(0, 1), norm=norm).unflatten(0, x.shape[:2])
+
+    def loop(x: Tensor) -> Tensor:
+        return plain_loop(plain(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+
+    return _compared(_both(fused, current, weights), _both(loop, current.double(), weights.double()))
+
+
+def _both(function: Callable[..., Tensor], current: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Spikes and gradient."""
+    leaf = current.detach().clone().requires_grad_()
+    spikes = function(leaf)
+    (gradient,) = torch.autograd.grad(spikes, leaf, weights)
+    return spikes.detach().double(), gradient.double()
+
+
+def _compared(ours: tuple[Tensor, Tensor], loop: tuple[Tensor, Tensor]) -> str:
+    (spikes, gradient), (true_spikes, true_gradient) = ours, loop
     flipped = (spikes != true_spikes).float().mean().item()
     # a spike on the other side of its threshold changes its gradient at the surrogate's edge
     apart = (gradient - true_gradient).abs().max().item()
