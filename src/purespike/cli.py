@@ -130,12 +130,17 @@ def evaluate(
     purifier: Annotated[
         str | None, typer.Option(help="Put this purifier before MODEL: checkpoint or module:function.")
     ] = None,
+    suite: Annotated[str, typer.Option(help="quick, standard or full: which attacks.")] = "quick",
     attacks: Annotated[
-        str, typer.Option(help="Comma-separated; settings after colons, e.g. fgsm,pgd:steps=20.")
-    ] = "gaussian_noise,fgsm,pgd:steps=20",
+        str | None,
+        typer.Option(
+            help="Instead of a suite, comma-separated; settings after colons, e.g. fgsm,pgd:steps=20.",
+            show_default="the suite's",
+        ),
+    ] = None,
     eps: Annotated[str, typer.Option(help="L∞ budgets, comma-separated.")] = "8/255",
     threat: Annotated[
-        str, typer.Option(help="undefended, oblivious, bpda, adaptive (comma-separated), or all.")
+        str, typer.Option(help="undefended, oblivious, bpda, adaptive, query (comma-separated), or all.")
     ] = "all",
     images: Annotated[
         int | None, typer.Option(help="At most so many test images.", show_default="all")
@@ -144,16 +149,23 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write evaluation.json and report.html here.")
     ] = None,
+    diagnose: Annotated[
+        int, typer.Option(help="Examine the evaluation itself on so many images; 0 for not at all.")
+    ] = 32,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Attack a model, purified or not, and print its accuracy under each threat model."""
+    """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
     from purespike.attacks.text import parse_attacks
     from purespike.checks import check_steps
     from purespike.data import load_data
     from purespike.environment import provenance
     from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
+    from purespike.evaluation.plan import suite as select_suite
     from purespike.files import write_json
     from purespike.models import Defended
     from purespike.models.resolve import resolve
@@ -166,7 +178,7 @@ def evaluate(
         check_steps(images, name="images")
     if out is not None and (out / "recipe.yaml").exists():
         raise InputError(f"{out}: is a run folder with an evaluation of its own; choose another --out")
-    specs = parse_attacks(attacks)
+    specs = parse_attacks(attacks) if attacks else select_suite(suite)
     attacked = _defend(resolve(model), purifier)
     with accelerator.main_process_first():
         pictures = load_data(data).test
@@ -178,6 +190,7 @@ def evaluate(
         eps=eps,
         images=images,
         batch_size=batch_size,
+        diagnose=diagnose,
         seed=seed,
         accelerator=accelerator,
         folder=out / "checkpoint" / "evaluation" if out else None,
@@ -185,12 +198,16 @@ def evaluate(
     if not accelerator.is_main_process:
         return
     show(console_table(evaluation.content))
+    if evaluation.verdict is not None:
+        show(str(evaluation.verdict))
     if not isinstance(attacked, Defended):
         show("No purifier: give one with --purifier to see what it does.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
         evaluation.save(out / "evaluation.json")
         show(f"report: {write_report(out)}")
+    if strict and (evaluation.verdict is None or evaluation.verdict.level != "reliable"):
+        raise typer.Exit(3)
 
 
 @app.command()

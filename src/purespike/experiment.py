@@ -137,6 +137,7 @@ class Run:
             losses=settings.losses,
             images=settings.images,
             batch_size=settings.batch_size,
+            diagnose=settings.diagnose,
             seed=self.recipe.seed,
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint" / "evaluation",

@@ -90,7 +90,8 @@ class EvaluationRecipe(Section):
     """Which attacks under which threat models; every attack is one mapping with its name and settings.
 
     ``eps`` lists the budgets of the table, ``curve`` and ``curve_eps`` the attack and budgets of the
-    accuracy-versus-eps curve, ``surrogates`` × ``losses`` what the adaptive attacker tries.
+    accuracy-versus-eps curve, ``surrogates`` × ``losses`` what the adaptive attacker tries; on ``diagnose``
+    images the evaluation examines itself.
     """
 
     attacks: tuple[dict[str, Any], ...] = (
@@ -110,6 +111,7 @@ class EvaluationRecipe(Section):
     losses: tuple[str, ...] = ("ce", "margin")
     images: Positive | None = 1000
     batch_size: Positive = 128
+    diagnose: Annotated[int, Field(ge=0)] = 32
 
 
 class Recipe(Section):

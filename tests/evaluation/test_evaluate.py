@@ -30,6 +30,7 @@ SETTINGS = {
     "losses": LOSSES,
     "batch_size": BATCH,
     "seed": SEED,
+    "diagnose": 0,
 }
 
 
@@ -220,7 +221,13 @@ def plain(evaluation):
     return content
 
 
-QUICK = {"attacks": ["gaussian_noise", SPECS["pgd"]], "eps": EPS, "batch_size": BATCH, "threat": "all"}
+QUICK = {
+    "attacks": ["gaussian_noise", SPECS["pgd"]],
+    "eps": EPS,
+    "batch_size": BATCH,
+    "threat": "all",
+    "diagnose": 0,
+}
 
 
 def test_the_same_seed_finds_the_same_whatever_was_drawn_before(sample):

@@ -21,6 +21,14 @@ def arctangent(alpha: float) -> Slope:
     return lambda distance: alpha / 2 / (1 + (math.pi / 2 * alpha * distance) ** 2)
 
 
+def exponential(alpha: float) -> Slope:
+    return lambda distance: alpha / 2 * torch.exp(-alpha * distance.abs())
+
+
+def gaussian(width: float) -> Slope:
+    return lambda distance: torch.exp(-((distance / width) ** 2) / 2) / math.sqrt(2 * math.pi * width * width)
+
+
 SLOPES = {
     "rectangle(width=1)": rectangle(1.0),
     "rectangle(width=0.5)": rectangle(0.5),
@@ -29,6 +37,11 @@ SLOPES = {
     "triangle(width=2.5)": triangle(2.5),
     "atan(alpha=2)": arctangent(2.0),
     "atan(alpha=4)": arctangent(4.0),
+    "exponential(alpha=2)": exponential(2.0),
+    "exponential(alpha=0.5)": exponential(0.5),
+    "gaussian(width=0.5)": gaussian(0.5),
+    "gaussian(width=2)": gaussian(2.0),
+    "straightthrough": torch.ones_like,
 }
 
 

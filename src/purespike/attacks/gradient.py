@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked, objective
+from purespike.attacks.objective import attacked, input_gradient, objective
 from purespike.attacks.precision import check_precision, gradients_in, misclassified, rough
 from purespike.attacks.result import AttackResult, merge, settings_of
 from purespike.checks import check_images, check_labels, check_steps, parse_eps
@@ -97,8 +97,7 @@ class SignAttack:
                 with gradients_in(self.precision, clean):
                     logits = model(iterate)
                 check_labels(labels, count=len(labels), classes=logits.shape[1])
-                loss = objective(self.loss)(logits.float(), labels).sum()
-                (gradient,) = torch.autograd.grad(loss, iterate)
+                gradient = input_gradient(objective(self.loss)(logits.float(), labels), iterate)
                 iterate, velocity = _move(self, clean, iterate.detach(), gradient, velocity)
         return iterate
 
@@ -159,7 +158,7 @@ def _run(attack: SignAttack, model: nn.Module, images: Tensor, labels: Tensor) -
         if last:
             break
 
-        (gradient,) = torch.autograd.grad(losses.sum(), iterate)
+        gradient = input_gradient(losses, iterate)
         backwards += len(rows)
         iterate = iterate.detach()
         if attack.stop_early and wrong.any():

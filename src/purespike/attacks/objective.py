@@ -42,6 +42,17 @@ def objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
+def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
+    """Gradient of the sum of ``losses`` in ``images``, same shape; zero where autograd finds no path.
+
+    An attack on a model that is detached from its images stands still; the diagnostics say so.
+    """
+    if not losses.requires_grad:
+        return torch.zeros_like(images)
+    (gradient,) = torch.autograd.grad(losses.sum(), images, allow_unused=True)
+    return torch.zeros_like(images) if gradient is None else gradient
+
+
 @contextlib.contextmanager
 def attacked(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside, the former state on any exit.

@@ -1,4 +1,4 @@
-"""Attacks by name: presets of the three mechanisms, with the paper's settings as defaults."""
+"""Attacks by name: presets of the mechanisms, with the paper's settings as defaults."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, fields
@@ -6,13 +6,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from purespike.attacks.autoattack import AutoAttack
 from purespike.attacks.carlini_wagner import CarliniWagner
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.noise import GaussianNoise
 from purespike.attacks.result import AttackResult
 from purespike.errors import InputError, unknown
 
-Attack = SignAttack | CarliniWagner | GaussianNoise
+Attack = SignAttack | CarliniWagner | GaussianNoise | AutoAttack
+
+
+def _one(attack: str, **unused: int) -> dict[str, Any]:
+    return {"version": "custom", "attacks": (attack,), **unused}
+
 
 _STEPS = {"steps": 7, "step_size": 2 / 255}
 
@@ -24,6 +30,12 @@ _PRESETS: dict[str, tuple[type[Attack], dict[str, Any], dict[str, Any]]] = {
     "pgd": (SignAttack, {}, {**_STEPS, "random_start": True}),
     "cw": (CarliniWagner, {}, {}),
     "gaussian_noise": (GaussianNoise, {}, {}),
+    "autoattack": (AutoAttack, {"version": "standard", "attacks": ()}, {}),
+    "autoattack_rand": (AutoAttack, {"version": "rand", "attacks": (), "queries": 5000}, {}),
+    "apgd_ce": (AutoAttack, _one("apgd-ce", queries=5000), {}),
+    "apgd_dlr": (AutoAttack, _one("apgd-dlr", queries=5000), {}),
+    "fab": (AutoAttack, _one("fab", queries=5000, eot=1), {}),
+    "square": (AutoAttack, _one("square", steps=1, eot=1), {}),
 }
 
 
@@ -38,6 +50,9 @@ def create_attack(name: str, **settings: Any) -> Attack:
     ``fgsm`` (paper eq. 1), ``ifgsm`` (eq. 2), ``mifgsm`` (Dong et al. 2018, momentum 1), ``pgd`` (eq. 3;
     starts at random unless told otherwise, the paper's starts at the image), ``cw`` (eq. 4),
     ``gaussian_noise``. Steps and step size default to the paper's 7 and 2/255.
+
+    By pyautoattack (Croce & Hein 2020), of 100 steps or 5000 queries: ``apgd_ce``, ``apgd_dlr``, ``fab``,
+    ``square``, their ensemble ``autoattack``, and ``autoattack_rand`` for models that draw.
 
     Raises:
         InputError: unknown attack or setting, or a setting out of range.
@@ -63,7 +78,7 @@ def bounded(name: str) -> bool:
     """
     if name not in _PRESETS:
         raise unknown("attack", name, _PRESETS)
-    return _PRESETS[name][0] is SignAttack
+    return _PRESETS[name][0] in (SignAttack, AutoAttack)
 
 
 def _function(name: str) -> Callable[..., AttackResult]:
@@ -84,3 +99,9 @@ mifgsm = _function("mifgsm")
 pgd = _function("pgd")
 cw = _function("cw")
 gaussian_noise = _function("gaussian_noise")
+autoattack = _function("autoattack")
+autoattack_rand = _function("autoattack_rand")
+apgd_ce = _function("apgd_ce")
+apgd_dlr = _function("apgd_dlr")
+fab = _function("fab")
+square = _function("square")

@@ -102,7 +102,6 @@ def attack_chunk(
     the others need only know which images fall, and stop at the first success.
     """
     attack = replace(job.attack, seed=derive(seed, job.attack.name, start))
-    gradient = job.norm != "noise"
     undefended, defended = (
         torch.tensor(clean[name], dtype=torch.bool, device=images.device)
         for name in ("undefended", "defended")
@@ -110,16 +109,20 @@ def attack_chunk(
     parts: dict[str, Part] = {}
     if "undefended" in threats:
         begun = time.monotonic()
-        rows = (undefended | defended if "oblivious" in threats else undefended) | (not gradient)
+        rows = (undefended | defended if "oblivious" in threats else undefended) | (job.norm == "noise")
         result = _on(rows, attack, classifier_of(model), images, labels)
         parts["undefended"] = _part(rows, result, images, begun)
         if "oblivious" in threats:
             parts["oblivious"] = _oblivious(model, rows, result, images, labels, begun)
-    if "bpda" in threats and gradient:
+    if "query" in threats and job.attack.name == "square":
+        begun = time.monotonic()
+        result = _on(defended, attack, model, images, labels)
+        parts["query"] = _part(defended, result, images, begun)
+    if "bpda" in threats and job.differentiates:
         begun = time.monotonic()
         result = _on(defended, _early(attack), bpda(model), images, labels)
         parts["bpda"] = _part(defended, result, images, begun)
-    if "adaptive" in threats and gradient:
+    if "adaptive" in threats and job.differentiates:
         begun = time.monotonic()
         components: list[Component] = []
 

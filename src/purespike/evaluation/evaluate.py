@@ -12,12 +12,15 @@ from torch import nn
 from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
 from purespike.evaluation.cell import Cell
+from purespike.evaluation.determinism import in_training
+from purespike.evaluation.finding import Limits
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, parse_budgets, plan_jobs
 from purespike.evaluation.result import Evaluation
 from purespike.evaluation.runner import Runner
 from purespike.evaluation.scores import score, share
 from purespike.evaluation.threat import select_threats
+from purespike.evaluation.verdict import judge
 from purespike.models import Defended
 from purespike.progress import bar
 
@@ -38,6 +41,8 @@ def evaluate(
     losses: Sequence[str] = LOSSES,
     images: int | None = None,
     batch_size: int = 128,
+    diagnose: int = 32,
+    limits: Limits | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     folder: Path | None = None,
@@ -53,7 +58,7 @@ def evaluate(
         data: a source's name (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
             labels [N])``.
         attacks: names, or mappings of a name and settings, e.g. ``{"name": "pgd", "steps": 20}``.
-        threat: one or several of ``undefended``, ``oblivious``, ``bpda``, ``adaptive``; or ``"all"``.
+        threat: one or several of the names in :data:`THREATS`, or ``"all"``.
         eps: one or several L∞ budgets.
         curve: an attack to run at ``curve_eps`` as well.
         curve_eps: budgets of the accuracy-versus-eps curve.
@@ -61,12 +66,15 @@ def evaluate(
         losses: what the adaptive attacker maximises.
         images: at most so many images, a stratified subset; ``None`` for all.
         batch_size: images per forward.
+        diagnose: the evaluation examines itself on so many images that are right when clean; 0 for no.
+        limits: what its diagnostics still accept.
         seed: of every random draw.
         accelerator: device and processes; by default the device the model is on.
         folder: where finished cells are kept, so that a killed evaluation goes on; ``None`` keeps none.
 
     Returns:
-        The scores with 95% Wilson intervals, outcomes per image, settings and provenance.
+        The scores with 95% Wilson intervals, outcomes per image, settings and provenance, and the verdict of
+        the diagnostics.
 
     Raises:
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
@@ -79,6 +87,7 @@ def evaluate(
     if isinstance(data, str):
         data = load_data(data).test
     pixels, labels, description = read_images(data, limit=images, seed=seed)
+    arrived_training = in_training(model)
     model = model.to(accelerator.device).eval()
     check_fit(model, pixels, labels, accelerator.device)
 
@@ -109,6 +118,16 @@ def evaluate(
             progress.advance(len(labels), job.attack.name)
             for cell in found:
                 progress.say(cell.line())
+        findings = None
+        if diagnose and accelerator.is_main_process:
+            findings = runner.diagnose(
+                jobs,
+                cells,
+                clean,
+                count=diagnose,
+                arrived_training=arrived_training,
+                limits=limits or Limits(),
+            )
 
     return Evaluation(
         {
@@ -140,6 +159,8 @@ def evaluate(
             "cells": [cell.to_json() for cell in cells],
             "worst_case": _worst_cases(cells, budgets),
             "quality": quality + [row for cell in cells for row in cell.quality],
+            "diagnostics": None if findings is None else [finding.to_json() for finding in findings],
+            "verdict": None if findings is None else judge(findings).to_json(),
             "seed": seed,
             "provenance": provenance(seed=seed, device=accelerator.device),
         }

@@ -6,9 +6,45 @@ from typing import Any
 
 from purespike.attacks import Attack, bounded, create_attack
 from purespike.checks import parse_eps
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 
 AttackSpec = str | Mapping[str, Any]
+
+# cheap to dear; each holds what the one before it can do
+SUITES: dict[str, tuple[AttackSpec, ...]] = {
+    "quick": ("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}),
+    "standard": (
+        "gaussian_noise",
+        "fgsm",
+        {"name": "pgd", "steps": 20},
+        {"name": "pgd", "steps": 50, "restarts": 2},
+        {"name": "apgd_ce", "steps": 50},
+        {"name": "square", "queries": 1000},
+    ),
+    "full": (
+        "gaussian_noise",
+        "fgsm",
+        "ifgsm",
+        "mifgsm",
+        {"name": "pgd", "steps": 20},
+        {"name": "pgd", "steps": 100, "restarts": 5},
+        "cw",
+        "apgd_ce",
+        "autoattack",
+        "square",
+    ),
+}
+
+
+def suite(name: str) -> list[AttackSpec]:
+    """The attacks of the suite called ``name``.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in SUITES:
+        raise unknown("suite", name, SUITES)
+    return list(SUITES[name])
 
 
 @dataclass(frozen=True)
@@ -17,6 +53,11 @@ class Job:
 
     attack: Attack
     eps: float | None
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the attack follows gradients; noise and Square do not."""
+        return self.norm != "noise" and self.attack.name != "square"
 
     @property
     def norm(self) -> str:
@@ -67,4 +108,6 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float]) -> list[Job]:
         return [Job(create_attack(name, **settings), None)]
     if "eps" in settings:
         raise InputError(f"attack {name}: its eps comes from the evaluation's own list; remove it here")
+    if settings.get("norm", "linf") != "linf":
+        raise InputError(f"attack {name}: an evaluation's budgets are L∞; call the attack itself for L2")
     return [Job(create_attack(name, eps=value, **settings), value) for value in budgets]

@@ -6,6 +6,7 @@ from typing import Any
 
 from purespike.checks import format_eps, parse_eps
 from purespike.errors import InputError
+from purespike.evaluation.verdict import Verdict
 from purespike.files import write_json
 from purespike.reporting.tables import markdown_table
 
@@ -33,6 +34,12 @@ class Evaluation:
     def accuracy(self, attack: str, threat: str, eps: float | str | None = None) -> float:
         """Accuracy in [0, 1] of :meth:`cell`."""
         return float(self.cell(attack, threat, eps)["score"]["accuracy"])
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the numbers can be trusted; ``None`` if the evaluation was not examined."""
+        value = self.content.get("verdict")
+        return None if value is None else Verdict(value["level"], tuple(value["reasons"]))
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``evaluation.json``."""

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Cell, attack_chunk, merge
+from purespike.evaluation.diagnose import diagnose, sample
+from purespike.evaluation.finding import Finding, Limits
 from purespike.evaluation.inputs import describe_model
 from purespike.evaluation.plan import Job
 from purespike.evaluation.scores import likeness
@@ -80,7 +82,7 @@ class Runner:
 
     def attack(self, job: Job, clean: Outcomes) -> list[Cell]:
         """The cells of one attack, one per threat model; read back if an earlier run finished them."""
-        path = self._path(job)
+        path = self._path(asdict(job.attack))
         if path is not None and path.exists():
             try:
                 return [Cell.from_json(row) for row in json.loads(path.read_text(encoding="utf-8"))]
@@ -116,8 +118,43 @@ class Runner:
             rows = slice(start, start + self.batch_size)
             yield start, as_float(images[rows].to(device)), labels[rows].to(device)
 
-    def _path(self, job: Job) -> Path | None:
-        """Where the cells of ``job`` are kept, by a digest of all that decides them."""
+    def diagnose(
+        self,
+        jobs: list[Job],
+        cells: list[Cell],
+        clean: Outcomes,
+        *,
+        count: int,
+        limits: Limits,
+        **arrived: Any,
+    ) -> list[Finding]:
+        """What the diagnostics see on the first ``count`` images that are right; read back if kept."""
+        path = self._path([asdict(job.attack) for job in jobs], count, asdict(limits), arrived)
+        if path is not None and path.exists():
+            try:
+                return [Finding(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+            except (ValueError, TypeError):
+                pass  # damaged: look again
+        device = self.accelerator.device
+        images, labels = sample(self.images, self.labels, clean["defended"], count)
+        found = diagnose(
+            self.model,
+            as_float(images.to(device)),
+            labels.to(device),
+            jobs=jobs,
+            cells=cells,
+            clean=clean,
+            surrogates=self.surrogates,
+            losses=self.losses,
+            limits=limits,
+            **arrived,
+        )
+        if path is not None:
+            write_json(path, [finding.to_json() for finding in found])
+        return found
+
+    def _path(self, *parts: Any) -> Path | None:
+        """Where a result is kept, by a digest of ``parts`` and all else that decides it."""
         if self.folder is None:
             return None
         settings = (
@@ -126,7 +163,7 @@ class Runner:
             self.losses,
             self.batch_size,
             self.seed,
-            asdict(job.attack),
+            parts,
             # thresholds and time steps decide outcomes, and are no tensors
             describe_model(self.model),
         )

@@ -43,6 +43,7 @@ THREATS = {
             "purifier and classifier, worst case per image over surrogates and losses",
             False,
         ),
+        Threat("query", "only what the whole answers", "nothing: an attack without gradients", False),
     )
 }
 
@@ -50,7 +51,8 @@ THREATS = {
 def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -> list[str]:
     """The threat models to run on ``model``, in the order of :data:`THREATS`.
 
-    ``"all"`` is every one that makes sense. For a defended model ``"undefended"`` comes for nothing with
+    ``"all"`` is every one that makes sense: for a model without purifier ``query`` is what ``undefended`` is
+    with an attack that takes no gradients. For a defended model ``"undefended"`` comes for nothing with
     ``"oblivious"``, and is added.
 
     Raises:
@@ -59,7 +61,8 @@ def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -
     defended = isinstance(model, Defended)
     wanted = [names] if isinstance(names, str) else list(names)
     if "all" in wanted:
-        return [name for name, threat in THREATS.items() if defended or not threat.needs_purifier]
+        bare = [name for name, threat in THREATS.items() if not threat.needs_purifier and name != "query"]
+        return list(THREATS) if defended else bare
     for name in wanted:
         if name not in THREATS:
             raise unknown("threat model", name, [*THREATS, "all"])

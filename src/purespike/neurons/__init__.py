@@ -1,5 +1,14 @@
 """Spiking neurons: multi-level firing, LIF, and the surrogates of their derivative."""
 
+from purespike.neurons.adaptive_surrogates import ASSG, PDSG
+from purespike.neurons.elementwise_surrogates import (
+    ATan,
+    Exponential,
+    Gaussian,
+    Rectangle,
+    StraightThrough,
+    Triangle,
+)
 from purespike.neurons.firing import (
     LIF,
     LIF_THRESHOLDS,
@@ -9,15 +18,23 @@ from purespike.neurons.firing import (
     multi_level_firing,
     surrogate_gradient,
 )
-from purespike.neurons.surrogate import ATan, Rectangle, Surrogate, Triangle, parse_surrogate
+from purespike.neurons.rate_surrogates import HART, RateBased
+from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
 __all__ = [
+    "ASSG",
+    "HART",
     "LIF",
     "LIF_THRESHOLDS",
     "MLF_THRESHOLDS",
+    "PDSG",
     "ATan",
+    "Exponential",
+    "Gaussian",
     "MultiLevelFiring",
+    "RateBased",
     "Rectangle",
+    "StraightThrough",
     "Surrogate",
     "Triangle",
     "firing_rates",

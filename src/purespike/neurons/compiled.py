@@ -25,19 +25,23 @@ def enabled() -> bool:
     return os.environ.get("PURESPIKE_COMPILE", "1") != "0" and not _broken
 
 
-def run(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...]) -> Tensor:
+def run(
+    function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], *, split: bool = True
+) -> Tensor:
     """Call ``function(tensors, *settings)``, compiled where that pays and works, else eagerly.
 
     Args:
         function: a module-level function of a tuple of tensors, followed by hashable settings. Its result is
-            like the first tensor, and no row (second dimension) of it depends on another.
+            like the first tensor.
         tensors: contiguous; ``[T, M]``, ``[T, M, C]`` or ``[C]``.
         settings: constants of the compiled code; each distinct value compiles once.
+        split: whether no row (second dimension) of the result depends on another, so that the eager tier may
+            work on a few at a time.
     """
     if torch.compiler.is_compiling():
         return function(tensors, *settings)
     if tensors[0].numel() < SMALLEST or not enabled():
-        return _eager(function, tensors, settings)
+        return _eager(function, tensors, settings, split)
     try:
         for tensor in tensors:
             # sizes vary from batch to batch and layer to layer; time steps are a constant of the code
@@ -50,7 +54,7 @@ def run(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ..
         raise
     except Exception as error:
         # whatever went wrong in the compiler, the eager loop gives the same answer
-        result = _eager(function, tensors, settings)
+        result = _eager(function, tensors, settings, split)
         _broken.append(str(error))
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warnings.warn(
@@ -62,11 +66,11 @@ def run(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ..
         return result
 
 
-def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...]) -> Tensor:
+def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], split: bool) -> Tensor:
     """On a CPU few rows at a time, so that what is computed in between stays in its cache."""
     first = tensors[0]
     rows = max(1, CACHED * torch.get_num_threads() * len(first) * first.shape[1] // max(1, first.numel()))
-    if first.device.type != "cpu" or first.shape[1] <= rows:
+    if not split or first.device.type != "cpu" or first.shape[1] <= rows:
         return function(tensors, *settings)
     result = torch.empty_like(first)
     for start in range(0, first.shape[1], rows):

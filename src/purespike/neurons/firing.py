@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.modes import mode
+from purespike.neurons.elementwise_surrogates import Rectangle
 from purespike.neurons.kernel import fire
 from purespike.neurons.normalised import fusible, normalise_and_fire
-from purespike.neurons.surrogate import Rectangle, Surrogate, parse_surrogate
+from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
 MLF_THRESHOLDS = (0.6, 1.6, 2.6)
 LIF_THRESHOLDS = (0.6,)
@@ -79,21 +80,29 @@ def multi_level_firing(
         raise InputError(f"current: expected floating point, got {current.dtype}")
     if current.ndim == 0 or current.shape[0] < 1:
         raise InputError(f"current: expected [T, ...] with T >= 1, got {list(current.shape)}")
-    flat, order = _flatten(current)
-    spikes = fire(flat, current.shape[0], values, decay, surrogate or Rectangle())
-    shape = [current.shape[i] for i in order]
-    return spikes.view(shape).permute([order.index(i) for i in range(len(order))])
-
-
-def _flatten(current: Tensor) -> tuple[Tensor, list[int]]:
-    """``[T, M]`` in memory order, so that channels_last needs no copy, and the order of dimensions used."""
-    order = [0, *sorted(range(1, current.ndim), key=current.stride, reverse=True)]
-    permuted = current.permute(order)
-    if not permuted.is_contiguous():
-        order = list(range(current.ndim))
-        permuted = current.contiguous()
+    surrogate = surrogate or Rectangle()
+    order = _memory_order(current)
+    if surrogate.pooled and current.ndim == 5:
+        time_steps, images, channels, height, width = current.shape
+        rows = current.movedim(2, -1).contiguous()
+        flat = rows.reshape(time_steps, images * height * width, channels)
+        spikes = fire(flat, time_steps, values, decay, surrogate).view(rows.shape).movedim(-1, 2)
+        # in other strides the next convolution might round otherwise, and its spikes depend on the surrogate
+        return _undo(spikes.permute(order).contiguous(), order)
+    permuted = current.permute(order).contiguous()
     # M in numbers: reshape cannot infer it where a dimension is empty
-    return permuted.reshape(current.shape[0], current.numel() // current.shape[0]), order
+    flat = permuted.reshape(current.shape[0], current.numel() // current.shape[0])
+    return _undo(fire(flat, current.shape[0], values, decay, surrogate).view(permuted.shape), order)
+
+
+def _memory_order(current: Tensor) -> list[int]:
+    """Dimensions as they lie in memory, time first, so that channels_last needs no copy; else as they are."""
+    order = [0, *sorted(range(1, current.ndim), key=current.stride, reverse=True)]
+    return order if current.permute(order).is_contiguous() else list(range(current.ndim))
+
+
+def _undo(permuted: Tensor, order: list[int]) -> Tensor:
+    return permuted.permute([order.index(i) for i in range(len(order))])
 
 
 class MultiLevelFiring(nn.Module):

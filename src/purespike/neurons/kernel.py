@@ -1,13 +1,15 @@
 """The fused multi-level firing step; its backward recomputes the membranes.
 
-Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first. :func:`spikes` and
-:func:`input_gradient` are plain tensor operations, for both the eager and the compiled tier.
+Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first or a surrogate looks at
+channels. :func:`spikes` and :func:`input_gradient` are plain tensor operations, for both the eager and the
+compiled tier.
 """
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from purespike.neurons.adjoint import Firing
 from purespike.neurons.compiled import run
 from purespike.neurons.surrogate import Surrogate
 
@@ -20,7 +22,7 @@ def fire(
     Only the current is kept for backward. The state is float32, or float64 for a float64 current.
 
     Args:
-        current: input current, ``[time_steps, M]``.
+        current: input current, ``[time_steps, M]`` or ``[time_steps, M, C]``.
         time_steps: T; given apart so that compiled code may unroll it.
         thresholds: V_k, ascending.
         decay: d, the paper's k_τ.
@@ -81,17 +83,14 @@ def input_gradient(
     surrogate: Surrogate,
     scaled: bool,
 ) -> Tensor:
-    r"""The backward of :func:`fire`: membranes are recomputed, then the adjoint runs back through time.
-
-    With s the surrogate's derivative at :math:`u_k[t] - V_k` and g the adjoint of :math:`u_k`,
-    :math:`g[t] = s\,(\partial L/\partial o[t] - d\,u[t]\,g[t+1]) + d\,(1 - o[t])\,g[t+1]`.
+    """The backward of :func:`fire`: membranes are recomputed, then the surrogate differentiates them.
 
     Args:
         tensors: the current and the gradient of the spikes, then possibly scale and shift per channel.
         time_steps: T.
         thresholds: V_k.
         decay: d.
-        surrogate: s.
+        surrogate: by default it backpropagates through time, see :func:`through_time`.
         scaled: whether the gradient is that of the current before scale and shift, not after them.
     """
     current, output_gradient, *affine = tensors
@@ -99,17 +98,8 @@ def input_gradient(
     totals: list[Tensor] = []
     for threshold in thresholds:
         membranes, silent = _membranes(inputs, threshold, decay)
-        gradients: list[Tensor] = []
-        for t in reversed(range(time_steps)):
-            slope = surrogate.derivative(membranes[t] - threshold)
-            incoming = output_gradient[t].to(slope.dtype)
-            if gradients:
-                later = gradients[-1]
-                through_spike = torch.addcmul(incoming, later, membranes[t], value=-decay)
-                gradients.append((through_spike * slope).addcmul_(later, silent[t], value=decay))
-            else:
-                gradients.append(incoming * slope)
-        gradients.reverse()
+        firing = Firing(inputs, membranes, silent, output_gradient, threshold, decay)
+        gradients = surrogate.input_gradients(firing)
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
     if scaled:
         totals = [total * affine[0] for total in totals]
@@ -136,5 +126,6 @@ class _Fire(torch.autograd.Function):
     def backward(ctx: FunctionCtx, output_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (current,) = ctx.saved_tensors  # type: ignore[attr-defined]
         settings = (*ctx.settings, ctx.surrogate, False)  # type: ignore[attr-defined]
-        gradient = run(input_gradient, (current, output_gradient.contiguous()), settings)
+        tensors = (current, output_gradient.contiguous())
+        gradient = run(input_gradient, tensors, settings, split=not ctx.surrogate.pooled)  # type: ignore[attr-defined]
         return gradient, None, None, None, None

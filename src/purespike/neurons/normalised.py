@@ -103,7 +103,8 @@ class _NormaliseAndFire(torch.autograd.Function):
         tensors = (_rows(current, time_steps), _rows(incoming, time_steps), scale, shift)
         # statistics that do not depend on the batch leave nothing to do but to scale the gradient
         scaled = not ctx.training and not any(wanted[1:])
-        gradient = _images(run(input_gradient, tensors, (*ctx.settings, ctx.surrogate, scaled)), current)
+        constants = (*ctx.settings, ctx.surrogate, scaled)
+        gradient = _images(run(input_gradient, tensors, constants, split=not ctx.surrogate.pooled), current)
         if scaled:
             return gradient, None, None, None, None, None
         found = torch.ops.aten.native_batch_norm_backward(

@@ -1,4 +1,4 @@
-"""Surrogate derivatives: what backward takes for the derivative of the spike."""
+"""Surrogates: what backward takes for the derivative of the spike, and their written form."""
 
 import math
 import re
@@ -9,20 +9,24 @@ from typing import ClassVar
 from torch import Tensor
 
 from purespike.errors import InputError, unknown
+from purespike.neurons.adjoint import Firing, through_time
 
 
 @dataclass(frozen=True)
 class Surrogate(ABC):
-    """Base of all surrogates: a frozen dataclass of positive numbers with one method.
+    """Base of all surrogates: a frozen dataclass of positive numbers with one method to write.
 
     A subclass is registered under its lower-case name and can then be written in a recipe, e.g.
-    ``"rectangle(width=0.5)"``.
+    ``"rectangle(width=0.5)"``; a base of further surrogates is not: ``class Base(Surrogate, abstract=True)``.
     """
 
     known: ClassVar[dict[str, type["Surrogate"]]] = {}
+    pooled: ClassVar[bool] = False
+    """Whether neurons of a channel share statistics, for which backward must see all of them at once."""
 
-    def __init_subclass__(cls) -> None:
-        Surrogate.known[cls.__name__.lower()] = cls
+    def __init_subclass__(cls, *, abstract: bool = False) -> None:
+        if not abstract:
+            Surrogate.known[cls.__name__.lower()] = cls
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -36,6 +40,13 @@ class Surrogate(ABC):
     def derivative(self, distance: Tensor) -> Tensor:
         """Derivative of the spike, given the membrane potential minus the threshold, elementwise."""
 
+    def input_gradients(self, firing: Firing) -> list[Tensor]:
+        """Gradient of the input of each step: backpropagation through time, unless a surrogate overrides it.
+
+        Both tiers call it, so it is made of plain tensor operations and changes none of its tensors.
+        """
+        return through_time(firing, lambda t: self.derivative(firing.membranes[t] - firing.threshold))
+
     @property
     def name(self) -> str:
         return type(self).__name__.lower()
@@ -43,38 +54,6 @@ class Surrogate(ABC):
     def __str__(self) -> str:
         settings = ", ".join(f"{field.name}={getattr(self, field.name):g}" for field in fields(self))
         return f"{self.name}({settings})"
-
-
-@dataclass(frozen=True)
-class Rectangle(Surrogate):
-    r"""``1/width`` where ``|u - V| < width/2``, else 0 (STBP; the paper's, with ``width=1``)."""
-
-    width: float = 1.0
-
-    def derivative(self, distance: Tensor) -> Tensor:
-        # compared in place to stay in floating point, which is several times faster on a CPU
-        return distance.abs().lt_(self.width / 2).mul_(1 / self.width)
-
-
-@dataclass(frozen=True)
-class Triangle(Surrogate):
-    r"""``max(0, width - |u - V|) / width²`` (Esser et al. 2016; SNN-RAT uses ``width=1``)."""
-
-    width: float = 1.0
-
-    def derivative(self, distance: Tensor) -> Tensor:
-        return (self.width - distance.abs()).clamp(min=0) * (1 / self.width**2)
-
-
-@dataclass(frozen=True)
-class ATan(Surrogate):
-    r"""``(alpha/2) / (1 + (π/2 · alpha · (u - V))²)`` (Fang et al. 2021): never exactly zero."""
-
-    alpha: float = 2.0
-
-    def derivative(self, distance: Tensor) -> Tensor:
-        scaled = distance * (math.pi / 2 * self.alpha)
-        return (self.alpha / 2) / (scaled * scaled + 1)
 
 
 def parse_surrogate(text: str | Surrogate) -> Surrogate:

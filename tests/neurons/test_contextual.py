@@ -1,0 +1,282 @@
+"""Surrogates that know more than one membrane at one step, against their equations as plain float64 loops."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from purespike.neurons import (
+    MultiLevelFiring,
+    compiled,
+    multi_level_firing,
+    parse_surrogate,
+    surrogate_gradient,
+)
+from purespike.neurons.surrogate import Surrogate
+
+from .reference import loop
+from .test_compiled import needs_compiler, no_fallback
+
+TEXTS = ["assg", "assg(coverage=0.95)", "pdsg", "hart", "hart(width=2.5)", "ratebased"]
+LEVELS = pytest.mark.parametrize("thresholds", [(0.6,), (0.6, 1.6, 2.6)], ids=["K=1", "K=3"])
+DTYPES = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)], ids=["float32", "float64"]
+)
+
+
+def drawn(*shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    current = torch.randn(*shape, generator=generator) * 1.2 + 0.3
+    return current.to(dtype), torch.rand(*shape, generator=generator).to(dtype)
+
+
+def membranes(current, threshold, decay):
+    """Float64 membranes and spikes of one threshold."""
+    potential, potentials, spikes = torch.zeros_like(current[0]), [], []
+    for x in current:
+        potential = decay * potential + x
+        potentials.append(potential)
+        spikes.append((potential >= threshold).double())
+        potential = potential * (1 - spikes[-1])
+    return potentials, spikes
+
+
+def assg_slopes(potentials, threshold, coverage):
+    omega = 2 * math.tan(math.pi * coverage / 2) / math.pi
+    mean, deviation, slopes = torch.ones_like(potentials[0]), torch.zeros_like(potentials[0]), []
+    for potential in potentials:
+        x = potential - threshold
+        mean = 0.9 * mean + 0.1 * x.abs()
+        deviation = 0.9 * deviation + 0.1 * (x.abs() - mean).abs()
+        alpha = omega / (mean + 1.5 * deviation + 1e-4)
+        slopes.append(alpha / 2 / (1 + (math.pi * alpha * x / 2) ** 2))
+    return slopes
+
+
+def pdsg_slopes(potentials, threshold):
+    slopes = []
+    for t, potential in enumerate(potentials):
+        seen = torch.stack(potentials[: t + 1])
+        if seen.ndim == 5:
+            deviation = seen.transpose(2, 0).flatten(1).std(1)[:, None, None]
+        else:
+            deviation = seen.std()
+        slopes.append(
+            torch.distributions.Normal(deviation / 2, deviation).log_prob(potential - threshold).exp()
+        )
+    return slopes
+
+
+def through_time(potentials, spikes, slopes, weights, decay):
+    """The adjoint of u[t+1] = d u[t] (1 - o[t]) + x[t+1] with do/du = slope."""
+    adjoint, gradients = torch.zeros_like(potentials[0]), []
+    for u, o, slope, weight in reversed(list(zip(potentials, spikes, slopes, weights, strict=True))):
+        adjoint = slope * weight + adjoint * decay * ((1 - o) - u * slope)
+        gradients.append(adjoint)
+    return torch.stack(gradients[::-1])
+
+
+def rate_slope(current, threshold, decay):
+    scaled = current.mean(0) / threshold
+    slope = torch.zeros_like(scaled)
+    slope[(scaled >= 0) & (scaled < 1 - decay)] = 0.2
+    slope[(scaled >= 1 - decay) & (scaled <= 2)] = (0.8 + 0.2 * decay) / (decay + 1)
+    return slope / threshold
+
+
+def expected_gradient(text, current, weights, thresholds, decay):
+    """``current``: ``[T, N, C, H, W]``, or any shape for what knows no channels."""
+    name, _, rest = text.partition("(")
+    setting = float(rest.rstrip(")").partition("=")[2] or {"assg": 0.8, "hart": 1.0}.get(name, 0))
+    current, weights, total = current.double(), weights.double(), 0
+    for threshold in thresholds:
+        potentials, spikes = membranes(current, threshold, decay)
+        if name == "hart":
+            slopes = [torch.relu(setting - (u - threshold).abs()) / setting**2 for u in potentials]
+            mean = (torch.stack(slopes) * weights).mean(0)
+            gradient = mean.expand_as(current)
+        elif name == "ratebased":
+            gradient = (rate_slope(current, threshold, decay) * weights.mean(0)).expand_as(current)
+        else:
+            slopes = {"assg": assg_slopes, "pdsg": lambda u, v, _: pdsg_slopes(u, v)}[name](
+                potentials, threshold, setting
+            )
+            gradient = through_time(potentials, spikes, slopes, weights, decay)
+        total = total + gradient
+    return total
+
+
+def fire(current, weights, text, thresholds, decay=0.25):
+    leaf = current.detach().requires_grad_()
+    spikes = multi_level_firing(leaf, thresholds=thresholds, decay=decay, surrogate=parse_surrogate(text))
+    (gradient,) = torch.autograd.grad((spikes * weights).sum(), leaf)
+    return spikes.detach(), gradient
+
+
+def check(gradient, expected, tolerance):
+    assert gradient.isfinite().all()
+    scale = expected.abs().max().item() + 1
+    torch.testing.assert_close(gradient.double(), expected, atol=tolerance * scale, rtol=0)
+
+
+@DTYPES
+@LEVELS
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("time_steps", range(1, 6))
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7, 6), (2, 3, 4, 4, 2)], ids=["images", "features", "more"])
+def test_gradient_is_what_its_equation_says(shape, time_steps, text, thresholds, dtype, tolerance):
+    current, weights = drawn(time_steps, *shape, seed=time_steps, dtype=dtype)
+    spikes, gradient = fire(current, weights, text, thresholds)
+    assert gradient.dtype == spikes.dtype == dtype
+    assert torch.equal(spikes.double(), loop(current.double(), thresholds, 0.25, torch.ones_like))
+    check(gradient, expected_gradient(text, current, weights, thresholds, 0.25), tolerance)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("text", TEXTS)
+def test_gradient_at_other_decays(text, decay):
+    current, weights = drawn(4, 2, 3, 6, 6)
+    _, gradient = fire(current, weights, text, (0.5, 1.1), decay)
+    check(gradient, expected_gradient(text, current, weights, (0.5, 1.1), decay), 1e-11)
+
+
+@LEVELS
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "learning"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_with_a_norm_before_it(text, frozen, training, thresholds):
+    current, weights = drawn(3 * 2, 4, 3, 5)
+    norm = nn.BatchNorm2d(4, dtype=torch.float64).train(training).requires_grad_(not frozen)
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.uniform_(norm.bias, 0.2, 0.7)
+    leaf = current.clone().requires_grad_()
+    spikes = MultiLevelFiring(thresholds, surrogate=text, time_steps=3)(leaf, norm=norm)
+    (spikes * weights).sum().backward()
+
+    outer = current.clone().requires_grad_()
+    normalised = nn.functional.batch_norm(
+        outer,
+        None if training else torch.zeros(4, dtype=torch.float64),
+        None if training else torch.ones(4, dtype=torch.float64),
+        norm.weight,
+        norm.bias,
+        training,
+    )
+    gradient = expected_gradient(
+        text, normalised.detach().unflatten(0, (3, 2)), weights.unflatten(0, (3, 2)), thresholds, 0.25
+    )
+    normalised.backward(gradient.flatten(0, 1))
+    check(leaf.grad, outer.grad, 1e-11)
+
+
+@needs_compiler
+@pytest.mark.parametrize("normalised", [True, False], ids=["normalised", "bare"])
+@pytest.mark.parametrize("text", ["pdsg", "assg", "hart", "ratebased"])
+def test_compiled_equals_eager(monkeypatch, text, normalised):
+    if not normalised and text not in ("pdsg", "assg"):
+        pytest.skip("compilation takes seconds")
+    monkeypatch.setattr(compiled, "SMALLEST", 0)
+    monkeypatch.setattr(compiled, "_broken", [])
+    neurons = MultiLevelFiring((0.6, 1.6), surrogate=text, time_steps=2)
+    for index, shape in enumerate([(4, 3, 5, 6), (6, 5, 4, 4), (2, 4, 3, 7)]):
+        results = []
+        for tier in ("1", "0"):
+            monkeypatch.setenv("PURESPIKE_COMPILE", tier)
+            current, weights = drawn(*shape, seed=index, dtype=torch.float32)
+            leaf = current.requires_grad_()
+            norm = nn.BatchNorm2d(shape[1]).train(index != 1)
+            before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+            with no_fallback():
+                spikes = neurons(leaf, norm=norm if normalised else None)
+                spikes.backward(weights)
+            if tier == "1" and index > 0:
+                assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+            results.append((spikes.detach(), leaf.grad))
+        assert torch.equal(results[0][0], results[1][0])
+        check(results[0][1], results[1][1].double(), 1e-5)
+
+
+@settings(max_examples=40)
+@given(
+    text=st.sampled_from(TEXTS),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
+    time_steps=st.integers(1, 3),
+    cached=st.integers(1, 60),
+    normalised=st.booleans(),
+)
+def test_eager_in_pieces_is_eager_in_one_piece(text, shape, time_steps, cached, normalised):
+    current, weights = drawn(time_steps * shape[0], *shape[1:])
+    neurons = MultiLevelFiring((0.6, 1.6), surrogate=text, time_steps=time_steps)
+    norm = nn.BatchNorm2d(shape[1], dtype=torch.float64).eval() if normalised else None
+    gradients = []
+    for elements in (cached, 1 << 30):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PURESPIKE_COMPILE", "0")
+            patch.setattr(compiled, "CACHED", elements)
+            leaf = current.clone().requires_grad_()
+            neurons(leaf, norm=norm).backward(weights)
+            gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", [*Surrogate.known])
+def test_spikes_and_their_layout_do_not_depend_on_the_surrogate(text):
+    current, _ = drawn(8, 3, 5, 4, dtype=torch.float32)
+    neurons = nn.Sequential(MultiLevelFiring(time_steps=4))
+    for images in (current, current.contiguous(memory_format=torch.channels_last), current[..., ::2]):
+        own = neurons(images)
+        with surrogate_gradient(neurons, text):
+            spikes = neurons(images)
+        assert torch.equal(spikes, own)
+        assert spikes.stride() == own.stride()
+
+
+@pytest.mark.parametrize("text", [*Surrogate.known])
+@pytest.mark.parametrize("factor", [0.0, 1e-6, 1e4], ids=str)
+@pytest.mark.parametrize("offset", [0.0, 0.6, -3.0])
+def test_gradients_are_finite(text, factor, offset):
+    for shape in [(3, 2, 3, 4, 4), (1, 1, 1, 1, 1), (3, 1, 2, 1, 1), (3, 0, 2, 4, 4), (4, 5), (2, 1), (2, 0)]:
+        current, weights = drawn(*shape, dtype=torch.float32)
+        _, gradient = fire(current * factor + offset, weights, text, (0.6, 1.6))
+        assert gradient.shape == current.shape
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_bfloat16_is_differentiated_in_float32(text):
+    current, weights = drawn(4, 2, 3, 6, 6, dtype=torch.bfloat16)
+    _, gradient = fire(current, weights, text, (0.6, 1.6))
+    _, wide = fire(current.float(), weights.float(), text, (0.6, 1.6))
+    assert gradient.dtype == torch.bfloat16
+    assert torch.equal(gradient, wide.bfloat16())
+
+
+def test_pdsg_of_channels_is_that_of_each_channel_alone():
+    current, weights = drawn(3, 2, 4, 5, 5)
+    _, gradient = fire(current, weights, "pdsg", (0.6,))
+    for channel in range(4):
+        part = slice(channel, channel + 1)
+        _, alone = fire(current[:, :, part].clone(), weights[:, :, part], "pdsg", (0.6,))
+        torch.testing.assert_close(gradient[:, :, part], alone, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_only_pdsg_looks_at_the_rest_of_the_batch(text):
+    current, weights = drawn(3, 2, 4, 5, 5)
+    _, gradient = fire(current, weights, text, (0.6,))
+    _, alone = fire(current[:, :1].clone(), weights[:, :1], text, (0.6,))
+    assert torch.allclose(gradient[:, :1], alone, atol=1e-12) == (text != "pdsg")
+
+
+def test_gradient_of_rates_is_that_of_the_curve_it_stands_for():
+    """f rises with 0.2/V to V(1-τ), then in a straight line to 1 at 2V."""
+    threshold, decay = 0.7, 0.3
+    for mean in (0.3, 0.6, 1.3):
+        current = torch.tensor([[mean - 0.2], [mean + 0.2]], dtype=torch.float64)
+        _, gradient = fire(current, torch.ones_like(current), "ratebased", (threshold,), decay)
+        knee = (threshold * (1 - decay), 0.2 * (1 - decay))
+        rise = knee[1] / knee[0] if mean < knee[0] else (1 - knee[1]) / (2 * threshold - knee[0])
+        assert gradient.flatten().tolist() == pytest.approx([rise, rise])
