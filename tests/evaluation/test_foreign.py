@@ -1,0 +1,81 @@
+"""Networks of other frameworks: judged as they are, and a forgotten reset is seen and said."""
+
+import pytest
+import torch
+from torch import nn
+
+import purespike
+
+from .victims import CLASSES, photographs
+
+STEPS, HIDDEN = 4, 32
+PATIENT = {"name": "pgd", "steps": 30, "step_size": 2 / 255, "random_start": False}
+
+
+class SpikingJelly(nn.Module):
+    def __init__(self):
+        super().__init__()
+        neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+        surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+        node = neuron.LIFNode(surrogate_function=surrogate.ATan())
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, HIDDEN), node, nn.Linear(HIDDEN, CLASSES))
+        self.forgets = False
+
+    def reset(self, images):
+        self.net[2].reset()
+
+    def forward(self, images):
+        if not self.forgets:
+            self.reset(images)
+        return sum(self.net(images) for _ in range(STEPS)) / STEPS
+
+
+class SnnTorch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        snntorch = pytest.importorskip("snntorch")
+        self.first, self.last = nn.Linear(3 * 144, HIDDEN), nn.Linear(HIDDEN, CLASSES)
+        self.neurons = snntorch.Leaky(beta=0.5, init_hidden=True)
+        self.forgets = False
+
+    def reset(self, images):
+        self.neurons.mem = torch.zeros(len(images), HIDDEN)
+
+    def forward(self, images):
+        if not self.forgets:
+            self.reset(images)
+        current = self.first(images.flatten(1))
+        return sum(self.last(self.neurons(current)) for _ in range(STEPS)) / STEPS
+
+
+@pytest.fixture(params=[SpikingJelly, SnnTorch], ids=lambda framework: framework.__name__)
+def model(request):
+    torch.manual_seed(0)
+    model = request.param()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(60):
+        images, labels = photographs(32, seed=step)
+        loss = nn.functional.cross_entropy(model(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.reset(images)
+    return model.eval()
+
+
+def test_is_evaluated_as_it_is(model):
+    evaluation = purespike.evaluate(
+        model, photographs(24, seed=500), attacks=["fgsm", PATIENT], eps="48/255", diagnose=16
+    )
+    assert evaluation.content["clean"]["undefended"]["accuracy"] > 0.8
+    assert evaluation.accuracy("pgd", "adaptive") < evaluation.content["clean"]["undefended"]["accuracy"]
+    assert not any("one image, one answer" in reason for reason in evaluation.verdict.reasons)
+
+
+def test_a_forgotten_reset_is_said(model):
+    model.forgets = True
+    verdict = purespike.evaluate(
+        model, photographs(24, seed=500), attacks=["fgsm"], eps="8/255", diagnose=16
+    ).verdict
+    assert verdict.level == "unreliable"
+    assert any("keeps state between calls" in reason for reason in verdict.reasons)
