@@ -87,18 +87,12 @@ def run(settings: Settings) -> Result:
 
 def _apgd(model: Defended, images: Tensor, labels: Tensor, device: str) -> Tensor:
     from pyautoattack import AutoAttack
+    from pyautoattack.autopgd_base import APGDAttack
 
-    adversary = AutoAttack(
-        model,
-        norm="Linf",
-        eps=16 / 255,
-        version="custom",
-        attacks=["apgd-ce"],
-        device=device,
-        seed=0,
-    )
-    adversary.verbose = False
-    adversary.apgd.n_iter, adversary.apgd.n_restarts = STEPS, 1
+    common = {"norm": "Linf", "eps": 16 / 255, "device": device, "seed": 0}
+    adversary = AutoAttack(model, version="custom", attacks=["apgd-ce"], **common)
+    # its step sizes follow from n_iter when it is built, and only then
+    adversary.apgd = APGDAttack(model, n_iter=STEPS, n_restarts=1, logger=adversary.logger, **common)
     attacked, _ = adversary.run_standard_evaluation(images, labels, batch_size=len(labels))
     with torch.no_grad():
         return model(attacked).argmax(1) != labels

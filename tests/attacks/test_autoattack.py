@@ -423,7 +423,9 @@ def test_bad_settings(settings, message):
 
 def test_under_every_surrogate(spiking):
     attack = AutoAttack(version="custom", attacks=("apgd-ce",), eps=EPS, steps=3, seed=1)
-    result, components = worst_case(*spiking, attack=attack, surrogates=["rect(width=1)", "atan(alpha=2)"])
+    result, components = worst_case(
+        *spiking, attack=attack, surrogates=["rectangle(width=1)", "atan(alpha=2)"]
+    )
     assert [component.loss for component in components] == ["own", "own"]
     assert components[1].attacked == len(spiking[2]) - components[0].broken
     assert int(result.success.sum()) == sum(component.broken for component in components)
