@@ -15,7 +15,7 @@ from purespike.evaluation.cell import Cell
 from purespike.evaluation.determinism import in_training
 from purespike.evaluation.finding import Limits
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, read_images
-from purespike.evaluation.plan import AttackSpec, parse_budgets, plan_jobs
+from purespike.evaluation.plan import AttackSpec, check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.result import Evaluation
 from purespike.evaluation.runner import Runner
 from purespike.evaluation.scores import score, share
@@ -83,6 +83,7 @@ def evaluate(
     budgets = parse_budgets(eps)
     curve_budgets = parse_budgets(list(curve_eps)) if curve_eps else []
     threats = select_threats(threat if isinstance(threat, str) else list(threat), model)
+    check_ensemble(surrogates, losses)
     jobs = plan_jobs(attacks, budgets, curve, curve_budgets)
     if isinstance(data, str):
         data = load_data(data).test

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from purespike.attacks import Attack, bounded, create_attack
+from purespike.attacks.objective import objective
 from purespike.checks import parse_eps
 from purespike.errors import InputError, unknown
+from purespike.neurons import parse_surrogate
 
 AttackSpec = str | Mapping[str, Any]
 
@@ -78,6 +80,20 @@ def parse_budgets(eps: float | str | Sequence[float | str]) -> list[float]:
     if not values:
         raise InputError("eps: give at least one budget, e.g. 8/255")
     return [parse_eps(value) for value in values]
+
+
+def check_ensemble(surrogates: Sequence[str], losses: Sequence[str]) -> None:
+    """Refuse an adaptive attacker's choices before the first attack, not after hours.
+
+    Raises:
+        InputError: none at all, or an unknown name.
+    """
+    if not surrogates or not losses:
+        raise InputError("adaptive: needs at least one surrogate and one loss")
+    for surrogate in surrogates:
+        parse_surrogate(surrogate)
+    for loss in losses:
+        objective(loss)
 
 
 def plan_jobs(
