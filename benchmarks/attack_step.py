@@ -34,9 +34,10 @@ def run(settings: Settings) -> Result:
         "PGD bf16": lambda: half.perturb(victim, images, labels),
         "unfrozen": lambda: _unfrozen(victim, images, labels),
     }
-    apart = (step.perturb(victim, images, labels) - _unfrozen(victim, images, labels)).abs().max().item()
+    iterate = step.perturb(victim, images, labels)
+    apart = (iterate - _unfrozen(victim, images, labels)).abs().max().item()
     same = f"iterates {apart:.1e} apart from those of .backward() on unfrozen parameters"
-    agreeing = (half.perturb(victim, images, labels) == step.perturb(victim, images, labels)).float().mean()
+    agreeing = (half.perturb(victim, images, labels) == iterate).float().mean()
     rough = f"{agreeing.item():.0%} of the pixels take the same step as in fp32"
     seconds = times(sides, settings)
     result.rows = [
@@ -85,13 +86,13 @@ def _against_foolbox(result: Result, settings: Settings) -> None:
     def theirs() -> Tensor:
         return foreign(outer, images, labels, epsilons=EPS)[2]
 
+    found = ours(model, images, labels)
     standing = {
-        "ours": int((~ours(model, images, labels).success).sum()),
+        "ours": int((~found.success).sum()),
         "all steps": int((~whole(model, images, labels).success).sum()),
         "foolbox": int((~theirs()).sum()),
     }
     count = len(images)
-    found = ours(model, images, labels)
     used = found.backwards / (count * STEPS)
     same = (
         f"robust under PGD-{STEPS}, L∞ eps 32/255, undefended, of {count} images: ours {standing['ours']}, "

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Settings, Side, eager_neurons, kept_for_backward, times
 from benchmarks.peers import PEERS, available, plain_loop
-from benchmarks.report import Result, Row, timed
+from benchmarks.report import Result, Row, counted, timed
 from purespike.neurons import LIF_THRESHOLDS, MLF_THRESHOLDS, MultiLevelFiring, multi_level_firing
 
 SHAPE = (4, 16, 64, 32, 32)
@@ -158,19 +158,13 @@ def _kept(current: Tensor, ours: Callable[[Tensor], Tensor]) -> list[Row]:
     for name, firing in everybody.items():
         leaf = current.clone().requires_grad_()
         kept = kept_for_backward(lambda firing=firing, leaf=leaf: firing(leaf), iter(()))  # type: ignore[misc]
-        inputs = sum(kept.values()) / (leaf.numel() * leaf.element_size())
+        total = sum(kept.values())
         rows.append(
-            Row(
+            counted(
                 f"kept for backward by {name}, K=3, in inputs",
-                inputs,
-                inputs,
-                inputs,
+                total / (leaf.numel() * leaf.element_size()),
                 bound=1 if name == "purespike" else None,
-                same=same_bytes(kept),
+                same=f"{len(kept)} tensors, {total / 2**20:.0f} MiB",
             )
         )
     return rows
-
-
-def same_bytes(kept: dict[int, int]) -> str:
-    return f"{len(kept)} tensors, {sum(kept.values()) / 2**20:.0f} MiB"

@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.measure import Settings, Side, times
 from benchmarks.networks import batch, multiplications, senet
-from benchmarks.report import Result, Row, timed
+from benchmarks.report import Result, counted, timed
 from purespike.attacks import SignAttack
 from purespike.models import Defended, Purifier
 
@@ -57,13 +57,7 @@ def run(settings: Settings) -> Result:
             same=f"logits {apart:.1e} apart from the parts called by hand",
             note=note,
         ),
-        Row(
-            "the same in multiplications",
-            expected,
-            expected,
-            expected,
-            same="convolutions and linear layers, counted",
-        ),
+        counted("the same in multiplications", expected, same="convolutions and linear layers, counted"),
         timed("PGD step through both ÷ through the classifier", seconds, "PGD both", "PGD classifier"),
     ]
     result.extra["multiplications"] = work

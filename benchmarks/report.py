@@ -54,6 +54,11 @@ def timed(what: str, seconds: Mapping[str, list[float]], above: str, below: str,
     return Row(what, middle, low, high, **more)
 
 
+def counted(what: str, value: float, **more: Any) -> Row:
+    """The row of a value that is no time, and the same in every round."""
+    return Row(what, value, value, value, **more)
+
+
 @dataclass
 class Result:
     """What one benchmark found; ``skipped`` says in a line each what could not be measured."""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.measure import Settings, kept_for_backward, times
 from benchmarks.networks import batch, senet, training_step
-from benchmarks.report import Result, Row
+from benchmarks.report import Result, counted
 
 WIDTH = 0.5
 # what varies, its values, and how an image's share of the work follows from them
@@ -29,13 +29,10 @@ def run(settings: Settings) -> Result:
         memory = [size for _, size in points]
         result.extra[name] = {"values": values, "seconds": seconds, "bytes": memory}
         for what, series in (("time", seconds), ("memory kept for backward", memory)):
-            exponent = _exponent(values, series)
             result.rows.append(
-                Row(
+                counted(
                     f"exponent of {what} in {name}",
-                    exponent,
-                    exponent,
-                    exponent,
+                    _exponent(values, series),
                     same=f"1 is linear; {values[0]} to {values[-1]}: {series[-1] / series[0]:.1f} times",
                 )
             )

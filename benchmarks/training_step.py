@@ -9,7 +9,7 @@ from torch.nn import functional
 from benchmarks.measure import Settings, Side, eager_neurons, kept_for_backward, shares, times
 from benchmarks.networks import ReluNetwork, batch, multiplications, senet, training_step, with_neurons
 from benchmarks.peers import Firing, available, plain_loop, spikingjelly
-from benchmarks.report import Result, Row, timed
+from benchmarks.report import Result, Row, counted, timed
 
 TIME_STEPS = 4
 
@@ -52,11 +52,12 @@ def run(settings: Settings) -> Result:
     agreement = _difference(device)
     with eager_neurons():
         eager_agreement = _difference(device)
+    rough = _half(device)
     seconds = times(sides, settings)
     result.rows = [
         timed("SNN ÷ ANN, fp32", seconds, "SNN", "ANN", bound=1.1, same=f"{agreement}; {same_work}"),
-        timed("SNN bf16 ÷ ANN fp32", seconds, "SNN bf16", "ANN", bound=0.6, same=_half(device)),
-        timed("SNN bf16 ÷ ANN bf16", seconds, "SNN bf16", "ANN bf16", same=_half(device)),
+        timed("SNN bf16 ÷ ANN fp32", seconds, "SNN bf16", "ANN", bound=0.6, same=rough),
+        timed("SNN bf16 ÷ ANN bf16", seconds, "SNN bf16", "ANN bf16", same=rough),
         timed("SNN with eager neurons ÷ ANN, fp32", seconds, "SNN eager", "ANN", same=eager_agreement),
     ]
     if peer is not None:
@@ -78,9 +79,8 @@ def run(settings: Settings) -> Result:
     }
     result.extra["profile"] = {name: shares(sides[name], settings) for name in ("SNN", "SNN bf16")}
     result.rows += [
-        Row(f"convolutions ÷ the whole step, {name}", share, share, share)
+        counted(f"convolutions ÷ the whole step, {name}", part["convolutions"])
         for name, part in result.extra["profile"].items()
-        for share in [part["convolutions"]]
     ]
     return result
 
@@ -93,12 +93,9 @@ def _memory(
         return sum(kept_for_backward(lambda: network(batch), network.parameters()).values())
 
     ours, theirs = kept(model, images), kept(relu, many)
-    ratio = ours / theirs
-    return Row(
+    return counted(
         f"memory kept for backward, {name} ÷ ANN",
-        ratio,
-        ratio,
-        ratio,
+        ours / theirs,
         bound=bound,
         same=f"{ours / 2**20:.0f} and {theirs / 2**20:.0f} MiB",
     )

@@ -67,15 +67,31 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
     Raises:
         InputError: not a number, or outside [0, 1].
     """
-    try:
-        value = float(Fraction(eps.replace(" ", ""))) if isinstance(eps, str) else float(eps)
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        raise InputError(f"{name}: {eps!r} is neither a number nor a fraction such as 8/255") from None
+    value = _number(eps, name=name, example="8/255")
     if not 0 <= value <= 1:
         raise InputError(
             f"{name}: must lie in [0, 1] in pixel units (1 = full range), got {eps}; write 8/255, not 8"
         )
     return value
+
+
+def parse_radius(eps: float | str) -> float:
+    """Turn an L2 radius in pixel units, a number or a fraction such as ``"128/255"``, into a float.
+
+    Raises:
+        InputError: not a number, not positive, or not finite.
+    """
+    value = _number(eps, name="eps", example="128/255")
+    if not 0 < value < math.inf:
+        raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
+    return value
+
+
+def _number(text: float | str, *, name: str, example: str) -> float:
+    try:
+        return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
+        raise InputError(f"{name}: {text!r} is neither a number nor a fraction such as {example}") from None
 
 
 def format_eps(eps: float) -> str:

@@ -11,18 +11,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks import create_attack
-from purespike.attacks.objective import objective
 from purespike.checks import parse_eps
 from purespike.data import Data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import Evaluation, evaluate
-from purespike.evaluation.plan import parse_budgets, plan_jobs
+from purespike.evaluation.plan import check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
-from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe
 from purespike.reporting.page import write_report
 from purespike.run_folder import check_owner
@@ -238,7 +236,4 @@ def _check_names(recipe: Recipe) -> None:
         [parse_eps(value) for value in settings.curve_eps],
     )
     create_attack(**recipe.purifier.attack)
-    for surrogate in settings.surrogates:
-        parse_surrogate(surrogate)
-    for loss in settings.losses:
-        objective(loss)
+    check_ensemble(settings.surrogates, settings.losses)

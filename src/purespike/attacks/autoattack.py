@@ -3,20 +3,19 @@
 import contextlib
 import io
 import logging
-import math
 import sys
 import warnings as python_warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass
-from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, margin
+from purespike.attacks.precision import own_logits
 from purespike.attacks.result import AttackResult, settings_of
-from purespike.checks import check_images, check_labels, check_steps, parse_eps
+from purespike.checks import check_images, check_labels, check_steps, parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.seeding import derive
 
@@ -108,21 +107,6 @@ class AutoAttack:
             return _attack(self, model, images.detach(), labels)
 
 
-def parse_radius(eps: float | str) -> float:
-    """Turn an L2 radius in pixel units, a number or a fraction such as ``"128/255"``, into a float.
-
-    Raises:
-        InputError: not a number, not positive, or not finite.
-    """
-    try:
-        value = float(Fraction(eps.replace(" ", ""))) if isinstance(eps, str) else float(eps)
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        raise InputError(f"eps: {eps!r} is neither a number nor a fraction such as 128/255") from None
-    if not 0 < value < math.inf:
-        raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
-    return value
-
-
 def _check_attacks(attacks: Sequence[str], version: str) -> tuple[str, ...]:
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     for name in attacks:
@@ -195,7 +179,7 @@ def _finite(gradient: Tensor) -> Tensor:
 
 def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
     count = len(images)
-    logits = _logits(model, images)
+    logits = own_logits(model, images)
     check_labels(labels, count=count, classes=logits.shape[1])
     _check_classes(attack, images, logits.shape[1])
     success = logits.argmax(1) != labels
@@ -208,7 +192,7 @@ def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor
     if len(rows):
         adversarial[rows] = _perturb(attack, victim, images[rows], labels[rows], heard)
         # of a model that draws, an image that was wrong when clean may be right now: it was a success
-        success = success | (_logits(model, adversarial).argmax(1) != labels)
+        success = success | (own_logits(model, adversarial).argmax(1) != labels)
         forwards += count + victim.forwards
     if not victim.finite:
         heard.append(
@@ -224,14 +208,6 @@ def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor
         config={**settings_of(attack), "warnings": list(dict.fromkeys(heard))},
         seed=attack.seed,
     )
-
-
-@torch.no_grad()
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    """In the model's own precision, whatever the attack ran in."""
-    with torch.autocast(images.device.type, enabled=False):
-        logits: Tensor = model(images)
-    return logits
 
 
 def _check_classes(attack: AutoAttack, images: Tensor, classes: int) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, margin
-from purespike.attacks.precision import check_precision, gradients_in, rough
+from purespike.attacks.precision import check_precision, gradients_in, own_logits, rough
 from purespike.attacks.result import AttackResult, settings_of
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError
@@ -123,7 +123,8 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             # step 0 of a search is the image itself but for rounding
             hit = (margins.detach() > attack.confidence) & (step > 0)
             if verify and (doubtful := hit & (~fooled | (distance.detach() < best_distance))).any():
-                hit[doubtful] = _beyond(attack, model, candidate.detach()[doubtful], labels[doubtful])
+                own = own_logits(model, candidate.detach()[doubtful]).float()
+                hit[doubtful] = margin(own, labels[doubtful]) > attack.confidence
                 forwards += int(doubtful.sum())
             fooled |= hit
             better = hit & (distance.detach() < best_distance)
@@ -141,10 +142,3 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
         c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
 
     return AttackResult(best, ~torch.isinf(best_distance), best_step, trace, forwards, backwards)
-
-
-@torch.no_grad()
-def _beyond(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether the margin exceeds the confidence, judged in the model's own precision."""
-    with torch.autocast(images.device.type, enabled=False):
-        return margin(model(images).float(), labels) > attack.confidence

@@ -34,9 +34,13 @@ def gradients_in(precision: str, images: Tensor) -> contextlib.AbstractContextMa
 
 
 @torch.no_grad()
+def own_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits of ``model`` in its own precision, whatever the attack runs in."""
+    with torch.autocast(images.device.type, enabled=False):
+        logits: Tensor = model(images)
+    return logits
+
+
 def misclassified(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Whether ``model`` in its own precision errs on each image, bool ``[N]``."""
-    if not len(images):
-        return torch.zeros(0, dtype=torch.bool, device=images.device)
-    with torch.autocast(images.device.type, enabled=False):
-        return model(images).argmax(1) != labels
+    return own_logits(model, images).argmax(1) != labels

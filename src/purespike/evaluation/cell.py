@@ -108,22 +108,17 @@ def attack_chunk(
     )
     parts: dict[str, Part] = {}
     if "undefended" in threats:
-        begun = time.monotonic()
         rows = (undefended | defended if "oblivious" in threats else undefended) | (job.norm == "noise")
-        result = _on(rows, attack, classifier_of(model), images, labels)
-        parts["undefended"] = _part(rows, result, images, begun)
+        result, parts["undefended"] = _attack(rows, attack, classifier_of(model), images, labels)
         if "oblivious" in threats:
-            parts["oblivious"] = _oblivious(model, rows, result, images, labels, begun)
-    if "query" in threats and job.attack.name == "square":
-        begun = time.monotonic()
-        result = _on(defended, attack, model, images, labels)
-        parts["query"] = _part(defended, result, images, begun)
-    if "bpda" in threats and job.differentiates:
-        begun = time.monotonic()
-        result = _on(defended, _early(attack), bpda(model), images, labels)
-        parts["bpda"] = _part(defended, result, images, begun)
-    if "adaptive" in threats and job.differentiates:
-        begun = time.monotonic()
+            parts["oblivious"] = _oblivious(model, rows, result, parts["undefended"], images, labels)
+    if not job.differentiates:
+        if "query" in threats and job.norm != "noise":
+            _, parts["query"] = _attack(defended, attack, model, images, labels)
+        return Chunk(start, parts)
+    if "bpda" in threats:
+        _, parts["bpda"] = _attack(defended, _early(attack), bpda(model), images, labels)
+    if "adaptive" in threats:
         components: list[Component] = []
 
         def adaptive(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
@@ -133,57 +128,62 @@ def attack_chunk(
             components.extend(found)
             return result
 
-        result = _on(defended, adaptive, model, images, labels)
-        parts["adaptive"] = _part(defended, result, images, begun)
+        _, parts["adaptive"] = _attack(defended, adaptive, model, images, labels)
         parts["adaptive"].components = components
     return Chunk(start, parts)
-
-
-def _on(
-    rows: Tensor,
-    attack: Callable[[nn.Module, Tensor, Tensor], AttackResult],
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-) -> AttackResult | None:
-    """The attack on these rows of a chunk, bool ``[N]``; ``None`` if there are none."""
-    return attack(model, images[rows], labels[rows]) if rows.any() else None
 
 
 def _early(attack: Attack) -> Attack:
     return replace(attack, stop_early=True) if isinstance(attack, SignAttack) else attack
 
 
-def _part(rows: Tensor, result: AttackResult | None, images: Tensor, begun: float) -> Part:
-    """Outcomes of a whole chunk of which ``rows`` were attacked: the others lie where they lay."""
+def _attack(
+    rows: Tensor,
+    attack: Callable[[nn.Module, Tensor, Tensor], AttackResult],
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+) -> tuple[AttackResult | None, Part]:
+    """Attack these rows of a chunk, bool ``[N]``: the result, if there are any, and all images' outcomes."""
+    begun = time.monotonic()
     standing = torch.zeros(len(images), dtype=torch.int)
     distances = torch.zeros(len(images))
-    if result is None:
-        return Part(standing.tolist(), 0, 0, time.monotonic() - begun, distances.tolist())
-    attacked = rows.cpu()
-    standing[attacked] = (~result.success).int().cpu()
-    distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
+    result = attack(model, images[rows], labels[rows]) if rows.any() else None
+    if result is not None:
+        attacked = rows.cpu()
+        standing[attacked] = (~result.success).int().cpu()
+        distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
+    forwards, backwards = (result.forwards, result.backwards) if result else (0, 0)
     seconds = time.monotonic() - begun
-    return Part(standing.tolist(), result.forwards, result.backwards, seconds, distances.tolist())
+    return result, Part(standing.tolist(), forwards, backwards, seconds, distances.tolist())
 
 
 @torch.inference_mode()
 def _oblivious(
-    model: nn.Module, rows: Tensor, result: AttackResult | None, images: Tensor, labels: Tensor, begun: float
+    model: nn.Module,
+    rows: Tensor,
+    result: AttackResult | None,
+    alone: Part,
+    images: Tensor,
+    labels: Tensor,
 ) -> Part:
-    """Purify what fooled the classifier, and judge the whole model on it."""
+    """Purify what fooled the classifier alone, and judge the whole model on it."""
     assert isinstance(model, Defended)
-    part = _part(rows, result, images, begun)
     if result is None:
-        return part
+        return alone
     purified = model.purify(result.images)
     standing = torch.zeros_like(labels)
     standing[rows] = (model.classifier(purified).argmax(1) == labels[rows]).long()
-    part.standing = standing.tolist()
-    part.forwards += len(purified)
-    for name, shown in (("attacked", result.images), ("attacked, purified", purified)):
-        part.likeness[name] = {key: value.tolist() for key, value in likeness(shown, images[rows]).items()}
-    return part
+    shown = {"attacked": result.images, "attacked, purified": purified}
+    return replace(
+        alone,
+        standing=standing.tolist(),
+        forwards=alone.forwards + len(purified),
+        likeness={
+            name: {key: value.tolist() for key, value in likeness(pictures, images[rows]).items()}
+            for name, pictures in shown.items()
+        },
+    )
 
 
 def merge(job: Job, chunks: Sequence[Chunk], clean: dict[str, list[int]], seed: int) -> list[Cell]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult, SignAttack
-from purespike.evaluation.finding import Finding, Limits
+from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 
 PINTOR = "Pintor et al. 2022, Indicators of Attack Failure"
 Attacker = Callable[[nn.Module, Tensor, Tensor], AttackResult]
@@ -21,7 +21,7 @@ def check_budget(
     standing: Tensor,
     *,
     attack: SignAttack,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Do twice the steps, or four random starts, break what the attack left standing?
 
@@ -34,7 +34,6 @@ def check_budget(
         attack: the one whose number is to be judged.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     more = {
         f"{2 * attack.steps} steps": replace(attack, steps=2 * attack.steps),
         "four random starts": replace(attack, random_start=True, restarts=4, seed=attack.seed + 1),
@@ -47,7 +46,7 @@ def check_budget(
             gained = int(attacker(stronger)(model, images[standing], labels[standing]).success.sum())
         seen = f"{attack.steps} steps break {broken} of {count} images, {name} a further {gained}"
         level = "reliable" if gained / count <= limits.gain else "suspicious"
-        advice = "" if level == "reliable" else f"give the attack {name}, and look again"
+        advice = f"give the attack {name}, and look again"
         found.append(Finding(f"budget: {name}", "optimisation", level, seen, advice, PINTOR))
     return found
 
@@ -71,7 +70,7 @@ def check_loss(result: AttackResult, *, moved: float = 0.05) -> Finding:
     share = ((best[-1] - best[-1 - window]) / (best[-1] - best[0]).clamp(min=1e-12)).item()
     seen = f"the last {window} steps made {share:.1%} of the rise of the loss of the images that stand"
     level = "suspicious" if share > moved else "reliable"
-    advice = "" if level == "reliable" else "more steps: the attack was still getting better"
+    advice = "more steps: the attack was still getting better"
     return Finding("loss at rest", "optimisation", level, seen, advice, PINTOR)
 
 
@@ -83,7 +82,7 @@ def check_verdicts(model: nn.Module, result: AttackResult, labels: Tensor) -> Fi
     empty = int((result.success & ~wrong).sum())
     seen = f"of {len(labels)} images {silent} are broken but not counted, {empty} counted but not broken"
     level = "reliable" if not silent and not empty else "unreliable"
-    advice = "" if level == "reliable" else "the model or the attack keeps state between calls: judge again"
+    advice = "the model or the attack keeps state between calls: judge again"
     return Finding("verdicts of the attack", "optimisation", level, seen, advice, PINTOR)
 
 
@@ -95,7 +94,7 @@ def check_witness(
     *,
     witness: Attacker,
     name: str,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Finding:
     """Does an attack without gradients break what the gradients left standing?
 
@@ -108,17 +107,9 @@ def check_witness(
         name: of the witness.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     gained = int(witness(model, images[standing], labels[standing]).success.sum()) if standing.any() else 0
     seen = f"{name} breaks {gained} of the {int(standing.sum())} images that gradients left standing"
-    masked = gained / len(images) > limits.gain
-    level = "unreliable" if masked else "reliable"
-    advice = "gradients are masked: an attack that does not use them is stronger" if masked else ""
-    return Finding(
-        "witness without gradients",
-        "optimisation",
-        level,
-        seen,
-        advice,
-        "Carlini et al. 2019; Athalye et al. 2018",
-    )
+    level = "unreliable" if gained / len(images) > limits.gain else "reliable"
+    advice = "gradients are masked: an attack that does not use them is stronger"
+    source = "Carlini et al. 2019; Athalye et al. 2018"
+    return Finding("witness without gradients", "optimisation", level, seen, advice, source)

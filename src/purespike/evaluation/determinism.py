@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from purespike.evaluation.finding import Finding, Limits
+from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 
 TRAMER = "Tramèr et al. 2020, On Adaptive Attacks to Adversarial Example Defenses"
 
 
 @torch.no_grad()
-def check_function(model: nn.Module, images: Tensor, limits: Limits | None = None) -> list[Finding]:
+def check_function(model: nn.Module, images: Tensor, limits: Limits = DEFAULT_LIMITS) -> list[Finding]:
     """Does the model give one answer to one image: again, from the same random numbers, and alone?
 
     Args:
@@ -17,44 +17,40 @@ def check_function(model: nn.Module, images: Tensor, limits: Limits | None = Non
         images: ``[N, C, H, W]``, N at least 2.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     first = _seeded(model, images, 0)
     # on the same images over and over, a state may come to rest and hide
     _seeded(model, 1 - images, 0)
-    again = _seeded(model, images, 0)
-    found = []
-    if _apart(first, again) > limits.nondeterminism:
-        found.append(
+    apart = _apart(first, _seeded(model, images, 0))
+    if apart > limits.nondeterminism:
+        return [
             _defence(
                 "unreliable",
-                f"the same images and random numbers give logits {_apart(first, again):.2g} apart the second "
-                "time: the model keeps state between calls",
+                f"the same images and random numbers give logits {apart:.2g} apart the second time: "
+                "the model keeps state between calls",
                 "reset its neurons in every forward (SpikingJelly: functional.reset_net; "
                 "snnTorch: utils.reset)",
             )
-        )
-    elif _apart(first, _seeded(model, images, 1)) > limits.nondeterminism:
-        found.append(
+        ]
+    apart = _apart(first, _seeded(model, images, 1))
+    if apart > limits.nondeterminism:
+        return [
             _defence(
                 "suspicious",
-                f"other random numbers give logits {_apart(first, _seeded(model, images, 1)):.2g} apart: "
-                "the model is random",
+                f"other random numbers give logits {apart:.2g} apart: the model is random",
                 "attack the expectation over its randomness, and judge over at least ten passes",
             )
-        )
-    else:
-        alone = torch.cat([_seeded(model, image[None], 0) for image in images[:4]])
-        apart = _apart(first[:4], alone)
-        # batches of other sizes round differently; a spiking network may flip a spike for it
-        if apart > max(0.02 * first.abs().max().item(), limits.nondeterminism):
-            found.append(
-                _defence(
-                    "suspicious",
-                    f"an image alone and in a batch gives logits {apart:.2g} apart",
-                    "batch norm in training mode? the model must be a function of one image",
-                )
+        ]
+    apart = _apart(first[:4], torch.cat([_seeded(model, image[None], 0) for image in images[:4]]))
+    # batches of other sizes round differently; a spiking network may flip a spike for it
+    if apart > max(0.02 * first.abs().max().item(), limits.nondeterminism):
+        return [
+            _defence(
+                "suspicious",
+                f"an image alone and in a batch gives logits {apart:.2g} apart",
+                "batch norm in training mode? the model must be a function of one image",
             )
-    return found or [_defence("reliable", "the model gives one answer to one image", "")]
+        ]
+    return [_defence("reliable", "the model gives one answer to one image", "")]
 
 
 def check_mode(modules_training: list[str]) -> list[Finding]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult, SignAttack, create_attack, worst_case
 from purespike.evaluation.cell import Cell
-from purespike.evaluation.convergence import check_budget, check_loss, check_verdicts, check_witness
+from purespike.evaluation.convergence import Attacker, check_budget, check_loss, check_verdicts, check_witness
 from purespike.evaluation.determinism import check_function, check_mode
-from purespike.evaluation.finding import Finding, Limits
-from purespike.evaluation.gradient_health import check_gradients, check_neurons, check_surrogates
+from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
+from purespike.evaluation.gradient_health import DETACHED, check_gradients, check_neurons, check_surrogates
 from purespike.evaluation.invariants import Measured, check_table
 from purespike.evaluation.plan import Job
 from purespike.evaluation.scores import score
@@ -32,7 +31,7 @@ def diagnose(
     surrogates: Sequence[str],
     losses: Sequence[str],
     arrived_training: list[str],
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Look for reasons not to believe an evaluation.
 
@@ -48,7 +47,6 @@ def diagnose(
         arrived_training: see :func:`purespike.evaluation.determinism.in_training`.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     found = check_mode(arrived_training)
     found += check_table(list(_measured(cells, clean)), limits)
     if not len(images):
@@ -57,11 +55,11 @@ def diagnose(
     found += check_gradients(model, images, labels, limits)
     found += check_neurons(model, images)
     attack = _strongest(jobs)
-    if attack is None or any("autograd" in finding.seen for finding in found):
+    if attack is None or DETACHED in found:
         return found
     found += check_surrogates(model, images, labels, attack=attack, used=surrogates, limits=limits)
 
-    def ensemble(settings: SignAttack) -> Any:
+    def ensemble(settings: SignAttack) -> Attacker:
         def attacker(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
             return worst_case(model, images, labels, attack=settings, surrogates=surrogates, losses=losses)[0]
 

@@ -13,7 +13,7 @@ from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
 from purespike.evaluation.cell import Cell
 from purespike.evaluation.determinism import in_training
-from purespike.evaluation.finding import Limits
+from purespike.evaluation.finding import DEFAULT_LIMITS, Limits
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.result import Evaluation
@@ -42,7 +42,7 @@ def evaluate(
     images: int | None = None,
     batch_size: int = 128,
     diagnose: int = 32,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     folder: Path | None = None,
@@ -127,7 +127,7 @@ def evaluate(
                 clean,
                 count=diagnose,
                 arrived_training=arrived_training,
-                limits=limits or Limits(),
+                limits=limits,
             )
 
     return Evaluation(

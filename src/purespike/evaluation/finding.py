@@ -15,7 +15,7 @@ class Finding:
         group: ``"invariants"``, ``"gradients"``, ``"optimisation"`` or ``"defence"``.
         level: what it means for the numbers: ``"reliable"``, ``"suspicious"`` or ``"unreliable"``.
         seen: in a sentence, with the figures.
-        advice: what to do about it; empty where nothing is wrong.
+        advice: what to do about it; dropped where nothing is wrong.
         source: who taught the field to look here.
     """
 
@@ -25,6 +25,10 @@ class Finding:
     seen: str
     advice: str
     source: str
+
+    def __post_init__(self) -> None:
+        if self.level == LEVELS[0]:
+            object.__setattr__(self, "advice", "")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,3 +54,6 @@ class Limits:
     masked: float = 0.5
     nondeterminism: float = 1e-4
     large_eps: float = 0.5
+
+
+DEFAULT_LIMITS = Limits()

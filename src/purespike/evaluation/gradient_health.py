@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from purespike.attacks import SignAttack
 from purespike.attacks.objective import attacked, cross_entropy, margin
-from purespike.evaluation.finding import Finding, Limits
+from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 from purespike.neurons import MultiLevelFiring, firing_rates, surrogate_gradient
 
 ATHALYE = "Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security"
@@ -21,8 +21,20 @@ SWEEP = (
 )
 
 
+def _gradients(level: str, seen: str, advice: str) -> Finding:
+    return Finding("gradients", "gradients", level, seen, advice, ATHALYE)
+
+
+DETACHED = _gradients(
+    "unreliable",
+    "autograd finds no path from the logits to the images",
+    "something on the way is detached; give the attacker a differentiable path (bpda) or an attack without "
+    "gradients (square)",
+)
+
+
 def check_gradients(
-    model: nn.Module, images: Tensor, labels: Tensor, limits: Limits | None = None
+    model: nn.Module, images: Tensor, labels: Tensor, limits: Limits = DEFAULT_LIMITS
 ) -> list[Finding]:
     """Are logits connected to the images, and for how many of them does the gradient vanish?
 
@@ -32,31 +44,17 @@ def check_gradients(
         labels: their classes.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     with attacked(model), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         logits = model(leaf)
         if not logits.requires_grad:
-            return [
-                _gradients(
-                    "unreliable",
-                    "the logits do not depend on the images as far as autograd can see",
-                    "something on the way is detached; give the attacker a differentiable path (bpda) or "
-                    "an attack without gradients (square)",
-                )
-            ]
+            return [DETACHED]
         (by_entropy,) = torch.autograd.grad(
             cross_entropy(logits.float(), labels).sum(), leaf, retain_graph=True, allow_unused=True
         )
         (by_margin,) = torch.autograd.grad(margin(logits.float(), labels).sum(), leaf, allow_unused=True)
     if by_entropy is None or by_margin is None:
-        return [
-            _gradients(
-                "unreliable",
-                "autograd finds no path from the logits to the images",
-                "something on the way is detached; use bpda or square",
-            )
-        ]
+        return [DETACHED]
     if not (by_entropy.isfinite().all() and by_margin.isfinite().all()):
         return [
             _gradients(
@@ -86,18 +84,12 @@ def _zero(gradient: Tensor) -> float:
 
 
 def _share(vanished: float, limits: Limits) -> Finding:
-    seen = f"the gradient is exactly zero on {vanished:.0%} of the images"
-    if vanished <= limits.zero_gradients:
-        return _gradients("reliable", seen, "")
+    level = "suspicious" if vanished > limits.zero_gradients else "reliable"
     return _gradients(
-        "unreliable" if vanished > limits.masked else "suspicious",
-        seen,
+        "unreliable" if vanished > limits.masked else level,
+        f"the gradient is exactly zero on {vanished:.0%} of the images",
         "the model rounds or saturates: differentiate it otherwise (bpda, wider surrogates), or use square",
     )
-
-
-def _gradients(level: str, seen: str, advice: str) -> Finding:
-    return Finding("gradients", "gradients", level, seen, advice, ATHALYE)
 
 
 def check_surrogates(
@@ -107,7 +99,7 @@ def check_surrogates(
     *,
     attack: SignAttack,
     used: Sequence[str],
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Does the derivative the attacker takes for the spike's decide the number?
 
@@ -119,7 +111,6 @@ def check_surrogates(
         used: the surrogates of the evaluation itself.
         limits: what is still accepted.
     """
-    limits = limits or Limits()
     neurons = [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
     if not neurons:
         return []
@@ -135,7 +126,7 @@ def check_surrogates(
     seen = f"own surrogate {own} breaks {shares[own]:.0%} of {len(images)} images, {best} {shares[best]:.0%}"
     advice = "report the worst case over surrogates (threat model adaptive), never the model's own alone"
     level = "suspicious" if behind > limits.spread + 0.5 / len(images) else "reliable"
-    found = [Finding("surrogate", "gradients", level, seen, advice if level != "reliable" else "", source)]
+    found = [Finding("surrogate", "gradients", level, seen, advice, source)]
 
     union = torch.stack([broken[name] for name in dict.fromkeys((own, *used))]).any(0)
     missed = (torch.stack(list(broken.values())).any(0) & ~union).float().mean().item()
@@ -160,10 +151,13 @@ def check_neurons(model: nn.Module, images: Tensor) -> list[Finding]:
         return []
     silent = [name for name, rate in rates.items() if rate < 1e-3]
     saturated = [name for name, rate in rates.items() if rate > 0.999]
-    if not silent and not saturated:
-        low, high = min(rates.values()), max(rates.values())
-        seen = f"{len(rates)} layers fire at rates from {low:.1%} to {high:.1%}"
-        return [Finding("neurons", "gradients", "reliable", seen, "", "census of this project")]
-    seen = f"silent layers: {', '.join(silent) or 'none'}; saturated layers: {', '.join(saturated) or 'none'}"
+    if silent or saturated:
+        level = "suspicious"
+        seen = f"silent layers: {', '.join(silent) or 'none'}; saturated: {', '.join(saturated) or 'none'}"
+    else:
+        level = "reliable"
+        seen = (
+            f"{len(rates)} layers fire at rates from {min(rates.values()):.1%} to {max(rates.values()):.1%}"
+        )
     advice = "such a layer passes no information and hardly a gradient: train with a better initialisation"
-    return [Finding("neurons", "gradients", "suspicious", seen, advice, "census of this project")]
+    return [Finding("neurons", "gradients", level, seen, advice, "census of this project")]

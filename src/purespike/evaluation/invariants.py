@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from purespike.checks import format_eps
-from purespike.evaluation.finding import Finding, Limits
+from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 
 SOURCE = "Carlini et al. 2019, On Evaluating Adversarial Robustness"
 
@@ -44,14 +44,13 @@ class Measured:
         return f"{self.attack}{steps}{budget}, {self.threat} ({self.accuracy:.2%})"
 
 
-def check_table(rows: Sequence[Measured], limits: Limits | None = None) -> list[Finding]:
+def check_table(rows: Sequence[Measured], limits: Limits = DEFAULT_LIMITS) -> list[Finding]:
     """Every pair of ``rows`` that contradicts itself; one reliable finding if there is none.
 
     A pair is only compared where all else is equal. Where the stronger side contains the weaker by
     construction, any excess makes the table unreliable; where it only ought to be stronger, an excess beyond
     ``limits.gain`` is suspicious.
     """
-    limits = limits or Limits()
     found = [
         *_pairs(rows, limits),
         *(_still_standing(row) for row in rows if _stands_at_large_eps(row, limits)),

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +25,7 @@ from purespike.models import Defended
 from purespike.models.predict import as_float
 
 Outcomes = dict[str, list[int]]
+_Row = TypeVar("_Row", Cell, Finding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +83,9 @@ class Runner:
 
     def attack(self, job: Job, clean: Outcomes) -> list[Cell]:
         """The cells of one attack, one per threat model; read back if an earlier run finished them."""
-        path = self._path(asdict(job.attack))
-        if path is not None and path.exists():
-            try:
-                return [Cell.from_json(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-            except (ValueError, TypeError, KeyError):
-                pass  # damaged: attack again
-        chunks = []
-        for start, images, labels in self._chunks(self.images, self.labels):
-            chunks.append(
+
+        def compute() -> list[Cell]:
+            chunks = [
                 attack_chunk(
                     self.model,
                     images,
@@ -103,12 +98,12 @@ class Runner:
                     start=start,
                     seed=self.seed,
                 )
-            )
-        chunks = sorted(gather_object(chunks), key=lambda chunk: chunk.start)
-        cells = merge(job, chunks, clean, self.seed)
-        if path is not None and self.accelerator.is_main_process:
-            write_json(path, [cell.to_json() for cell in cells])
-        return cells
+                for start, images, labels in self._chunks(self.images, self.labels)
+            ]
+            chunks = sorted(gather_object(chunks), key=lambda chunk: chunk.start)
+            return merge(job, chunks, clean, self.seed)
+
+        return self._kept(self._path(asdict(job.attack)), Cell.from_json, compute)
 
     def _chunks(self, images: Tensor, labels: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         """This process's chunks of a set: first row, float images and labels, on the device."""
@@ -129,29 +124,39 @@ class Runner:
         **arrived: Any,
     ) -> list[Finding]:
         """What the diagnostics see on the first ``count`` images that are right; read back if kept."""
+        device = self.accelerator.device
+
+        def compute() -> list[Finding]:
+            images, labels = sample(self.images, self.labels, clean["defended"], count)
+            return diagnose(
+                self.model,
+                as_float(images.to(device)),
+                labels.to(device),
+                jobs=jobs,
+                cells=cells,
+                clean=clean,
+                surrogates=self.surrogates,
+                losses=self.losses,
+                limits=limits,
+                **arrived,
+            )
+
         path = self._path([asdict(job.attack) for job in jobs], count, asdict(limits), arrived)
+        return self._kept(path, lambda row: Finding(**row), compute)
+
+    def _kept(
+        self, path: Path | None, read: Callable[[dict[str, Any]], _Row], compute: Callable[[], list[_Row]]
+    ) -> list[_Row]:
+        """What an earlier run left at ``path``, else what ``compute`` finds, which is then kept there."""
         if path is not None and path.exists():
             try:
-                return [Finding(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
-            except (ValueError, TypeError):
-                pass  # damaged: look again
-        device = self.accelerator.device
-        images, labels = sample(self.images, self.labels, clean["defended"], count)
-        found = diagnose(
-            self.model,
-            as_float(images.to(device)),
-            labels.to(device),
-            jobs=jobs,
-            cells=cells,
-            clean=clean,
-            surrogates=self.surrogates,
-            losses=self.losses,
-            limits=limits,
-            **arrived,
-        )
-        if path is not None:
-            write_json(path, [finding.to_json() for finding in found])
-        return found
+                return [read(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+            except (ValueError, TypeError, KeyError):
+                pass  # damaged: compute it again
+        rows = compute()
+        if path is not None and self.accelerator.is_main_process:
+            write_json(path, [row.to_json() for row in rows])
+        return rows
 
     def _path(self, *parts: Any) -> Path | None:
         """Where a result is kept, by a digest of ``parts`` and all else that decides it."""
