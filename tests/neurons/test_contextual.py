@@ -20,7 +20,7 @@ from purespike.neurons.surrogate import Surrogate
 from .reference import loop
 from .test_compiled import needs_compiler, no_fallback
 
-TEXTS = ["assg", "assg(coverage=0.95)", "pdsg", "hart", "hart(width=2.5)", "ratebased"]
+TEXTS = ["assg", "assg(coverage=0.95)", "pdsg", "hart", "hart(width=2.5)", "ratebased", "bptr"]
 LEVELS = pytest.mark.parametrize("thresholds", [(0.6,), (0.6, 1.6, 2.6)], ids=["K=1", "K=3"])
 DTYPES = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)], ids=["float32", "float64"]
@@ -45,12 +45,12 @@ def membranes(current, threshold, decay):
 
 
 def assg_slopes(potentials, threshold, coverage):
-    omega = 2 * math.tan(math.pi * coverage / 2) / math.pi
-    mean, deviation, slopes = torch.ones_like(potentials[0]), torch.zeros_like(potentials[0]), []
+    """Those of a first gradient."""
+    omega, slopes = 2 * math.tan(math.pi * coverage / 2) / math.pi, []
     for potential in potentials:
         x = potential - threshold
-        mean = 0.9 * mean + 0.1 * x.abs()
-        deviation = 0.9 * deviation + 0.1 * (x.abs() - mean).abs()
+        mean = 0.9 * 1 + 0.1 * x.abs()
+        deviation = 0.9 * 0 + 0.1 * (x.abs() - mean).abs()
         alpha = omega / (mean + 1.5 * deviation + 1e-4)
         slopes.append(alpha / 2 / (1 + (math.pi * alpha * x / 2) ** 2))
     return slopes
@@ -100,6 +100,8 @@ def expected_gradient(text, current, weights, thresholds, decay):
             gradient = mean.expand_as(current)
         elif name == "ratebased":
             gradient = (rate_slope(current, threshold, decay) * weights.mean(0)).expand_as(current)
+        elif name == "bptr":
+            gradient = torch.where(torch.stack(spikes).sum(0) > 0, weights / threshold, 0)
         else:
             slopes = {"assg": assg_slopes, "pdsg": lambda u, v, _: pdsg_slopes(u, v)}[name](
                 potentials, threshold, setting
@@ -176,7 +178,11 @@ def test_with_a_norm_before_it(text, frozen, training, thresholds):
 @pytest.mark.parametrize(
     ("text", "normalised"),
     # a compilation takes seconds: without a norm only those that look at membranes
-    [*((text, True) for text in ("pdsg", "assg", "hart", "ratebased")), ("pdsg", False), ("assg", False)],
+    [
+        *((text, True) for text in ("pdsg", "assg", "hart", "ratebased", "bptr")),
+        ("pdsg", False),
+        ("assg", False),
+    ],
 )
 def test_compiled_equals_eager(monkeypatch, text, normalised):
     monkeypatch.setattr(compiled, "SMALLEST", 0)
@@ -281,3 +287,18 @@ def test_gradient_of_rates_is_that_of_the_curve_it_stands_for():
         knee = (threshold * (1 - decay), 0.2 * (1 - decay))
         rise = knee[1] / knee[0] if mean < knee[0] else (1 - knee[1]) / (2 * threshold - knee[0])
         assert gradient.flatten().tolist() == pytest.approx([rise, rise])
+
+
+def test_bptr_differentiates_a_network_as_the_relu_network_of_the_neurons_that_fired():
+    torch.manual_seed(0)
+    first, last = nn.Linear(5, 40).double(), nn.Linear(40, 3).double()
+    images = torch.rand(6, 5, dtype=torch.float64, requires_grad=True)
+    neurons = MultiLevelFiring((0.5,), surrogate="bptr")
+    spikes = neurons(first(images).expand(4, -1, -1))
+    logits = last(spikes).mean(0)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
+    fired = spikes.detach().sum(0) > 0
+    assert 0.1 < fired.double().mean() < 0.9
+    rate = torch.where(fired, first(images) / 0.5, 0)
+    (expected,) = torch.autograd.grad(last(rate)[:, 0].sum(), images)
+    torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)

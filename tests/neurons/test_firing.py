@@ -14,7 +14,6 @@ from purespike.neurons import (
     MultiLevelFiring,
     Rectangle,
     Triangle,
-    firing_rates,
     multi_level_firing,
     surrogate_gradient,
 )
@@ -150,26 +149,6 @@ def test_surrogate_comes_back_after_an_exception():
     with pytest.raises(InputError, match="rectangle"), surrogate_gradient(model, "rectangel"):
         pass
     assert surrogates(model) == [Rectangle()]
-
-
-def test_firing_rates_are_shares_of_possible_spikes():
-    model = nn.Sequential(
-        nn.Identity(), LIF(0.5, decay=0.0), MultiLevelFiring((0.5, 1.5), decay=0.0), nn.BatchNorm1d(2)
-    )
-    model.train()
-    before = model[3].running_mean.clone()
-    # LIF fires on three of four inputs; then one level of two is reached on those three
-    rates = firing_rates(model, torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
-    assert rates == {"1": 0.75, "2": 0.375}
-    assert model.training and model[3].training
-    assert torch.equal(model[3].running_mean, before)
-
-
-def test_firing_rates_leaves_no_hook_after_an_exception():
-    model = nn.Sequential(LIF(), nn.Linear(3, 2))
-    with pytest.raises(RuntimeError):
-        firing_rates(model, torch.zeros(2, 5))
-    assert model.training and not model[0]._forward_hooks
 
 
 RECTANGLE_LIKE = [(0.6,), (0.6, 1.6), (0.6, 1.6, 2.6)]

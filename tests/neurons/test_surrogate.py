@@ -11,6 +11,7 @@ from scipy import integrate
 from purespike.errors import InputError
 from purespike.neurons import (
     ASSG,
+    BPTR,
     HART,
     PDSG,
     ATan,
@@ -27,7 +28,7 @@ from purespike.neurons import (
 from .reference import SLOPES
 
 ROWS = [parse_surrogate(text) for text in SLOPES]
-ALL = [*ROWS, ASSG(), ASSG(0.98), PDSG(), HART(), HART(0.5), RateBased()]
+ALL = [*ROWS, ASSG(), ASSG(0.98), PDSG(), HART(), HART(0.5), RateBased(), BPTR()]
 
 
 @pytest.mark.parametrize("text", SLOPES)
@@ -80,6 +81,12 @@ def test_any_written_form_reads_back(cls, thousandths):
         ("ASSG(coverage=0.6)", ASSG(0.6)),
         ("pdsg", PDSG()),
         ("ratebased", RateBased()),
+        ("bptr", BPTR()),
+        ("BPTR()", BPTR()),
+        ("gaussian(width=0.25)", Gaussian(0.25)),
+        ("rectangle(width=4)", Rectangle(4.0)),
+        ("hart(width=.5)", HART(0.5)),
+        ("atan(alpha=1e1)", ATan(10.0)),
     ],
 )
 def test_reads(text, expected):
@@ -98,7 +105,9 @@ def test_reads(text, expected):
         ("assg(coverage=1)", "surrogate assg: coverage must be below 1"),
         ("pdsg(width=1)", "unknown setting of surrogate pdsg 'width'"),
         ("straightthrough(1)", "unknown setting of surrogate straightthrough '1'"),
-        ("adaptivesurrogate", "unknown surrogate"),
+        ("bptr(width=1)", "unknown setting of surrogate bptr 'width'"),
+        ("gaussian(width=0.25-2)", "width must be a number, got '0.25-2'"),
+        ("rememberingsurrogate", "unknown surrogate"),
         ("atan(alpha=2", "write a name and its settings"),
         ("", "write a name and its settings"),
     ],

@@ -1,7 +1,7 @@
-"""Surrogates whose width follows the membranes, from step to step."""
+"""Surrogates whose width follows the membranes."""
 
 import math
-from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,75 +10,66 @@ from torch import Tensor
 
 from purespike.errors import InputError
 from purespike.neurons.adjoint import Firing, through_time
-from purespike.neurons.surrogate import Surrogate
+from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
 
 @dataclass(frozen=True)
-class AdaptiveSurrogate(Surrogate, abstract=True):
-    """Base of surrogates whose derivative at a step depends on the steps up to it.
-
-    What it depends on is a constant to backward, as in both sources: no gradient flows through a width.
-    """
-
-    @abstractmethod
-    def slopes(self, distances: list[Tensor]) -> list[Tensor]:
-        """Derivative of the spike at each step, given membrane minus threshold at each step."""
-
-    def derivative(self, distance: Tensor) -> Tensor:
-        """That of a first step."""
-        return self.slopes([distance])[0]
-
-    def input_gradients(self, firing: Firing) -> list[Tensor]:
-        slopes = self.slopes([membrane - firing.threshold for membrane in firing.membranes])
-        return through_time(firing, lambda t: slopes[t])
-
-
-@dataclass(frozen=True)
-class ASSG(AdaptiveSurrogate):
+class ASSG(RememberingSurrogate):
     r"""Adaptive sharpness (arXiv 2512.22522): an arctangent as sharp as each neuron's own membrane allows.
 
-    With x = u - V, for each neuron, from M = 1 and D = 0 before the first step:
+    With x = u - V, for each sample, neuron, time step and threshold on its own, over the iterations
+    i = 1, 2, ... of an attack, from M = 1 and D = 0:
 
-    .. math:: M[t] = 0.9\,M[t-1] + 0.1\,|x[t]|, \quad
-        D[t] = 0.9\,D[t-1] + 0.1\,\big||x[t]| - M[t]\big|, \quad
-        \alpha[t] = \frac{\omega}{M[t] + 1.5\,D[t] + 10^{-4}}, \quad
+    .. math:: M_i = 0.9\,M_{i-1} + 0.1\,|x_i|, \quad
+        D_i = 0.9\,D_{i-1} + 0.1\,\big||x_i| - M_i\big|, \quad
+        \alpha_i = \frac{\omega}{M_i + 1.5\,D_i + 10^{-4}}, \quad
         \omega = \tfrac{2}{\pi}\tan\tfrac{\pi A}{2},
 
     and the derivative is :math:`(\alpha/2) / (1 + (\pi\alpha x/2)^2)`, of which the share A lies in
-    :math:`|x| < M + 1.5\,D`.
+    :math:`|x| < M + 1.5\,D`. No gradient flows through M and D; through the reset it does, which the source
+    detaches.
 
-    M and D run over the time steps of one forward. In the source's code each neuron and time step has its own
-    M and D, which run over the iterations of the attack and so forget their start; a surrogate keeps no state
-    between two forwards, hence at few time steps M stays near 1.
+    Iterations are the forwards with gradients inside :func:`~purespike.neurons.surrogate_gradient`, as in the
+    source's code. Elsewhere, e.g. in training, every gradient is the first.
 
     Args:
         coverage: A, between 0 and 1; the source searches 0.6 to 0.98.
     """
 
     coverage: float = 0.8
+    initial: ClassVar[tuple[float, ...]] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.coverage >= 1:
             raise InputError(f"surrogate {self.name}: coverage must be below 1, got {self.coverage}")
 
-    def slopes(self, distances: list[Tensor]) -> list[Tensor]:
+    def remember(self, kept: Sequence[Tensor | float], distance: Tensor) -> tuple[Tensor, Tensor]:
+        size = distance.abs()
+        mean = size * 0.1 + kept[0] * 0.9
+        return mean, (size - mean).abs() * 0.1 + kept[1] * 0.9
+
+    def recalling(self, kept: Sequence[Tensor], distance: Tensor) -> Tensor:
+        alpha = self._sharpness(kept)
+        scaled = distance * alpha * (math.pi / 2)
+        return alpha / 2 / (scaled * scaled + 1)
+
+    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+        """The largest is that of the sharpness which the neuron has at that step."""
+        shares: list[Tensor] = []
+        for t, membrane in enumerate(firing.membranes):
+            distance = membrane - firing.threshold
+            kept = self.remember(self.initial, distance) if firing.kept is None else firing.kept[t]
+            shares.append(self.recalling(kept, distance) * 2 / self._sharpness(kept))
+        return shares
+
+    def _sharpness(self, kept: Sequence[Tensor]) -> Tensor:
         sharpness = 2 / math.pi * math.tan(math.pi / 2 * self.coverage)
-        mean: Tensor | float = 1.0
-        deviation: Tensor | float = 0.0
-        found: list[Tensor] = []
-        for distance in distances:
-            size = distance.abs()
-            mean = size * 0.1 + mean * 0.9
-            deviation = (size - mean).abs() * 0.1 + deviation * 0.9
-            alpha = sharpness / (mean + deviation * 1.5 + 1e-4)
-            scaled = distance * alpha * (math.pi / 2)
-            found.append(alpha / 2 / (scaled * scaled + 1))
-        return found
+        return sharpness / (kept[0] + kept[1] * 1.5 + 1e-4)
 
 
 @dataclass(frozen=True)
-class PDSG(AdaptiveSurrogate):
+class PDSG(Surrogate):
     r"""Potential-dependent surrogate (ryime/PDSG-SDA): as wide as the membranes of the channel spread.
 
     .. math:: \frac{1}{\sqrt{2\pi}\,\sigma_c[t]}
@@ -88,12 +79,38 @@ class PDSG(AdaptiveSurrogate):
     up to t, the images of the batch, H and W; 1 where they do not spread. Over all neurons of a layer where
     the current is not ``[T, N, C, H, W]``, or that with time folded. No settings.
 
-    The spread is that of the batch, so an image's gradient depends on what else is in its batch.
+    No gradient flows through the spread. It is that of the batch, so an image's gradient depends on what else
+    is in its batch.
     """
 
     pooled: ClassVar[bool] = True
 
-    def slopes(self, distances: list[Tensor]) -> list[Tensor]:
+    def derivative(self, distance: Tensor) -> Tensor:
+        """That of a first step."""
+        (spread,) = self._spreads([distance])
+        return self._relative(distance, spread) / (spread * math.sqrt(2 * math.pi))
+
+    def input_gradients(self, firing: Firing) -> list[Tensor]:
+        distances = [membrane - firing.threshold for membrane in firing.membranes]
+        spreads = self._spreads(distances)
+
+        def slope(t: int) -> Tensor:
+            return self._relative(distances[t], spreads[t]) / (spreads[t] * math.sqrt(2 * math.pi))
+
+        return through_time(firing, slope)
+
+    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+        """The largest is the one at half a spread above the threshold."""
+        distances = [membrane - firing.threshold for membrane in firing.membranes]
+        return list(map(self._relative, distances, self._spreads(distances)))
+
+    @staticmethod
+    def _relative(distance: Tensor, spread: Tensor) -> Tensor:
+        scaled = distance / spread - 0.5
+        return (scaled * scaled * -0.5).exp()
+
+    @staticmethod
+    def _spreads(distances: list[Tensor]) -> list[Tensor]:
         rows = len(distances[0])
         means: list[Tensor] = []
         found: list[Tensor] = []
@@ -105,7 +122,5 @@ class PDSG(AdaptiveSurrogate):
             steps = torch.stack(means)
             between = (steps - steps.mean(0)).square().sum(0) * rows
             variance = (within + between) / max(len(means) * rows - 1, 1)
-            spread = torch.where(variance > 1e-12, variance.sqrt(), 1.0)
-            scaled = distance / spread - 0.5
-            found.append((scaled * scaled * -0.5).exp() / (spread * math.sqrt(2 * math.pi)))
+            found.append(torch.where(variance > 1e-12, variance.sqrt(), 1.0))
         return found

@@ -23,6 +23,8 @@ class Firing(NamedTuple):
     """Gradient of the spikes, ``[T, ...]``, in the type of the current."""
     threshold: float
     decay: float
+    kept: list[tuple[Tensor, ...]] | None = None
+    """What a remembering surrogate keeps of each step, this gradient included; ``None`` without a memory."""
 
     def incoming(self, t: int) -> Tensor:
         """Gradient of the spikes of step ``t``, in the type of the membranes."""

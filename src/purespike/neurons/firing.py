@@ -4,14 +4,14 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.modes import mode
 from purespike.neurons.elementwise_surrogates import Rectangle
 from purespike.neurons.kernel import fire
+from purespike.neurons.memory import Memory
 from purespike.neurons.normalised import fusible, normalise_and_fire
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
@@ -49,19 +49,21 @@ def multi_level_firing(
     thresholds: Sequence[float] = MLF_THRESHOLDS,
     decay: float = 0.25,
     surrogate: Surrogate | None = None,
+    memory: Memory | None = None,
 ) -> Tensor:
     r"""Multi-level firing (Feng et al. 2022; paper eqs. 5 and 6): K leaky membranes fed by one current.
 
     .. math:: u_k[t] = d\,u_k[t-1]\,(1 - o_k[t-1]) + x[t], \quad o_k[t] = [u_k[t] \ge V_k], \quad
         \hat o[t] = \textstyle\sum_k o_k[t]
 
-    The reset is hard and differentiable. Nothing is remembered between two calls.
+    The reset is hard and differentiable. Spikes depend on nothing but the arguments.
 
     Args:
         current: input current x, floating point, ``[T, ...]`` with T >= 1.
         thresholds: V_k, positive and ascending.
         decay: d in [0, 1], the share of the membrane potential kept from step to step.
         surrogate: derivative of the spike in backward; default ``Rectangle(width=1)``.
+        memory: of these neurons, for a surrogate that remembers; each call with gradients moves it on.
 
     Returns:
         Spike counts ``0..K``, same shape, type and memory format as ``current``.
@@ -92,7 +94,9 @@ def multi_level_firing(
     permuted = current.permute(order).contiguous()
     # M in numbers: reshape cannot infer it where a dimension is empty
     flat = permuted.reshape(current.shape[0], current.numel() // current.shape[0])
-    return _undo(fire(flat, current.shape[0], values, decay, surrogate).view(permuted.shape), order)
+    layout = (tuple(current.shape), tuple(order))
+    spikes = fire(flat, current.shape[0], values, decay, surrogate, memory, layout)
+    return _undo(spikes.view(permuted.shape), order)
 
 
 def _memory_order(current: Tensor) -> list[int]:
@@ -128,20 +132,29 @@ class MultiLevelFiring(nn.Module):
         self.decay = check_decay(decay)
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = time_steps
+        self.memory: Memory | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy is another model, which nobody asks for gradients of the same images
+        return {**self.__dict__, "memory": None}
 
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
         """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
         if norm is not None:
             if self.time_steps is not None and fusible(norm, current, self.time_steps):
                 return normalise_and_fire(
-                    current, norm, self.time_steps, self.thresholds, self.decay, self.surrogate
+                    current, norm, self.time_steps, self.thresholds, self.decay, self.surrogate, self.memory
                 )
             current = norm(current)
         folded = self.time_steps is not None
         if folded:
             current = current.unflatten(0, (self.time_steps, -1))
         spikes = multi_level_firing(
-            current, thresholds=self.thresholds, decay=self.decay, surrogate=self.surrogate
+            current,
+            thresholds=self.thresholds,
+            decay=self.decay,
+            surrogate=self.surrogate,
+            memory=self.memory,
         )
         return spikes.flatten(0, 1) if folded else spikes
 
@@ -169,48 +182,24 @@ def surrogate_gradient(model: nn.Module, surrogate: Surrogate | str) -> Iterator
     What the attacker differentiates need not be what was trained. Spikes do not change. The former
     surrogates come back on any exit.
 
+    A surrogate that remembers (:attr:`Surrogate.remembers`) gets a fresh memory in each layer, gone on exit.
+    Every forward that records a graph moves it on, so a block is one attack on one batch: its images stay the
+    same, in the same order, and each iteration takes one such forward. A batch of another size begins afresh.
+    A layer that runs more than once in a forward mixes what it remembers of its runs. A copy of the model
+    made inside keeps the surrogate but remembers nothing.
+
     Args:
         model: any module; neurons are found at every depth, e.g. in both parts of a ``Defended``.
         surrogate: the derivative to use instead.
     """
     neurons = [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
-    former = [neuron.surrogate for neuron in neurons]
+    former = [(neuron.surrogate, neuron.memory) for neuron in neurons]
     replacement = parse_surrogate(surrogate)
     try:
         for neuron in neurons:
             neuron.surrogate = replacement
+            neuron.memory = Memory() if replacement.remembers else None
         yield
     finally:
-        for neuron, own in zip(neurons, former, strict=True):
-            neuron.surrogate = own
-
-
-@torch.inference_mode()
-def firing_rates(model: nn.Module, images: Tensor, *, training: bool = False) -> dict[str, float]:
-    """Share of its possible spikes that each layer of neurons emits on ``images``: 0 silent, 1 saturated.
-
-    Args:
-        model: any module; called once.
-        images: what it takes, e.g. ``[N, C, H, W]`` in [0, 1].
-        training: call it in training mode, which moves the statistics of batch norms, if it has any.
-
-    Returns:
-        Module name to rate, in the order of execution.
-    """
-    rates: dict[str, float] = {}
-
-    def record(name: str, neuron: MultiLevelFiring, spikes: Tensor) -> None:
-        rates[name] = spikes.float().mean().item() / len(neuron.thresholds)
-
-    hooks = [
-        module.register_forward_hook(lambda module, _, spikes, name=name: record(name, module, spikes))
-        for name, module in model.named_modules()
-        if isinstance(module, MultiLevelFiring)
-    ]
-    try:
-        with mode(model, training=training):
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return rates
+        for neuron, (own, memory) in zip(neurons, former, strict=True):
+            neuron.surrogate, neuron.memory = own, memory

@@ -5,21 +5,32 @@ channels. :func:`spikes` and :func:`input_gradient` are plain tensor operations,
 compiled tier.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from purespike.neurons.adjoint import Firing
 from purespike.neurons.compiled import run
+from purespike.neurons.dynamics import Settings, input_current, membrane_potentials
+from purespike.neurons.memory import Memory, advance, recalled
 from purespike.neurons.surrogate import Surrogate
 
 
 def fire(
-    current: Tensor, time_steps: int, thresholds: tuple[float, ...], decay: float, surrogate: Surrogate
+    current: Tensor,
+    time_steps: int,
+    thresholds: tuple[float, ...],
+    decay: float,
+    surrogate: Surrogate,
+    memory: Memory | None = None,
+    layout: tuple[Any, ...] = (),
 ) -> Tensor:
     r"""Spikes of :math:`u_k[t] = d\,u_k[t-1](1 - o_k[t-1]) + x[t],\; o_k = [u_k \ge V_k]`, summed over k.
 
-    Only the current is kept for backward. The state is float32, or float64 for a float64 current.
+    Only the current is kept for backward, and what a surrogate remembers. The state is float32, or float64
+    for a float64 current.
 
     Args:
         current: input current, ``[time_steps, M]`` or ``[time_steps, M, C]``.
@@ -27,11 +38,14 @@ def fire(
         thresholds: V_k, ascending.
         decay: d, the paper's k_τ.
         surrogate: what backward takes for the derivative of the spike; gradient flows through the reset.
+        memory: of these neurons, for a surrogate that remembers.
+        layout: shape and memory format that M stands for.
 
     Returns:
         Spike counts in ``0..len(thresholds)``, same shape and type as ``current``.
     """
-    return _Fire.apply(current, time_steps, thresholds, decay, surrogate)
+    memory = memory if torch.is_grad_enabled() else None
+    return _Fire.apply(current, (time_steps, thresholds, decay), surrogate, memory, layout)
 
 
 def spikes(
@@ -46,10 +60,10 @@ def spikes(
         decay: d.
     """
     current, *affine = tensors
-    inputs = [_input(current, affine, t) for t in range(time_steps)]
+    inputs = [input_current(current, affine, t) for t in range(time_steps)]
     counts: list[Tensor] = []
     for threshold in thresholds:
-        membranes, _ = _membranes(inputs, threshold, decay)
+        membranes, _ = membrane_potentials(inputs, threshold, decay)
         fired = [u.clone().ge_(threshold) for u in membranes]
         counts = [a + b for a, b in zip(counts, fired, strict=True)] if counts else fired
     return _stack(counts, current.dtype)
@@ -58,21 +72,6 @@ def spikes(
 def _stack(steps: list[Tensor], dtype: torch.dtype) -> Tensor:
     # converted first: compiled, a stack that is converted afterwards is written and read once more
     return torch.stack([step.to(dtype) for step in steps])
-
-
-def _input(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
-    x = current[t].to(torch.promote_types(current.dtype, torch.float32))
-    return torch.addcmul(affine[1], x, affine[0]) if affine else x
-
-
-def _membranes(inputs: list[Tensor], threshold: float, decay: float) -> tuple[list[Tensor], list[Tensor]]:
-    """Membrane potential at each step; and at each but the last 1 where it stays, 0 where it is reset."""
-    membranes, silent = inputs[:1], []
-    for x in inputs[1:]:
-        # compared in place: a result of type bool makes this and what uses it five times slower on a CPU
-        silent.append(membranes[-1].clone().lt_(threshold))
-        membranes.append(torch.addcmul(x, membranes[-1], silent[-1], value=decay))
-    return membranes, silent
 
 
 def input_gradient(
@@ -86,19 +85,23 @@ def input_gradient(
     """The backward of :func:`fire`: membranes are recomputed, then the surrogate differentiates them.
 
     Args:
-        tensors: the current and the gradient of the spikes, then possibly scale and shift per channel.
+        tensors: the current and the gradient of the spikes; then possibly the values of a :class:`Memory`;
+            then possibly scale and shift per channel.
         time_steps: T.
         thresholds: V_k.
         decay: d.
         surrogate: by default it backpropagates through time, see :func:`through_time`.
         scaled: whether the gradient is that of the current before scale and shift, not after them.
     """
-    current, output_gradient, *affine = tensors
-    inputs = [_input(current, affine, t) for t in range(time_steps)]
+    current, output_gradient, *others = tensors
+    # scale and shift are a pair
+    values, affine = (others[0], others[1:]) if len(others) % 2 else (None, others)
+    inputs = [input_current(current, affine, t) for t in range(time_steps)]
     totals: list[Tensor] = []
-    for threshold in thresholds:
-        membranes, silent = _membranes(inputs, threshold, decay)
-        firing = Firing(inputs, membranes, silent, output_gradient, threshold, decay)
+    for k, threshold in enumerate(thresholds):
+        membranes, silent = membrane_potentials(inputs, threshold, decay)
+        kept = None if values is None else recalled(values, k, len(thresholds), time_steps)
+        firing = Firing(inputs, membranes, silent, output_gradient, threshold, decay, kept)
         gradients = surrogate.input_gradients(firing)
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
     if scaled:
@@ -109,23 +112,24 @@ def input_gradient(
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         current: Tensor,
-        time_steps: int,
-        thresholds: tuple[float, ...],
-        decay: float,
+        settings: Settings,
         surrogate: Surrogate,
+        memory: Memory | None,
+        layout: tuple[Any, ...],
     ) -> Tensor:
-        ctx.save_for_backward(current)
-        ctx.settings = (time_steps, thresholds, decay)  # type: ignore[attr-defined]
-        ctx.surrogate = surrogate  # type: ignore[attr-defined]
-        return run(spikes, (current.detach(),), (time_steps, thresholds, decay))
+        tensors = (current.detach(),)
+        values = advance(memory if ctx.needs_input_grad[0] else None, tensors, settings, surrogate, layout)
+        ctx.save_for_backward(current, *values)
+        ctx.settings, ctx.surrogate = settings, surrogate
+        return run(spikes, tensors, settings)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, output_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (current,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        settings = (*ctx.settings, ctx.surrogate, False)  # type: ignore[attr-defined]
-        tensors = (current, output_gradient.contiguous())
-        gradient = run(input_gradient, tensors, settings, split=not ctx.surrogate.pooled)  # type: ignore[attr-defined]
+    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        current, *values = ctx.saved_tensors
+        constants = (*ctx.settings, ctx.surrogate, False)
+        tensors = (current, output_gradient.contiguous(), *values)
+        gradient = run(input_gradient, tensors, constants, split=not ctx.surrogate.pooled)
         return gradient, None, None, None, None

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from purespike.neurons.compiled import run
+from purespike.neurons.dynamics import Settings
 from purespike.neurons.kernel import input_gradient, spikes
+from purespike.neurons.memory import Memory, advance
 from purespike.neurons.surrogate import Surrogate
 
 
@@ -38,6 +40,7 @@ def normalise_and_fire(
     thresholds: tuple[float, ...],
     decay: float,
     surrogate: Surrogate,
+    memory: Memory | None = None,
 ) -> Tensor:
     """``fire(norm(current))``, but the normalised current is never stored: backward computes it again.
 
@@ -48,6 +51,7 @@ def normalise_and_fire(
         thresholds: V_k, ascending.
         decay: d.
         surrogate: derivative of the spike in backward.
+        memory: of these neurons, for a surrogate that remembers.
 
     Returns:
         Spike counts, same shape and type, channels_last.
@@ -56,10 +60,18 @@ def normalise_and_fire(
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
     settings = (time_steps, thresholds, decay)
-    return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, surrogate)
+    memory = memory if torch.is_grad_enabled() else None
+    return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, surrogate, memory)
 
 
-def _rows(images: Tensor, time_steps: int) -> Tensor:
+def scale_and_shift(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Reciprocal deviation, scale and shift per channel of a norm with these statistics, ``[C]`` each."""
+    deviation = torch.rsqrt(variance + norm.eps)
+    scale = norm.weight * deviation
+    return deviation, scale, norm.bias - mean * scale
+
+
+def rows_of(images: Tensor, time_steps: int) -> Tensor:
     """``[T·N, C, H, W]`` as ``[T, N·H·W, C]``, without a copy where memory is channels_last."""
     return images.permute(0, 2, 3, 1).reshape(time_steps, -1, images.shape[1])
 
@@ -77,36 +89,38 @@ class _NormaliseAndFire(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         norm: nn.BatchNorm2d,
-        settings: tuple[int, tuple[float, ...], float],
+        settings: Settings,
         surrogate: Surrogate,
+        memory: Memory | None,
     ) -> Tensor:
         current = current.detach().contiguous(memory_format=torch.channels_last)
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None and norm.momentum is not None
         if norm.training:
             mean, variance = torch.ops.aten.batch_norm_update_stats(current, mean, variance, norm.momentum)
-        deviation = torch.rsqrt(variance + norm.eps)
-        scale = weight * deviation
-        shift = bias - mean * scale
-        ctx.save_for_backward(current, weight, mean, deviation, scale, shift)
+        deviation, scale, shift = scale_and_shift(norm, mean, variance)
+        tensors = (rows_of(current, settings[0]), scale, shift)
+        wanted = any(ctx.needs_input_grad)
+        values = advance(memory if wanted else None, tensors, settings, surrogate, tuple(current.shape))
+        ctx.save_for_backward(current, weight, mean, deviation, scale, shift, *values)
         ctx.training, ctx.eps = norm.training, norm.eps
         ctx.settings, ctx.surrogate = settings, surrogate
-        return _images(run(spikes, (_rows(current, settings[0]), scale, shift), settings), current)
+        return _images(run(spikes, tensors, settings), current)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        current, weight, mean, deviation, scale, shift = ctx.saved_tensors
+        current, weight, mean, deviation, scale, shift, *values = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
         time_steps = ctx.settings[0]
         incoming = output_gradient.contiguous(memory_format=torch.channels_last)
-        tensors = (_rows(current, time_steps), _rows(incoming, time_steps), scale, shift)
+        tensors = (rows_of(current, time_steps), rows_of(incoming, time_steps), *values, scale, shift)
         # statistics that do not depend on the batch leave nothing to do but to scale the gradient
         scaled = not ctx.training and not any(wanted[1:])
         constants = (*ctx.settings, ctx.surrogate, scaled)
         gradient = _images(run(input_gradient, tensors, constants, split=not ctx.surrogate.pooled), current)
         if scaled:
-            return gradient, None, None, None, None, None
+            return gradient, None, None, None, None, None, None
         found = torch.ops.aten.native_batch_norm_backward(
             gradient,
             current,
@@ -121,6 +135,7 @@ class _NormaliseAndFire(torch.autograd.Function):
         )
         return (
             *(value if want else None for value, want in zip(found, wanted, strict=True)),
+            None,
             None,
             None,
             None,

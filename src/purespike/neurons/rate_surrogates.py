@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from purespike.neurons.adjoint import Firing
@@ -54,12 +55,56 @@ class RateBased(Surrogate):
         incoming = _mean([firing.incoming(t) for t in steps])
         return [slope * incoming * (1 / firing.threshold)] * len(firing.inputs)
 
+    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+        """The largest is that of a neuron driven strongly enough to fire."""
+        slope = _rate_slope(_mean(firing.inputs) * (1 / firing.threshold), firing.decay)
+        return [slope / _steepest(firing.decay)] * len(firing.inputs)
+
+
+@dataclass(frozen=True)
+class BPTR(Surrogate):
+    r"""Backward pass through rate (putshua/SNN-RAT): whoever fired at all passes every gradient straight on.
+
+    .. math:: \frac{\partial L}{\partial x[t]} =
+        \frac{1}{V}\,\max_{t'} o[t']\,\frac{\partial L}{\partial o[t]}
+
+    The firing rate is taken for a rectified linear function of the mean input: its derivative is 1 where the
+    neuron fired at any step, 0 elsewhere, and membranes carry nothing from step to step. Steps are not
+    averaged, as in the source's code: where all of them see the same image through the same linear layers,
+    its gradient is as if they were. The source has V = 1; other thresholds scale the current, whence the
+    factor 1/V. Each of several thresholds counts as a neuron of its own, silent or not, and their gradients
+    are summed. No settings.
+    """
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """That of one step of a neuron of threshold 1."""
+        return distance.clone().ge_(0)
+
+    def input_gradients(self, firing: Firing) -> list[Tensor]:
+        slope = _fired(firing) * (1 / firing.threshold)
+        return [slope * firing.incoming(t) for t in range(len(firing.membranes))]
+
+    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+        """1 where the neuron fired at any step, else 0."""
+        return [_fired(firing)] * len(firing.membranes)
+
+
+def _fired(firing: Firing) -> Tensor:
+    highest = firing.membranes[0]
+    for membrane in firing.membranes[1:]:
+        highest = torch.fmax(highest, membrane)
+    return highest.clone().ge_(firing.threshold)
+
 
 def _rate_slope(current: Tensor, decay: float) -> Tensor:
     # compared in place to stay in floating point, which is several times faster on a CPU
     inside = current.clone().ge_(0) * current.clone().le_(2)
     fires = current.clone().ge_(1 - decay)
-    return (fires * ((0.8 + 0.2 * decay) / (1 + decay)) + (1 - fires) * 0.2) * inside
+    return (fires * _steepest(decay) + (1 - fires) * 0.2) * inside
+
+
+def _steepest(decay: float) -> float:
+    return (0.8 + 0.2 * decay) / (1 + decay)
 
 
 def _mean(steps: list[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -23,6 +24,8 @@ class Surrogate(ABC):
     known: ClassVar[dict[str, type["Surrogate"]]] = {}
     pooled: ClassVar[bool] = False
     """Whether neurons of a channel share statistics, for which backward must see all of them at once."""
+    remembers: ClassVar[bool] = False
+    """Whether the derivative depends on former gradients of the same batch, which must then stay whole."""
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
         if not abstract:
@@ -47,6 +50,14 @@ class Surrogate(ABC):
         """
         return through_time(firing, lambda t: self.derivative(firing.membranes[t] - firing.threshold))
 
+    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+        """Derivative at each step as a share of the largest that it could have there, whatever the membrane.
+
+        That is taken to be the one at the threshold, unless a surrogate overrides it.
+        """
+        slopes = [self.derivative(membrane - firing.threshold) for membrane in firing.membranes]
+        return [slope / self.derivative(slope.new_zeros(1)) for slope in slopes]
+
     @property
     def name(self) -> str:
         return type(self).__name__.lower()
@@ -54,6 +65,36 @@ class Surrogate(ABC):
     def __str__(self) -> str:
         settings = ", ".join(f"{field.name}={getattr(self, field.name):g}" for field in fields(self))
         return f"{self.name}({settings})"
+
+
+@dataclass(frozen=True)
+class RememberingSurrogate(Surrogate, abstract=True):
+    """Base of surrogates that look back on former gradients of the same batch, as an attack asks for them.
+
+    They remember inside :func:`~purespike.neurons.surrogate_gradient`; elsewhere every gradient is the first.
+    """
+
+    remembers: ClassVar[bool] = True
+    initial: ClassVar[tuple[float, ...]]
+    """What a membrane remembers before the first gradient."""
+
+    @abstractmethod
+    def remember(self, kept: Sequence[Tensor | float], distance: Tensor) -> Sequence[Tensor]:
+        """What is kept after one more gradient, given what was, and the membrane minus the threshold."""
+
+    @abstractmethod
+    def recalling(self, kept: Sequence[Tensor], distance: Tensor) -> Tensor:
+        """Derivative of the spike, given what is kept, this gradient included."""
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """That of a first gradient."""
+        return self.recalling(self.remember(self.initial, distance), distance)
+
+    def input_gradients(self, firing: Firing) -> list[Tensor]:
+        kept = firing.kept
+        if kept is None:
+            return super().input_gradients(firing)
+        return through_time(firing, lambda t: self.recalling(kept[t], firing.membranes[t] - firing.threshold))
 
 
 def parse_surrogate(text: str | Surrogate) -> Surrogate:
