@@ -45,7 +45,7 @@ def test_parse_eps_refuses_what_is_out_of_range(value):
 def test_levels_are_written_as_levels(level):
     assert parse_eps(f"{level}/255") == pytest.approx(level / 255, abs=1e-15)
     text = format_eps(level / 255)
-    assert text == (f"{level}/255" if level else "0")
+    assert text == {0: "0", 255: "1"}.get(level, f"{level}/255")
     assert parse_eps(text) == float(Fraction(level, 255))
 
 

@@ -2,20 +2,26 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from training.tiny import files, finished, history, outcomes, recipe
 
 import purespike.experiment as experiment
 from purespike import InputError, load
 from purespike.data import load_data
-from purespike.experiment import Run
+from purespike.evaluation import evaluate
+from purespike.experiment import Run, training_images
 from purespike.models import Defended
 from purespike.models.resolve import resolve
 from purespike.recipe import load_recipe
+from purespike.run_folder import check_owner
 from purespike.training import accelerator
+
+COMMITTED = sorted((Path(__file__).parents[1] / "results").glob("*/recipe.yaml"))
 
 
 def run(folder, **sections):
@@ -122,6 +128,33 @@ def test_a_folder_belongs_to_one_recipe(copied, sections, names):
     assert files(copied) == before
 
 
+def test_a_recipe_from_before_a_key_is_still_the_same_recipe(copied):
+    """What an older version wrote has the meaning it had then: that of the defaults."""
+    path = copied / "recipe.yaml"
+    older = yaml.safe_load(path.read_text())
+    for key in ("role", "attacker_limit", "defender_seed"):
+        del older["data"][key]
+    path.write_text(yaml.safe_dump(older))
+    run(copied).data()
+    assert load_recipe(path) == recipe() and "role" in yaml.safe_load(path.read_text())["data"]
+    path.write_text(yaml.safe_dump(older))
+    with pytest.raises(InputError, match=r"another recipe \(differs in data\.role\)"):
+        run(copied, data={"role": "attacker"})
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_results_go_on(path, tmp_path):
+    shutil.copy(path, tmp_path / "recipe.yaml")
+    check_owner(load_recipe(path), tmp_path)
+
+
+def test_a_key_that_nobody_knows_is_named(copied):
+    path = copied / "recipe.yaml"
+    path.write_text(path.read_text() + "weather: fine\n")
+    with pytest.raises(InputError, match=r"another recipe \(differs in weather\)"):
+        run(copied)
+
+
 def test_a_damaged_recipe_is_another_recipe(copied):
     (copied / "recipe.yaml").write_text("[")
     with pytest.raises(InputError, match="belongs to another recipe"):
@@ -149,6 +182,67 @@ def test_the_limits_draw_subsets():
     data = run(finished()).data()
     assert (len(data.train), len(data.test)) == (60, 20)
     assert set(data.train.labels.tolist()) == set(range(10))
+
+
+def pictures(part):
+    return {image.numpy().tobytes() for image in part.images}
+
+
+def test_an_attacker_has_the_rest_of_the_training_images(tmp_path):
+    defender = run(finished()).data()
+    attacker = run(tmp_path, data={"role": "attacker", "attacker_limit": 70}).data()
+    assert len(attacker.train) == 70 and not pictures(attacker.train) & pictures(defender.train)
+    assert pictures(attacker.train) <= pictures(load_data("digits").train)
+    assert attacker.test.fingerprint() == defender.test.fingerprint()
+
+
+def test_an_attacker_with_a_seed_of_its_own_names_the_defenders(tmp_path):
+    defender = run(finished()).data()
+    own = {"role": "attacker", "defender_seed": recipe().seed}
+    attacker = run(tmp_path, seed=99, data=own).data()
+    assert not pictures(attacker.train) & pictures(defender.train)
+    assert (
+        attacker.train.fingerprint()
+        == run(tmp_path / "b", data={"role": "attacker"}).data().train.fingerprint()
+    )
+
+
+def test_where_the_defender_trains_on_all_the_attacker_has_what_is_not_attacked(tmp_path):
+    changes = {"data": {"train_limit": None, "test_limit": 200}, "evaluation": {"images": 50}}
+    defended = run(tmp_path / "defender", **changes).data()
+    attacker = run(
+        tmp_path / "attacker", **{**changes, "data": {**changes["data"], "role": "attacker"}}
+    ).data()
+    # what evaluate() says it attacked
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    evaluation = evaluate(
+        model, defended.test, attacks=["fgsm"], images=50, seed=recipe().seed, threat="undefended", diagnose=0
+    )
+    assert evaluation.content["data"]["fingerprint"] == attacker.test.fingerprint()
+    assert len(attacker.train) == 360 - 50
+    assert not pictures(attacker.train) & (pictures(attacker.test) | pictures(defended.train))
+
+
+def test_an_attacker_trains_a_substitute_with_the_ordinary_engine(tmp_path):
+    started = run(tmp_path, data={"role": "attacker", "attacker_limit": 50}, classifier={"epochs": 1})
+    substitute = started.classifier(started.data())
+    assert substitute.class_names == tuple("0123456789")
+    mean, _ = started.data().train.channel_statistics()
+    assert substitute.config["mean"] == pytest.approx(list(mean))
+
+
+def test_what_a_run_was_trained_on_is_known_from_its_folder(tmp_path):
+    assert training_images(finished()).fingerprint() == run(finished()).data().train.fingerprint()
+    attacker = run(tmp_path / "run", data={"role": "attacker"}).data()
+    assert training_images(tmp_path / "run").fingerprint() == attacker.train.fingerprint()
+    assert training_images(tmp_path) is None
+
+
+def test_an_attacker_without_images_leaves_the_folder_alone(tmp_path):
+    with pytest.raises(InputError, match="no images are left for an attacker"):
+        run(tmp_path / "run", data={"role": "attacker", "train_limit": None, "test_limit": None}).data()
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoints_know_their_classes():

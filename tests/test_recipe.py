@@ -159,11 +159,21 @@ def test_an_unknown_key_names_the_nearest(values, near):
         ("evaluation", "images", 0),
         ("evaluation", "eps", ["2"]),
         ("data", "train_limit", 0),
+        ("data", "role", "thief"),
+        ("data", "attacker_limit", 0),
+        ("data", "defender_seed", 3),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_place(section, key, bad):
     with pytest.raises(InputError, match=rf"recipe: {section}\.{key}.*got "):
         parse_recipe({section: {key: bad}})
+
+
+def test_a_defenders_seed_is_for_attackers():
+    data = parse_recipe({"data": {"role": "attacker", "defender_seed": 3}}).data
+    assert (data.role, data.defender_seed) == ("attacker", 3)
+    with pytest.raises(InputError, match=r"data\.defender_seed.* is for role: attacker"):
+        parse_recipe({"data": {"defender_seed": 3}})
 
 
 def test_a_recipe_does_not_change():

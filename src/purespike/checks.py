@@ -97,7 +97,8 @@ def _number(text: float | str, *, name: str, example: str) -> float:
 def format_eps(eps: float) -> str:
     """Write a perturbation size the way the field does: ``8/255`` where that is exact, else a decimal."""
     level = eps * 255
-    if round(level) and abs(level - round(level)) < 1e-6:
+    # the whole range, and a radius of an L2 ball, read better as they are
+    if eps % 1 and round(level) and abs(level - round(level)) < 1e-6:
         return f"{round(level)}/255"
     return f"{eps:g}"
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from purespike.attacks import create_attack
 from purespike.checks import parse_eps
-from purespike.data import Data, load_data
+from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import Evaluation, evaluate
@@ -21,7 +21,7 @@ from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
-from purespike.recipe import Recipe
+from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.page import write_report
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
@@ -48,16 +48,12 @@ class Run:
 
     def data(self) -> Data:
         """Load the data; only a recipe that got so far makes the folder its own."""
-        settings = self.recipe.data
         # one process decodes and caches, the others read the cache
         with self.accelerator.main_process_first():
-            data = load_data(settings.source)
+            data = load_data(self.recipe.data.source)
+        data = share_of(self.recipe, data)
         self._claim()
-        return Data(
-            source=data.source,
-            train=data.train.take(settings.train_limit, seed=self.recipe.seed),
-            test=data.test.take(settings.test_limit, seed=self.recipe.seed),
-        )
+        return data
 
     def _claim(self) -> None:
         self.accelerator.wait_for_everyone()
@@ -198,6 +194,40 @@ class Run:
                 caption=np.array(caption),
                 class_names=np.array(chosen.class_names),
             )
+
+
+def share_of(recipe: Recipe, data: Data) -> Data:
+    """What a run of ``recipe`` trains and is tested on, out of all images of its source.
+
+    Raises:
+        InputError: what :func:`purespike.data.attacker_data` raises.
+    """
+    settings = recipe.data
+    if settings.role == "defender":
+        return defender_data(
+            data, train_limit=settings.train_limit, test_limit=settings.test_limit, seed=recipe.seed
+        )
+    return attacker_data(
+        data,
+        train_limit=settings.train_limit,
+        test_limit=settings.test_limit,
+        attacked=recipe.evaluation.images,
+        limit=settings.attacker_limit,
+        seed=recipe.seed if settings.defender_seed is None else settings.defender_seed,
+    )
+
+
+def training_images(folder: Path) -> ImageSet | None:
+    """The images that the models of a run folder are trained on; ``None`` where there is no run.
+
+    Raises:
+        InputError: the folder's recipe is damaged, or its data cannot be loaded.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        return None
+    recipe = load_recipe(path)
+    return share_of(recipe, load_data(recipe.data.source)).train
 
 
 def _read_evaluation(path: Path) -> Evaluation:

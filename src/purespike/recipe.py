@@ -2,10 +2,18 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from purespike.checks import parse_eps
 from purespike.errors import InputError, unknown
@@ -28,11 +36,27 @@ class Section(BaseModel):
 
 
 class DataRecipe(Section):
-    """``source`` as :func:`purespike.data.load_data` takes it; limits draw a stratified subset."""
+    """``source`` as :func:`purespike.data.load_data` takes it; limits draw a stratified subset.
+
+    Of the same source, with the same limits and seed, a run whose ``role`` is ``attacker`` trains on images
+    that the ``defender``'s does not train on (:func:`purespike.data.attacker_data`), at most
+    ``attacker_limit``. The seed decides who has which: a run of another one names that of the defender's
+    recipe as ``defender_seed``.
+    """
 
     source: str = "digits"
     train_limit: Positive | None = None
     test_limit: Positive | None = None
+    role: Literal["defender", "attacker"] = "defender"
+    attacker_limit: Positive | None = None
+    defender_seed: Annotated[int, Field(ge=0)] | None = None
+
+    @field_validator("defender_seed")
+    @classmethod
+    def _of_an_attacker(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("role") == "defender":
+            raise InputError("is for role: attacker; a defender's seed is the recipe's own")
+        return value
 
 
 class Training(Section):

@@ -6,11 +6,13 @@ from typing import Any
 import yaml
 
 from purespike.errors import InputError
-from purespike.recipe import Recipe
+from purespike.recipe import Recipe, parse_recipe
 
 
 def check_owner(recipe: Recipe, folder: Path) -> None:
     """See that ``folder`` is missing, empty, or a run of exactly ``recipe``.
+
+    A key that its recipe lacks, since it was written before there was such a key, has its default.
 
     Raises:
         InputError: the folder belongs to another recipe (the message names the keys that differ), or holds
@@ -21,10 +23,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists and is no run folder; choose another --out")
         return
-    try:
-        other = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        other = None
+    other = _read(path)
     mine = yaml.safe_load(recipe.to_yaml())
     if other != mine:
         changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
@@ -32,6 +31,18 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
             f"{folder}: belongs to another recipe (differs in {', '.join(changed[:5])}); "
             "choose another --out, or delete it to start again"
         )
+
+
+def _read(path: Path) -> Any:
+    """What the recipe at ``path`` says, every default written out; as it stands there if it is none."""
+    try:
+        other = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    try:
+        return yaml.safe_load(parse_recipe(other).to_yaml()) if isinstance(other, dict) else other
+    except InputError:
+        return other
 
 
 def _differences(a: Any, b: Any, prefix: str = "") -> set[str]:

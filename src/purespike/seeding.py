@@ -1,6 +1,8 @@
 """Random streams that depend on names, not on what was drawn before: a resumed run draws the same."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 
@@ -14,3 +16,20 @@ def derive(*parts: object) -> int:
 def generator(*parts: object) -> torch.Generator:
     """A CPU generator seeded by :func:`derive`; drawing on the CPU gives every device the same numbers."""
     return torch.Generator().manual_seed(derive(*parts))
+
+
+@contextlib.contextmanager
+def seeded(*parts: object, device: torch.device) -> Iterator[None]:
+    """Global generators start from :func:`derive` of ``parts`` inside, and are then as they were.
+
+    Those of the CPU, of ``device`` and of the current GPU: what others call draws from any of them.
+    """
+    gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
+    gpus |= {device.index} if device.type == "cuda" else set()
+    with torch.random.fork_rng(devices=sorted(gpus)):
+        seed = derive(*parts)
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -22,6 +22,7 @@ class Scripted:
     wins: dict
     loss: str = "ce"
     seen: list = field(default_factory=list)
+    differentiates: bool = True
 
     def __call__(self, model, images, labels):
         surrogate = next(m.surrogate for m in model.modules() if isinstance(m, MultiLevelFiring))

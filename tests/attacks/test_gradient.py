@@ -206,10 +206,21 @@ def test_a_larger_budget_never_hurts_a_linear_model():
     assert broken == sorted(broken) and broken[0] == 0 and broken[-1] > broken[1]
 
 
-@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "mifgsm", "pgd"])
-def test_perturb_is_the_last_iterate_for_one_forward_less(name, plain):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("fgsm", {}),
+        ("ifgsm", {}),
+        ("mifgsm", {}),
+        ("pgd", {}),
+        ("pgd", {"norm": "l2"}),
+        ("mifgsm", {"norm": "l2"}),
+        ("sa_pgd", {"steps": 6}),
+    ],
+)
+def test_perturb_is_the_last_iterate_for_one_forward_less(name, settings, plain):
     model, images, labels = plain
-    attack = create_attack(name, eps="12/255", keep="last", seed=2)
+    attack = create_attack(name, eps="12/255", keep="last", seed=2, **settings)
     passed = []
     hook = model.register_forward_hook(lambda *_: passed.append(torch.is_grad_enabled()))
     try:

@@ -13,6 +13,7 @@ from purespike.errors import InputError
 EPS = 24 / 255
 STEPS = {"eps": "24/255", "steps": 4, "step_size": "10/255"}
 AUTO = {"eps": "24/255", "steps": 4}
+L2 = {"eps": 1.5, "norm": "l2"}
 CW = {"steps": 6, "search_steps": 2, "learning_rate": 0.1, "initial_c": 3.0}
 
 ROWS = {
@@ -29,6 +30,22 @@ ROWS = {
     "pgd restarts stop": ("pgd", {**STEPS, "restarts": 2, "stop_early": True}),
     "pgd bf16": ("pgd", {**STEPS, "precision": "bf16"}),
     "mifgsm bf16 stop": ("mifgsm", {**STEPS, "precision": "bf16", "stop_early": True}),
+    "fgsm l2": ("fgsm", L2),
+    "mifgsm l2 stop": ("mifgsm", {**L2, "steps": 4, "stop_early": True}),
+    "pgd l2 restarts": ("pgd", {**L2, "steps": 4, "restarts": 2}),
+    "pgd l2 bf16": ("pgd", {**L2, "steps": 4, "precision": "bf16"}),
+    "pgd eot": ("pgd", {**STEPS, "eot": 3}),
+    "pgd eot bf16 restarts stop": (
+        "pgd",
+        {**STEPS, "eot": 2, "precision": "bf16", "restarts": 2, "stop_early": True},
+    ),
+    "sa_pgd": ("sa_pgd", {"eps": EPS, "steps": 5}),
+    "sa_pgd stop bf16": ("sa_pgd", {"eps": EPS, "steps": 5, "stop_early": True, "precision": "bf16"}),
+    "spsa": ("spsa", {"eps": "100/255", "steps": 2, "step_size": "60/255", "samples": 16}),
+    "spsa l2 eot": (
+        "spsa",
+        {"eps": 8, "norm": "l2", "steps": 2, "samples": 4, "eot": 2, "stop_early": False},
+    ),
     "cw": ("cw", CW),
     "cw bf16": ("cw", {**CW, "precision": "bf16"}),
     "cw confident": ("cw", {**CW, "confidence": 0.5}),
@@ -41,7 +58,17 @@ ROWS = {
     "autoattack": ("autoattack", {"eps": "24/255", "steps": 2, "queries": 5}),
     "autoattack_rand": ("autoattack_rand", {**AUTO, "eot": 2}),
 }
-RANDOM = {"pgd", "gaussian_noise", "apgd_ce", "apgd_dlr", "square", "autoattack", "autoattack_rand"}
+RANDOM = {
+    "pgd",
+    "sa_pgd",
+    "spsa",
+    "gaussian_noise",
+    "apgd_ce",
+    "apgd_dlr",
+    "square",
+    "autoattack",
+    "autoattack_rand",
+}
 
 
 @pytest.fixture(params=ROWS)
@@ -327,6 +354,12 @@ def test_bad_budget(name, eps):
     ("name", "settings", "message"),
     [
         ("ifgsm", {"steps": 0}, "steps: "),
+        ("pgd", {"eot": 0}, "eot: "),
+        ("pgd", {"norm": "l1"}, "unknown norm 'l1'"),
+        ("pgd", {"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ("pgd", {"rule": "adaptive"}, "unknown setting of attack pgd 'rule'"),
+        ("sa_pgd", {"norm": "l2"}, "rule: 'adaptive'"),
+        ("spsa", {"source": "autograd"}, "unknown setting of attack spsa 'source'"),
         ("pgd", {"restarts": 0}, "restarts: "),
         ("ifgsm", {"restarts": 2}, "setting of attack ifgsm|set random_start=True"),
         ("pgd", {"precision": "fp8"}, "unknown attack precision"),
@@ -374,6 +407,8 @@ def test_bounded():
         "ifgsm": True,
         "mifgsm": True,
         "pgd": True,
+        "sa_pgd": True,
+        "spsa": True,
         "cw": False,
         "gaussian_noise": False,
         "apgd_ce": True,
@@ -385,6 +420,11 @@ def test_bounded():
     }
     with pytest.raises(InputError, match="did you mean 'fgsm'"):
         bounded("fgms")
+
+
+def test_differentiates():
+    blind = {name for name in list_attacks() if not create_attack(name).differentiates}
+    assert blind == {"spsa", "square", "gaussian_noise"}
 
 
 def test_defaults_are_the_paper_s():

@@ -1,4 +1,4 @@
-"""What a killed evaluation finds again: finished cells, and no others."""
+"""What a killed evaluation finds again: finished chunks, and no others."""
 
 import copy
 import json
@@ -9,6 +9,7 @@ import torch
 import purespike
 from evaluation.victims import defended, photographs, plain, spiking
 from purespike.attacks import CarliniWagner, GaussianNoise, SignAttack
+from purespike.evaluation.plan import LOSSES, SURROGATES
 from purespike.models import Defended
 
 EPS = 10 / 255
@@ -19,6 +20,8 @@ QUICK = {
     "threat": "all",
     "diagnose": 0,
 }
+# attacks of one chunk under the adaptive threat model, which is kept as a whole
+QUICK_ENSEMBLE = [(surrogate, loss) for surrogate in SURROGATES for loss in LOSSES]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def calls(monkeypatch):
     return count
 
 
-def test_finished_cells_are_read_back_without_an_attack(sample, calls, tmp_path):
+def test_finished_chunks_are_read_back_without_an_attack(sample, calls, tmp_path):
     first = purespike.evaluate(defended(), sample, folder=tmp_path, **QUICK)
     assert calls
     calls.clear()
@@ -80,7 +83,7 @@ def other_thresholds():
         (defended, {"images": 19}),
     ],
 )
-def test_cells_of_another_evaluation_are_not_taken_for_this_one(sample, calls, tmp_path, model, settings):
+def test_chunks_of_another_evaluation_are_not_taken_for_this_one(sample, calls, tmp_path, model, settings):
     only = {**QUICK, "attacks": ["fgsm"], "threat": ["adaptive"]}
     purespike.evaluate(defended(), sample, folder=tmp_path, **only)
     calls.clear()
@@ -89,10 +92,35 @@ def test_cells_of_another_evaluation_are_not_taken_for_this_one(sample, calls, t
 
 
 @pytest.mark.parametrize("damage", ["", "[", "[{}]", "[1]", '{"a": 1}'])
-def test_a_damaged_cell_is_computed_again(sample, tmp_path, damage):
+def test_a_damaged_chunk_is_computed_again(sample, calls, tmp_path, damage):
     only = {**QUICK, "attacks": ["fgsm"], "threat": ["undefended"]}
     first = purespike.evaluate(spiking(), sample, folder=tmp_path, **only)
-    (path,) = tmp_path.glob("*.json")
-    path.write_text(damage)
+    paths = sorted(tmp_path.glob("*.json"))
+    assert len(paths) == 3, "one for each chunk of 8 among 20 images"
+    paths[1].write_text(damage)
+    calls.clear()
     assert plain(purespike.evaluate(spiking(), sample, folder=tmp_path, **only)) == plain(first)
-    assert json.loads(path.read_text())[0]["attack"] == "fgsm"
+    assert calls == ["fgsm"], "this chunk alone"
+    assert "undefended" in json.loads(paths[1].read_text())[0]["parts"]
+
+
+@pytest.mark.parametrize("reached", [1, 4, 7, 12])
+def test_a_killed_evaluation_goes_on_from_its_last_chunk(sample, calls, monkeypatch, tmp_path, reached):
+    whole = purespike.evaluate(defended(), sample, **QUICK)
+    needed = len(calls)
+    calls.clear()
+    with monkeypatch.context() as patch:
+        original = SignAttack.__call__
+
+        def killed(self, *arguments):
+            if len(calls) >= reached:
+                raise KeyboardInterrupt
+            return original(self, *arguments)
+
+        patch.setattr(SignAttack, "__call__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            purespike.evaluate(defended(), sample, folder=tmp_path, **QUICK)
+    again = purespike.evaluate(defended(), sample, folder=tmp_path, **QUICK)
+    assert plain(again) == plain(whole)
+    # the attacks of a threat model that was cut short within a chunk are run once more, no others
+    assert needed <= len(calls) <= needed + len(QUICK_ENSEMBLE)

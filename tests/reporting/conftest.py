@@ -122,6 +122,9 @@ def make_evaluation() -> dict[str, Any]:
             "batch_size": 120,
         },
         "clean": clean,
+        "clean_outcomes": {
+            name: [1] * one["correct"] + [0] * (N - one["correct"]) for name, one in clean.items()
+        },
         "cells": cells + noise,
         "worst_case": worst,
         "quality": [

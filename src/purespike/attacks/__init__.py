@@ -1,7 +1,8 @@
 """Attacks: functions of a model, images and labels. They know a callable and a loss, not our models."""
 
-from purespike.attacks.adaptive import Component, IdentityBackward, worst_case
+from purespike.attacks.adaptive import worst_case
 from purespike.attacks.autoattack import AutoAttack
+from purespike.attacks.bpda import IdentityBackward, LearnedBackward, fit_approximation
 from purespike.attacks.carlini_wagner import CarliniWagner
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.noise import GaussianNoise
@@ -21,9 +22,14 @@ from purespike.attacks.registry import (
     list_attacks,
     mifgsm,
     pgd,
+    sa_pgd,
+    spsa,
     square,
 )
 from purespike.attacks.result import AttackResult
+from purespike.attacks.routes import Component
+from purespike.attacks.spsa import spsa_gradient
+from purespike.attacks.transfer import transfer
 
 __all__ = [
     "Attack",
@@ -33,6 +39,7 @@ __all__ = [
     "Component",
     "GaussianNoise",
     "IdentityBackward",
+    "LearnedBackward",
     "SignAttack",
     "apgd_ce",
     "apgd_dlr",
@@ -43,11 +50,16 @@ __all__ = [
     "cw",
     "fab",
     "fgsm",
+    "fit_approximation",
     "gaussian_noise",
     "ifgsm",
     "list_attacks",
     "mifgsm",
     "pgd",
+    "sa_pgd",
+    "spsa",
+    "spsa_gradient",
     "square",
+    "transfer",
     "worst_case",
 ]

@@ -17,7 +17,7 @@ from purespike.attacks.precision import own_logits
 from purespike.attacks.result import AttackResult, settings_of
 from purespike.checks import check_images, check_labels, check_steps, parse_eps, parse_radius
 from purespike.errors import InputError, unknown
-from purespike.seeding import derive
+from purespike.seeding import seeded
 
 COMPONENTS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -84,6 +84,11 @@ class AutoAttack:
         for name in ("steps", "restarts", "queries", "eot"):
             check_steps(getattr(self, name), name=name)
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether any of its attacks follows gradients: all but Square do."""
+        return any(name != "square" for name in self.attacks)
+
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Perturb ``images`` so that ``model`` misclassifies them.
 
@@ -103,7 +108,8 @@ class AutoAttack:
         check_images(images)
         labels = check_labels(labels, count=len(images))
         _import()
-        with attacked(model), _seeded(self.seed, images.device), torch.enable_grad():
+        # the library seeds the global generators, and a model may draw from them
+        with attacked(model), seeded(self.seed, "autoattack", device=images.device), torch.enable_grad():
             return _attack(self, model, images.detach(), labels)
 
 
@@ -311,18 +317,3 @@ def _overhearing(heard: list[str]) -> Iterator[logging.Logger]:
         sys.settrace(trace)
     heard += [str(warning.message) for warning in caught]
     heard += printed.getvalue().splitlines()
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Global generators start from ``seed`` inside, where the library seeds them, and are then as before."""
-    # it seeds the current GPU, a model may draw on that of its images
-    gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
-    gpus |= {device.index} if device.type == "cuda" else set()
-    with torch.random.fork_rng(devices=sorted(gpus)):
-        own = derive(seed, "autoattack")
-        torch.default_generator.manual_seed(own)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(own)
-        yield

@@ -54,6 +54,11 @@ class CarliniWagner:
             # below zero an image that is still classified correctly would count as a success
             raise InputError(f"confidence: must not be negative, got {self.confidence}")
 
+    @property
+    def differentiates(self) -> bool:
+        """It follows the model's own gradients."""
+        return True
+
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Perturb ``images`` ``[N, C, H, W]`` in [0, 1] as little as possible so that ``model`` is wrong.
 

@@ -30,6 +30,11 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", parse_eps(self.level, name="level"))
 
+    @property
+    def differentiates(self) -> bool:
+        """It follows no gradient."""
+        return False
+
     @torch.no_grad()
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Draw noisy versions of ``images`` ``[N, C, H, W]`` in [0, 1] and see which ``model`` misclassifies.

@@ -41,6 +41,16 @@ def own_logits(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def misclassified(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether ``model`` in its own precision errs on each image, bool ``[N]``."""
-    return own_logits(model, images).argmax(1) != labels
+def misclassified(model: nn.Module, images: Tensor, labels: Tensor, *, passes: int = 1) -> Tensor:
+    """Whether ``model`` in its own precision errs on each image, in most of ``passes``; bool ``[N]``."""
+    if passes == 1:
+        return own_logits(model, images).argmax(1) != labels
+    votes = torch.zeros_like(labels)
+    for _ in range(passes):
+        votes += own_logits(model, images).argmax(1) != labels
+    return mostly(votes, passes)
+
+
+def mostly(votes: Tensor, passes: int) -> Tensor:
+    """Whether more than half of ``passes`` voted so: a tie counts for the model."""
+    return 2 * votes > passes

@@ -21,13 +21,25 @@ def _one(attack: str, **unused: int) -> dict[str, Any]:
 
 
 _STEPS = {"steps": 7, "step_size": 2 / 255}
+_AUTOGRAD = {"source": "autograd", "samples": None, "delta": None}
+_STEEPEST = {**_AUTOGRAD, "rule": "steepest"}
 
 # mechanism, fixed settings, defaults that may be overridden
 _PRESETS: dict[str, tuple[type[Attack], dict[str, Any], dict[str, Any]]] = {
-    "fgsm": (SignAttack, {"steps": 1, "step_size": None, "momentum": 0.0}, {}),
-    "ifgsm": (SignAttack, {"momentum": 0.0, "random_start": False}, _STEPS),
-    "mifgsm": (SignAttack, {}, {**_STEPS, "momentum": 1.0}),
-    "pgd": (SignAttack, {}, {**_STEPS, "random_start": True}),
+    "fgsm": (SignAttack, {**_STEEPEST, "steps": 1, "step_size": None, "momentum": 0.0}, {}),
+    "ifgsm": (SignAttack, {**_STEEPEST, "momentum": 0.0, "random_start": False}, _STEPS),
+    "mifgsm": (SignAttack, _STEEPEST, {**_STEPS, "momentum": 1.0}),
+    "pgd": (SignAttack, _STEEPEST, {**_STEPS, "random_start": True}),
+    "sa_pgd": (
+        SignAttack,
+        {**_AUTOGRAD, "rule": "adaptive"},
+        {"steps": 100, "schedule": "halving", "momentum": 0.5, "random_start": True},
+    ),
+    "spsa": (
+        SignAttack,
+        {"source": "spsa", "rule": "steepest"},
+        {"steps": 20, "step_size": 2 / 255, "samples": 64, "loss": "margin", "stop_early": True},
+    ),
     "cw": (CarliniWagner, {}, {}),
     "gaussian_noise": (GaussianNoise, {}, {}),
     "autoattack": (AutoAttack, {"version": "standard", "attacks": ()}, {}),
@@ -49,7 +61,13 @@ def create_attack(name: str, **settings: Any) -> Attack:
 
     ``fgsm`` (paper eq. 1), ``ifgsm`` (eq. 2), ``mifgsm`` (Dong et al. 2018, momentum 1), ``pgd`` (eq. 3;
     starts at random unless told otherwise, the paper's starts at the image), ``cw`` (eq. 4),
-    ``gaussian_noise``. Steps and step size default to the paper's 7 and 2/255.
+    ``gaussian_noise``. Steps and step size default to the paper's 7 and 2/255; in L2 (``norm="l2"``) the
+    step size to ``2.5 * eps / steps``.
+
+    ``sa_pgd`` (Wang et al. 2025, arXiv 2512.22522): moments of decay 0.5 and 0.8, 100 steps from a random
+    start, of size ``eps`` at first and halved on a schedule, as in its authors' code (whose start touches
+    the border, where ours is uniform); L∞ only. ``spsa`` (Uesato et al. 2018): signed steps along gradients
+    estimated from outputs, 20 of 128 queries each; an image leaves at its first success.
 
     By pyautoattack (Croce & Hein 2020), of 100 steps or 5000 queries: ``apgd_ce``, ``apgd_dlr``, ``fab``,
     ``square``, their ensemble ``autoattack``, and ``autoattack_rand`` for models that draw.
@@ -64,6 +82,9 @@ def create_attack(name: str, **settings: Any) -> Attack:
     for key in settings:
         if key not in allowed:
             raise unknown(f"setting of attack {name}", key, allowed)
+    if settings.get("norm", "linf") != "linf":
+        # a default of L∞; the mechanism has its own for L2
+        defaults = {key: value for key, value in defaults.items() if key != "step_size"}
     try:
         return mechanism(name=name, **{**defaults, **settings, **fixed})
     except TypeError as error:
@@ -97,6 +118,8 @@ fgsm = _function("fgsm")
 ifgsm = _function("ifgsm")
 mifgsm = _function("mifgsm")
 pgd = _function("pgd")
+sa_pgd = _function("sa_pgd")
+spsa = _function("spsa")
 cw = _function("cw")
 gaussian_noise = _function("gaussian_noise")
 autoattack = _function("autoattack")

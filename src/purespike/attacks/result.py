@@ -12,11 +12,13 @@ class AttackResult:
 
     Args:
         images: ``[N, C, H, W]`` in [0, 1], within the budget of ``config``.
-        success: bool ``[N]``: the attacked model misclassifies the image; judged on exactly ``images``.
+        success: bool ``[N]``: the attacked model misclassifies the image; judged on exactly ``images``, where
+            the attack averages over passes (``eot``) by more than half of them.
         best_step: int ``[N]``: the step whose iterate was kept; 0 is the start.
-        loss_trace: ``[steps + 1, N]``: the attacked loss at each iterate, NaN where a sample had left.
-        forwards: images passed through the model, summed over steps.
-        backwards: images differentiated, summed over steps.
+        loss_trace: ``[steps + 1, N]``: the attacked loss at each iterate, mean over its passes, NaN where a
+            sample had left.
+        forwards: images passed through the model, probes and repeated passes included.
+        backwards: images differentiated, repeated passes included.
         config: the attack's name and settings.
         seed: of its random draws.
     """

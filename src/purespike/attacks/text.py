@@ -1,5 +1,6 @@
-"""Attacks as written on a command line."""
+"""Attacks and surrogates as written on a command line."""
 
+import re
 from typing import Any
 
 import yaml
@@ -29,3 +30,15 @@ def parse_attacks(text: str) -> list[dict[str, Any]]:
     if not attacks:
         raise InputError("attacks: name at least one, e.g. fgsm,pgd:steps=20")
     return attacks
+
+
+def parse_surrogates(text: str) -> list[str]:
+    """Split ``"atan(alpha=2), bptr"`` at the commas that stand in no parentheses.
+
+    Raises:
+        InputError: nothing there.
+    """
+    names = [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
+    if not names:
+        raise InputError("surrogates: name at least one, e.g. atan(alpha=2),bptr")
+    return names

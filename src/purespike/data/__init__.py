@@ -2,15 +2,19 @@
 
 from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
 from purespike.data.image_set import Data, ImageSet
+from purespike.data.roles import attacker_data, defender_data, overlap
 from purespike.data.sources import load_data
 
 __all__ = [
     "Augmentation",
     "Data",
     "ImageSet",
+    "attacker_data",
     "augment",
+    "defender_data",
     "draw_augmentation",
     "epoch_order",
     "load_data",
+    "overlap",
     "shard",
 ]

@@ -86,12 +86,33 @@ class ImageSet:
         Raises:
             InputError: ``limit`` is below 1.
         """
+        if limit is None or limit >= len(self):
+            return self
+        return self.select(self.drawn(limit, seed=seed))
+
+    def drawn(self, limit: int | None, *, seed: int) -> Tensor:
+        """The rows that :meth:`take` keeps, int64, ascending.
+
+        Raises:
+            InputError: ``limit`` is below 1.
+        """
         if limit is not None and limit < 1:
             raise InputError(f"{self.name}: cannot take {limit} images; ask for at least 1")
         if limit is None or limit >= len(self):
-            return self
-        chosen = stratified_indices(self.labels, limit, seed=seed)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+            return torch.arange(len(self))
+        return stratified_indices(self.labels, limit, seed=seed)
+
+    def select(self, rows: Tensor, *, name: str | None = None) -> "ImageSet":
+        """The images of some rows.
+
+        Args:
+            rows: int64 indices.
+            name: of the part, by default that of the whole.
+
+        Raises:
+            InputError: no rows.
+        """
+        return replace(self, images=self.images[rows], labels=self.labels[rows], name=name or self.name)
 
     def fingerprint(self) -> str:
         """SHA-256 over the shape, the pixels and the labels, in hexadecimal."""

@@ -3,5 +3,7 @@
 from purespike.evaluation.evaluate import evaluate
 from purespike.evaluation.result import Evaluation
 from purespike.evaluation.threat import THREATS, Threat
+from purespike.evaluation.transfer import transfer_matrix
+from purespike.evaluation.transfer_result import TransferMatrix
 
-__all__ = ["THREATS", "Evaluation", "Threat", "evaluate"]
+__all__ = ["THREATS", "Evaluation", "Threat", "TransferMatrix", "evaluate", "transfer_matrix"]

@@ -1,46 +1,69 @@
 """One cell of the table: one attack at one budget under one threat model, chunk by chunk."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks import Attack, AttackResult, Component, SignAttack, worst_case
+from purespike.attacks import AttackResult
+from purespike.attacks.precision import own_logits
+from purespike.attacks.routes import Component, Route, follow
 from purespike.checks import format_eps
-from purespike.evaluation.plan import Job
+from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.scores import likeness, score
-from purespike.evaluation.threat import bpda, classifier_of
+from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
-from purespike.seeding import derive
+from purespike.seeding import derive, seeded
+
+# one full-strength attack on the classifier alone serves both
+SHARED = ("undefended", "oblivious")
 
 
 @dataclass
 class Part:
-    """What one threat model found on one chunk."""
+    """What one threat model found on one chunk; ``right`` is the share of passes that were right."""
 
     standing: list[int]
+    right: list[float]
     forwards: int
     backwards: int
     seconds: float
     distances: list[float]
     components: list[Component] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     likeness: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Part":
+        return cls(**{**row, "components": [Component(**component) for component in row["components"]]})
 
 
 @dataclass
 class Chunk:
-    """All threat models on one chunk of images, whose first row is ``start``."""
+    """Threat models that share an attack, on one chunk of images, whose first row is ``start``."""
 
     start: int
     parts: dict[str, Part]
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Chunk":
+        return cls(row["start"], {threat: Part.from_json(part) for threat, part in row["parts"].items()})
+
 
 @dataclass(frozen=True)
 class Cell:
-    """Outcomes of one attack under one threat model over all images; 1 is still classified correctly."""
+    """Outcomes of one attack under one threat model over all images; 1 is still classified correctly.
+
+    Of a model that draws an outcome is that of the majority of ``passes``, and ``pass_accuracy`` the share of
+    all passes over all images that were right. Where the evaluation raised a budget by itself, ``raised_from``
+    are the steps of the attack that this one goes on from.
+    """
 
     attack: str
     eps: float | None
@@ -53,8 +76,12 @@ class Cell:
     seconds: float
     mean_l2: float
     components: list[dict[str, Any]]
+    warnings: list[str]
     quality: list[dict[str, Any]]
     seed: int
+    passes: int = 1
+    pass_accuracy: float | None = None
+    raised_from: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "score": score(self.outcomes)}
@@ -66,12 +93,15 @@ class Cell:
     def line(self) -> str:
         """One line for the console: the score, never without its threat model."""
         result = score(self.outcomes)
-        budget = {
-            "linf": f"L∞ eps {format_eps(self.eps or 0)}",
-            "l2": f"L2 unbounded, mean {self.mean_l2:.2f}",
-        }
+        norm = {"linf": "L∞", "l2": "L2"}.get(self.norm)
+        if norm is None:
+            budget = "noise"
+        elif self.eps is None:
+            budget = f"{norm} unbounded, mean {self.mean_l2:.2f}"
+        else:
+            budget = f"{norm} eps {format_eps(self.eps)}"
         return (
-            f"{self.attack}{_steps(self.settings)} ({budget.get(self.norm, 'noise')}), {self.threat}: "
+            f"{self.attack}{_steps(self.settings)} ({budget}), {self.threat}: "
             f"{result['accuracy']:.1%} of {result['n']} [{result['low']:.1%}, {result['high']:.1%}], "
             f"{self.seconds:.0f} s"
         )
@@ -82,111 +112,134 @@ def _steps(settings: dict[str, Any]) -> str:
     return f"-{steps}" if steps > 1 else ""
 
 
+def units(job: Job, scene: Scene, threats: Sequence[str]) -> list[tuple[str, ...]]:
+    """The threat models under which ``job`` makes sense, those together that share one attack."""
+    shared = tuple(name for name in SHARED if name in threats)
+    others = [(name,) for name in threats if name not in SHARED]
+    return [unit for unit in (shared, *others) if unit and THREATS[unit[0]].routes(scene, job.attack)]
+
+
 def attack_chunk(
-    model: nn.Module,
+    scene: Scene,
+    job: Job,
+    unit: tuple[str, ...],
     images: Tensor,
     labels: Tensor,
-    job: Job,
     *,
-    threats: Sequence[str],
-    surrogates: Sequence[str],
-    losses: Sequence[str],
     clean: dict[str, list[int]],
     start: int,
     seed: int,
+    passes: int = 1,
 ) -> Chunk:
-    """Attack one chunk under each threat model.
+    """Attack one chunk under the threat models of one unit.
 
-    Only images are attacked that are right when clean (``clean``, the chunk's outcomes): the others have
-    fallen already. One full-strength attack on the classifier alone serves ``undefended`` and ``oblivious``;
-    the others need only know which images fall, and stop at the first success.
+    Args:
+        scene: the model and what the attackers have.
+        job: attack and budget.
+        unit: one of :func:`units`.
+        images: ``[N, C, H, W]`` floats in [0, 1].
+        labels: true classes.
+        clean: outcomes of these images on the classifier alone (``"undefended"``) and on the whole; where
+            neither is right nothing is attacked, for such images have fallen already.
+        start: first row of the chunk in its set; decides the random draws, with ``seed``.
+        seed: of the evaluation.
+        passes: over which the images of a model that draws are judged.
     """
-    attack = replace(job.attack, seed=derive(seed, job.attack.name, start))
-    undefended, defended = (
+    draws: tuple[object, ...] = (seed, job.attack.name, start)
+    if job.raised_from is not None:
+        # other random starts than those of the attack that it goes on from
+        draws += ("raised", passes_of(job.attack))
+    attack = replace(job.attack, seed=derive(*draws))
+    routes = THREATS[unit[0]].routes(scene, attack)
+    alone, whole = (
         torch.tensor(clean[name], dtype=torch.bool, device=images.device)
         for name in ("undefended", "defended")
     )
-    parts: dict[str, Part] = {}
-    if "undefended" in threats:
-        rows = (undefended | defended if "oblivious" in threats else undefended) | (job.norm == "noise")
-        result, parts["undefended"] = _attack(rows, attack, classifier_of(model), images, labels)
-        if "oblivious" in threats:
-            parts["oblivious"] = _oblivious(model, rows, result, parts["undefended"], images, labels)
-    if not job.differentiates:
-        if "query" in threats and job.norm != "noise":
-            _, parts["query"] = _attack(defended, attack, model, images, labels)
-        return Chunk(start, parts)
-    if "bpda" in threats:
-        _, parts["bpda"] = _attack(defended, _early(attack), bpda(model), images, labels)
-    if "adaptive" in threats:
-        components: list[Component] = []
-
-        def adaptive(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-            result, found = worst_case(
-                model, images, labels, attack=attack, surrogates=surrogates, losses=losses
-            )
-            components.extend(found)
-            return result
-
-        _, parts["adaptive"] = _attack(defended, adaptive, model, images, labels)
-        parts["adaptive"].components = components
+    rows = whole
+    if unit[0] in SHARED:
+        rows = (alone | whole if "oblivious" in unit else alone) | (job.norm == "noise")
+    victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
+    with seeded(*draws, unit[0], device=images.device):
+        begun = time.monotonic()
+        found = follow(routes, images[rows], labels[rows], attack=attack) if rows.any() else None
+        if found is None:
+            nothing = [0] * len(images)
+            part = Part(nothing, [0.0] * len(images), 0, 0, 0.0, [0.0] * len(images))
+            return Chunk(start, {threat: replace(part) for threat in unit})
+        result, components = found
+        parts = {}
+        for threat in unit:
+            if threat == "oblivious":
+                parts[threat] = _oblivious(scene.model, result, rows, images, labels, passes)
+            else:
+                right = _judge(victim, result, labels[rows], passes)
+                parts[threat] = _part(result, rows, images, right, components if _many(routes) else [])
+                parts[threat].seconds = time.monotonic() - begun
     return Chunk(start, parts)
 
 
-def _early(attack: Attack) -> Attack:
-    return replace(attack, stop_early=True) if isinstance(attack, SignAttack) else attack
+def _many(routes: Sequence[Route]) -> bool:
+    return any((route.name, route.loss) != ("own", "own") for route in routes) or len(routes) > 1
 
 
-def _attack(
-    rows: Tensor,
-    attack: Callable[[nn.Module, Tensor, Tensor], AttackResult],
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-) -> tuple[AttackResult | None, Part]:
-    """Attack these rows of a chunk, bool ``[N]``: the result, if there are any, and all images' outcomes."""
-    begun = time.monotonic()
-    standing = torch.zeros(len(images), dtype=torch.int)
-    distances = torch.zeros(len(images))
-    result = attack(model, images[rows], labels[rows]) if rows.any() else None
-    if result is not None:
-        attacked = rows.cpu()
-        standing[attacked] = (~result.success).int().cpu()
-        distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
-    forwards, backwards = (result.forwards, result.backwards) if result else (0, 0)
-    seconds = time.monotonic() - begun
-    return result, Part(standing.tolist(), forwards, backwards, seconds, distances.tolist())
-
-
-@torch.inference_mode()
-def _oblivious(
-    model: nn.Module,
-    rows: Tensor,
-    result: AttackResult | None,
-    alone: Part,
-    images: Tensor,
-    labels: Tensor,
+def _part(
+    result: AttackResult, rows: Tensor, images: Tensor, right: Tensor, components: list[Component]
 ) -> Part:
-    """Purify what fooled the classifier alone, and judge the whole model on it."""
-    assert isinstance(model, Defended)
-    if result is None:
-        return alone
-    purified = model.purify(result.images)
-    standing = torch.zeros_like(labels)
-    standing[rows] = (model.classifier(purified).argmax(1) == labels[rows]).long()
-    shown = {"attacked": result.images, "attacked, purified": purified}
-    return replace(
-        alone,
-        standing=standing.tolist(),
-        forwards=alone.forwards + len(purified),
-        likeness={
-            name: {key: value.tolist() for key, value in likeness(pictures, images[rows]).items()}
-            for name, pictures in shown.items()
-        },
+    count, attacked = len(images), rows.cpu()
+    shares, distances = torch.zeros(count), torch.zeros(count)
+    shares[attacked] = right.float().cpu()
+    distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
+    return Part(
+        standing=(shares > 0.5).int().tolist(),
+        right=shares.tolist(),
+        forwards=result.forwards,
+        backwards=result.backwards,
+        seconds=0.0,
+        distances=distances.tolist(),
+        components=components,
+        warnings=list(result.config.get("warnings", ())),
     )
 
 
-def merge(job: Job, chunks: Sequence[Chunk], clean: dict[str, list[int]], seed: int) -> list[Cell]:
+@torch.no_grad()
+def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) -> Tensor:
+    """Share of passes in which each image is right; the attack's own verdict where one pass says it all."""
+    if passes == 1:
+        return ~result.success
+    return _share_right(model, result.images, labels, passes)
+
+
+def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
+    right = [own_logits(model, images).argmax(1) == labels for _ in range(passes)]
+    return torch.stack(right).float().mean(0)
+
+
+@torch.no_grad()
+def _oblivious(
+    model: nn.Module, result: AttackResult, rows: Tensor, images: Tensor, labels: Tensor, passes: int
+) -> Part:
+    """Purify what was made against the classifier alone, and judge the whole model on it."""
+    assert isinstance(model, Defended)
+    begun = time.monotonic()
+    purified = model.purify(result.images)
+    if passes == 1:
+        right = model.classifier(purified).argmax(1) == labels[rows]
+    else:
+        right = _share_right(model, result.images, labels[rows], passes)
+    part = _part(result, rows, images, right, [])
+    part.forwards += passes * len(purified)
+    shown = {"attacked": result.images, "attacked, purified": purified}
+    part.likeness = {
+        name: {key: value.tolist() for key, value in likeness(pictures, images[rows]).items()}
+        for name, pictures in shown.items()
+    }
+    part.seconds = time.monotonic() - begun
+    return part
+
+
+def merge(
+    job: Job, chunks: Sequence[Chunk], clean: dict[str, list[int]], *, seed: int, passes: int = 1
+) -> list[Cell]:
     """Put the chunks of all processes together, one cell per threat model."""
     cells = []
     for threat in chunks[0].parts:
@@ -196,6 +249,7 @@ def merge(job: Job, chunks: Sequence[Chunk], clean: dict[str, list[int]], seed: 
             # an attacker may leave an image as it is
             unattacked = clean["undefended" if threat == "undefended" else "defended"]
             outcomes = [a & b for a, b in zip(outcomes, unattacked, strict=True)]
+        right = [value for part in parts for value in part.right]
         distances = [value for part in parts for value in part.distances]
         cells.append(
             Cell(
@@ -210,8 +264,14 @@ def merge(job: Job, chunks: Sequence[Chunk], clean: dict[str, list[int]], seed: 
                 seconds=round(sum(part.seconds for part in parts), 3),
                 mean_l2=sum(distances) / len(distances),
                 components=_components(parts),
+                warnings=list(dict.fromkeys(line for part in parts for line in part.warnings)),
                 quality=_quality(job, parts),
                 seed=seed,
+                passes=passes,
+                pass_accuracy=sum(right) / len(right) if passes > 1 else None,
+                raised_from=None
+                if job.raised_from is None
+                else getattr(job.raised_from.attack, "steps", None),
             )
         )
     return cells

@@ -7,17 +7,37 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult, SignAttack, create_attack, worst_case
+from purespike.evaluation.active_test import check_planted
 from purespike.evaluation.cell import Cell
-from purespike.evaluation.convergence import Attacker, check_budget, check_loss, check_verdicts, check_witness
+from purespike.evaluation.convergence import (
+    Attacker,
+    check_budget,
+    check_loss,
+    check_silent,
+    check_stability,
+    check_verdicts,
+    check_witness,
+)
 from purespike.evaluation.determinism import check_function, check_mode
+from purespike.evaluation.direction import check_direction
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.evaluation.gradient_health import DETACHED, check_gradients, check_neurons, check_surrogates
+from purespike.evaluation.gradient_health import DETACHED, check_gradients, check_norms, check_scale
+from purespike.evaluation.inputs import draws
 from purespike.evaluation.invariants import Measured, check_table
+from purespike.evaluation.large_budget import check_large_budgets
 from purespike.evaluation.plan import Job
+from purespike.evaluation.purifier_gap import check_bpda_beyond, check_bpda_transfer
+from purespike.evaluation.randomness import check_expectation, check_passes
 from purespike.evaluation.scores import score
+from purespike.evaluation.surrogate_health import check_neurons, check_surrogates
+from purespike.models import Defended
+from purespike.seeding import seeded
 
 # queries of the witness: enough to notice a mask, too few to measure with
 QUERIES = 300
+# of side tests: images, gradient steps, and passes averaged; enough to notice
+PLANTED, SWEPT, POINTED, EXPECTED = 12, 16, 8, 8
+STEPS, EOT = 20, 5
 
 
 def diagnose(
@@ -48,54 +68,149 @@ def diagnose(
         limits: what is still accepted.
     """
     found = check_mode(arrived_training)
-    found += check_table(list(_measured(cells, clean)), limits)
+    found += check_table(list(measured(cells, clean)), limits)
+    found += check_bpda_beyond(cells, limits)
     if not len(images):
         return found
-    found += check_function(model, images, limits)
-    found += check_gradients(model, images, labels, limits)
-    found += check_neurons(model, images)
-    attack = _strongest(jobs)
-    if attack is None or DETACHED in found:
-        return found
-    found += check_surrogates(model, images, labels, attack=attack, used=surrogates, limits=limits)
-
-    def ensemble(settings: SignAttack) -> Attacker:
-        def attacker(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-            return worst_case(model, images, labels, attack=settings, surrogates=surrogates, losses=losses)[0]
-
-        return attacker
-
-    result = ensemble(attack)(model, images, labels)
-    standing = ~result.success
-    found.append(check_verdicts(model, result, labels))
-    found += check_budget(ensemble, model, images, labels, standing, attack=attack, limits=limits)
-    if standing.any():
-        slow = replace(attack, loss=losses[-1])
-        found.append(check_loss(slow(model, images[standing], labels[standing])))
-    square = create_attack("square", eps=attack.eps, queries=QUERIES)
-    found.append(
-        check_witness(
-            model, images, labels, standing, witness=square, name=f"Square ({QUERIES} queries)", limits=limits
+    with seeded("diagnose", device=images.device):
+        found += check_function(model, images, limits)
+        health = check_gradients(model, images, labels, limits)
+        found += health
+        attack = _strongest(jobs)
+        differentiable = DETACHED not in health
+        found += check_neurons(model, images, surrogates if attack and differentiable else (), limits)
+        if attack is None or not differentiable:
+            return found
+        passes = max((cell.passes for cell in cells), default=1)
+        threats = list(dict.fromkeys(cell.threat for cell in cells))
+        examined = _Examined(
+            model, images, labels, attack, tuple(surrogates), tuple(losses), passes, threats, limits
         )
-    )
-    return found
+        return [*found, *examined.gradients(), *examined.optimisation()]
+
+
+class _Examined:
+    """One attack on one model, and what the diagnostics share of it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        attack: SignAttack,
+        surrogates: tuple[str, ...],
+        losses: tuple[str, ...],
+        passes: int,
+        threats: list[str],
+        limits: Limits,
+    ) -> None:
+        self.model, self.images, self.labels = model, images, labels
+        self.attack, self.surrogates, self.losses = attack, surrogates, losses
+        self.passes, self.threats, self.limits = passes, threats, limits
+        self.random = draws(model, images, limits.nondeterminism)
+        # of the same reach, at a bounded cost
+        assert isinstance(attack.step_size, float)
+        steps = min(attack.steps, STEPS)
+        longer = attack.step_size * attack.steps / steps
+        self.side = replace(
+            attack,
+            steps=steps,
+            step_size=min(longer, max(attack.step_size, 2.5 * float(attack.eps) / steps)),
+            restarts=1,
+            eot=min(attack.eot, EOT),
+        )
+        self.result = self.attacker(attack)(model, images, labels)
+        self.standing = ~self.result.success
+
+    def attacker(self, settings: SignAttack) -> Attacker:
+        """``settings`` over the evaluation's surrogates and losses."""
+
+        def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+            chosen = {"surrogates": self.surrogates, "losses": self.losses}
+            return worst_case(model, images, labels, attack=settings, **chosen)[0]
+
+        return attack
+
+    def gradients(self) -> Iterator[Finding]:
+        given = self.model, self.images, self.labels
+        few = self.model, self.images[:POINTED], self.labels[:POINTED]
+        yield check_norms(*given, attack=self.attack, limits=self.limits)
+        yield check_direction(*few, attack=self.attack, used=self.surrogates, limits=self.limits)
+        yield check_scale(*given, self.standing, attack=self.side, limits=self.limits)
+        swept = self.model, self.images[:SWEPT], self.labels[:SWEPT]
+        yield from check_surrogates(*swept, attack=self.side, used=self.surrogates, limits=self.limits)
+        yield from check_large_budgets(self.attacker, *given, attack=self.side, limits=self.limits)
+
+    def optimisation(self) -> Iterator[Finding]:
+        given, standing, limits = (self.model, self.images, self.labels), self.standing, self.limits
+        few = self.model, self.images[:EXPECTED], self.labels[:EXPECTED]
+        if self.random:
+            yield check_passes(self.model, self.result, self.labels, passes=self.passes)
+            averaged = replace(self.side, steps=min(self.side.steps, 10), eot=self.attack.eot)
+            yield check_expectation(self.attacker, *few, attack=averaged, limits=limits)
+        else:
+            yield check_verdicts(self.model, self.result, self.labels)
+        yield from check_budget(self.attacker, *given, standing, attack=self.attack, limits=limits)
+        yield from self._traces()
+        planted = self.model, self.images[:PLANTED], self.labels[:PLANTED]
+        yield check_planted(self.attacker, *planted, attack=self.attack, limits=limits)
+        if isinstance(self.model, Defended) and "bpda" in self.threats:
+            yield check_bpda_transfer(
+                self.model,
+                self.images,
+                self.labels,
+                self.result.success,
+                attack=self.side,
+                threats=self.threats,
+                limits=limits,
+            )
+        square = create_attack("square", eps=self.attack.eps, norm=self.attack.norm, queries=QUERIES)
+        name = f"Square ({QUERIES} queries)"
+        yield check_witness(*given, standing, witness=square, name=name, limits=limits)
+
+    def _traces(self) -> Iterator[Finding]:
+        own = replace(self.attack, stop_early=False, restarts=1)
+        as_run = own(self.model, self.images, self.labels)
+        with torch.no_grad():
+            classes = self.model(self.images[:1]).shape[1]
+        yield check_silent(as_run, loss=own.loss, classes=classes)
+        if self.standing.any():
+            slow = replace(own, loss=self.losses[-1])
+            result = slow(self.model, self.images[self.standing], self.labels[self.standing])
+            yield check_loss(result, self.limits)
+            yield check_stability(result, self.limits)
 
 
 def _strongest(jobs: Sequence[Job]) -> SignAttack | None:
     """The attack with most gradient steps at the first budget."""
-    attacks = [job.attack for job in jobs if isinstance(job.attack, SignAttack)]
+    attacks = [job.attack for job in jobs if isinstance(job.attack, SignAttack) and job.attack.differentiates]
     at_first = [attack for attack in attacks if attack.eps == attacks[0].eps]
-    return max(at_first, key=lambda attack: attack.steps, default=None)
+    return max(at_first, key=lambda attack: attack.steps * attack.restarts, default=None)
 
 
-def _measured(cells: Sequence[Cell], clean: dict[str, list[int]]) -> Iterator[Measured]:
+def measured(cells: Sequence[Cell], clean: dict[str, list[int]]) -> Iterator[Measured]:
+    """The table's rows, clean accuracy first, with the outcomes of each image."""
     for threat in dict.fromkeys(cell.threat for cell in cells):
         column = clean["undefended" if threat == "undefended" else "defended"]
-        yield Measured("clean", threat, score(column)["accuracy"])
+        yield Measured("clean", threat, score(column)["accuracy"], outcomes=tuple(column))
     for cell in cells:
-        eps = cell.settings.get("level") if cell.norm == "noise" else cell.eps
-        accuracy = score(cell.outcomes)["accuracy"]
-        yield Measured(cell.attack, cell.threat, accuracy, eps, cell.settings.get("steps", 1))
+        row = Measured(
+            cell.attack,
+            cell.threat,
+            score(cell.outcomes)["accuracy"],
+            cell.eps,
+            cell.settings.get("steps", 1),
+            cell.norm,
+            cell.settings.get("restarts", 1),
+            cell.raised_from,
+            tuple(cell.outcomes),
+        )
+        if cell.norm != "noise":
+            yield row
+        else:
+            # as large as an attack's budget in either norm
+            yield replace(row, eps=cell.settings.get("level"), norm="linf")
+            yield replace(row, eps=cell.mean_l2, norm="l2")
 
 
 def sample(images: Tensor, labels: Tensor, right: list[int], count: int) -> tuple[Tensor, Tensor]:

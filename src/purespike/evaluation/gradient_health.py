@@ -1,6 +1,5 @@
-"""Whether the gradients that an attack follows exist and lead anywhere (group B)."""
+"""Whether the gradients that an attack follows exist, and at which size (group B)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -8,17 +7,11 @@ from torch import Tensor, nn
 
 from purespike.attacks import SignAttack
 from purespike.attacks.objective import attacked, cross_entropy, margin
+from purespike.attacks.steps import random_start
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.neurons import MultiLevelFiring, firing_rates, surrogate_gradient
 
 ATHALYE = "Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security"
-SWEEP = (
-    "rectangle(width=0.5)",
-    "rectangle(width=1)",
-    "rectangle(width=2)",
-    "triangle(width=1)",
-    "atan(alpha=2)",
-)
+CARLINI_WAGNER = "Carlini & Wagner 2017, Towards Evaluating the Robustness of Neural Networks"
 
 
 def _gradients(level: str, seen: str, advice: str) -> Finding:
@@ -36,7 +29,7 @@ DETACHED = _gradients(
 def check_gradients(
     model: nn.Module, images: Tensor, labels: Tensor, limits: Limits = DEFAULT_LIMITS
 ) -> list[Finding]:
-    """Are logits connected to the images, and for how many of them does the gradient vanish?
+    """Are logits connected to the images, and for how many images and pixels does the gradient vanish?
 
     Args:
         model: images to logits.
@@ -63,7 +56,7 @@ def check_gradients(
         ]
     vanished, flat = (_zero(gradient) for gradient in (by_margin, by_entropy))
     saturated = flat - vanished
-    found = [_share(vanished, limits)]
+    found = [_share(vanished, limits), _pixels(by_margin, limits)]
     if saturated > limits.zero_gradients:
         found.append(
             Finding(
@@ -73,7 +66,7 @@ def check_gradients(
                 f"the cross-entropy has no gradient on {saturated:.0%} of the images, where the margin "
                 "has one: the logits are so large that its softmax is exactly one",
                 "judge by the margin loss alone; numbers under cross-entropy are worthless here",
-                "Carlini & Wagner 2017",
+                CARLINI_WAGNER,
             )
         )
     return found
@@ -92,72 +85,112 @@ def _share(vanished: float, limits: Limits) -> Finding:
     )
 
 
-def check_surrogates(
+def _pixels(gradient: Tensor, limits: Limits) -> Finding:
+    """Of the images that have a gradient at all; the others are counted already."""
+    alive = gradient.flatten(1)[gradient.flatten(1).abs().amax(1) > 0]
+    share = (alive == 0).float().mean().item() if len(alive) else 0.0
+    return Finding(
+        "pixels without gradient",
+        "gradients",
+        "suspicious" if share > limits.zero_pixels else "reliable",
+        f"the gradient of {share:.0%} of the pixels is exactly zero, where an image has one at all",
+        "signed steps leave such pixels as they are: look for what stops the gradient (clipping, dead units, "
+        "narrow surrogates), or use square",
+        ATHALYE,
+    )
+
+
+def check_norms(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
     *,
     attack: SignAttack,
-    used: Sequence[str],
     limits: Limits = DEFAULT_LIMITS,
-) -> list[Finding]:
-    """Does the derivative the attacker takes for the spike's decide the number?
+) -> Finding:
+    """Is the loss as steep at the images as around them, or does each sit in a flat spot?
+
+    Norms are L2, of the gradient of the margin, which does not saturate as the cross-entropy does.
 
     Args:
-        model: images to logits; without neurons of ours there is nothing to check.
-        images: some that the model classifies correctly.
+        model: images to logits, differentiable.
+        images: some that the model classifies correctly, ``[N, C, H, W]``.
         labels: their classes.
-        attack: run once per surrogate.
-        used: the surrogates of the evaluation itself.
+        attack: whose ball the random points are drawn from.
         limits: what is still accepted.
     """
-    neurons = [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
-    if not neurons:
-        return []
-    own = str(neurons[0].surrogate)
-    broken: dict[str, Tensor] = {}
-    for surrogate in dict.fromkeys((own, *used, *SWEEP)):
-        with surrogate_gradient(model, surrogate):
-            broken[surrogate] = replace(attack, stop_early=True)(model, images, labels).success
-    shares = {name: success.float().mean().item() for name, success in broken.items()}
-    best = max(shares, key=lambda name: shares[name])
-    behind = shares[best] - shares[own]
-    source = "Bu et al., and the sweep this project measured: the attacker's surrogate decides the number"
-    seen = f"own surrogate {own} breaks {shares[own]:.0%} of {len(images)} images, {best} {shares[best]:.0%}"
-    advice = "report the worst case over surrogates (threat model adaptive), never the model's own alone"
-    level = "suspicious" if behind > limits.spread + 0.5 / len(images) else "reliable"
-    found = [Finding("surrogate", "gradients", level, seen, advice, source)]
-
-    union = torch.stack([broken[name] for name in dict.fromkeys((own, *used))]).any(0)
-    missed = (torch.stack(list(broken.values())).any(0) & ~union).float().mean().item()
-    if missed > limits.gain + 0.5 / len(images):
-        found.append(
-            Finding(
-                "surrogate ensemble",
-                "gradients",
-                "suspicious",
-                f"surrogates outside the ensemble break a further {missed:.0%}",
-                f"add them: {', '.join(name for name in broken if name not in used)}",
-                source,
-            )
-        )
-    return found
+    assert isinstance(attack.eps, float)
+    around = random_start(images, eps=attack.eps, norm=attack.norm, seed=attack.seed)
+    quantiles = torch.tensor([0.1, 0.5, 0.9])
+    here, there = (
+        torch.quantile(_norms(model, points, labels).cpu(), quantiles).tolist() for points in (images, around)
+    )
+    flat = here[1] < limits.flat * there[1]
+    return Finding(
+        "size of gradients",
+        "gradients",
+        "suspicious" if flat else "reliable",
+        f"gradient norms (10%, 50%, 90% of the images): {_three(here)} at the images, {_three(there)} at "
+        "random points around them",
+        "the images sit in flat spots: start at random, with several restarts",
+        "Tramèr et al. 2018, Ensemble Adversarial Training",
+    )
 
 
-def check_neurons(model: nn.Module, images: Tensor) -> list[Finding]:
-    """Is a whole layer of neurons silent or saturated?"""
-    rates = firing_rates(model, images)
-    if not rates:
-        return []
-    silent = [name for name, rate in rates.items() if rate < 1e-3]
-    saturated = [name for name, rate in rates.items() if rate > 0.999]
-    if silent or saturated:
-        level = "suspicious"
-        seen = f"silent layers: {', '.join(silent) or 'none'}; saturated: {', '.join(saturated) or 'none'}"
-    else:
-        level = "reliable"
-        seen = (
-            f"{len(rates)} layers fire at rates from {min(rates.values()):.1%} to {max(rates.values()):.1%}"
-        )
-    advice = "such a layer passes no information and hardly a gradient: train with a better initialisation"
-    return [Finding("neurons", "gradients", level, seen, advice, "census of this project")]
+def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    with attacked(model), torch.enable_grad():
+        leaf = images.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
+    return torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
+
+
+def _three(values: list[float]) -> str:
+    return ", ".join(f"{value:.2g}" for value in values)
+
+
+class _Divided(nn.Module):
+    def __init__(self, model: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.model, self.scale = model, scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images).float() / self.scale
+
+
+def check_scale(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    standing: Tensor,
+    *,
+    attack: SignAttack,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Finding:
+    """Does dividing the logits by their standard deviation, which changes no prediction, break more?
+
+    The cross-entropy is run on both. What the evaluation's own attack left standing decides: where that used
+    the margin as well, large logits have hidden nothing from it.
+
+    Args:
+        model: images to logits.
+        images: some that the model classifies correctly, ``[N, C, H, W]``.
+        labels: their classes.
+        standing: bool ``[N]``, what the evaluation's attack left.
+        attack: run twice.
+        limits: what is still accepted.
+    """
+    with torch.no_grad():
+        deviation = model(images).float().std().clamp(min=1e-12).item()
+    by_entropy = replace(attack, loss="ce", stop_early=True)
+    plain = by_entropy(model, images, labels).success
+    divided = by_entropy(_Divided(model, deviation).eval(), images, labels).success
+    missed = int((divided & standing).sum())
+    return Finding(
+        "scale of the logits",
+        "gradients",
+        "suspicious" if missed > limits.allowed(len(images)) else "reliable",
+        f"the cross-entropy breaks {int(plain.sum())} of {len(images)} images, of logits divided by their "
+        f"standard deviation ({deviation:.3g}) {int(divided.sum())}, {missed} of them left by the evaluation",
+        "the size of the logits hides the gradient: add the margin to the losses, or apgd_dlr to the attacks",
+        f"{CARLINI_WAGNER}; Croce & Hein 2020",
+    )

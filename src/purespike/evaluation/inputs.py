@@ -14,6 +14,7 @@ from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, predict
 from purespike.models.checkpoint import part_config
 from purespike.models.predict import as_float
+from purespike.seeding import seeded
 
 Pair = tuple[Tensor, Tensor]
 
@@ -40,15 +41,31 @@ def read_images(
     return images, labels, {"source": "tensors", "split": "given", "n": len(labels), "fingerprint": digest}
 
 
-def check_fit(model: nn.Module, images: Tensor, labels: Tensor, device: torch.device) -> None:
-    """Try the model on one image before hours of attacks.
+def check_fit(
+    model: nn.Module, images: Tensor, labels: Tensor, device: torch.device, *, name: str = "the model"
+) -> None:
+    """Try the model, called ``name`` in messages, on one image before hours of attacks.
 
     Raises:
         InputError: no images, or what :func:`purespike.models.predict.check_fit` raises.
     """
     if not len(images):
         raise InputError("evaluate: no images")
-    predict.check_fit(model, as_float(images[:1].to(device)), labels)
+    predict.check_fit(model, as_float(images[:1].to(device)), labels, name=name)
+
+
+@torch.no_grad()
+def draws(model: nn.Module, images: Tensor, tolerance: float) -> bool:
+    """Whether other random numbers give ``model`` other logits, by more than ``tolerance``.
+
+    A model that keeps state gives others even with the same ones; it is broken, not random.
+    """
+    logits = []
+    for seed in (0, 0, 1):
+        with seeded("draws", seed, device=images.device):
+            logits.append(model(images).float())
+    again, other = ((logits[0] - later).abs().max().item() for later in logits[1:])
+    return again <= tolerance < other
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:

@@ -1,77 +1,131 @@
 """Which attacks at which budgets: the rows of the table and the points of the curve."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from purespike.attacks import Attack, bounded, create_attack
+from purespike.attacks import Attack, AutoAttack, SignAttack, bounded, create_attack
 from purespike.attacks.objective import objective
-from purespike.checks import parse_eps
+from purespike.checks import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
 
 AttackSpec = str | Mapping[str, Any]
 
+SURROGATES = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
+LOSSES = ("ce", "margin")
+# wide and narrow, with and without memory, through time and through the rate
+ENSEMBLE = (
+    *SURROGATES,
+    "rectangle(width=2)",
+    "rectangle(width=4)",
+    "triangle(width=0.5)",
+    "triangle(width=2)",
+    "exponential(alpha=1)",
+    "exponential(alpha=2)",
+    "gaussian(width=0.25)",
+    "gaussian(width=0.5)",
+    "gaussian(width=1)",
+    "straightthrough",
+    "ratebased",
+    "bptr",
+    "hart",
+    "pdsg",
+    "assg",
+)
+NORMS = ("linf", "l2")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Attacks, and the surrogates that the adaptive attacker tries with each."""
+
+    attacks: tuple[AttackSpec, ...]
+    surrogates: tuple[str, ...] = SURROGATES
+
+
 # cheap to dear; each holds what the one before it can do
-SUITES: dict[str, tuple[AttackSpec, ...]] = {
-    "quick": ("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}),
-    "standard": (
-        "gaussian_noise",
-        "fgsm",
-        {"name": "pgd", "steps": 20},
-        {"name": "pgd", "steps": 50, "restarts": 2},
-        {"name": "apgd_ce", "steps": 50},
-        {"name": "square", "queries": 1000},
+SUITES: dict[str, Suite] = {
+    "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20})),
+    "standard": Suite(
+        (
+            "gaussian_noise",
+            "fgsm",
+            {"name": "pgd", "steps": 20},
+            {"name": "pgd", "steps": 50, "restarts": 2},
+            {"name": "apgd_ce", "steps": 50},
+            {"name": "square", "queries": 1000},
+        )
     ),
-    "full": (
-        "gaussian_noise",
-        "fgsm",
-        "ifgsm",
-        "mifgsm",
-        {"name": "pgd", "steps": 20},
-        {"name": "pgd", "steps": 100, "restarts": 5},
-        "cw",
-        "apgd_ce",
-        "autoattack",
-        "square",
+    "full": Suite(
+        (
+            "gaussian_noise",
+            "fgsm",
+            "ifgsm",
+            "mifgsm",
+            {"name": "pgd", "steps": 20},
+            {"name": "sa_pgd", "steps": 20},
+            {"name": "pgd", "steps": 100, "restarts": 5},
+            "cw",
+            "apgd_ce",
+            "apgd_dlr",
+            "autoattack",
+            "spsa",
+            "square",
+        ),
+        ENSEMBLE,
     ),
+    # the columns of the paper's Table 4; its BPDA20+EOT is the last under the threat model bpda
+    "table4": Suite(("apgd_ce", "autoattack", {"name": "pgd", "steps": 20, "eot": 10})),
 }
 
 
-def suite(name: str) -> list[AttackSpec]:
-    """The attacks of the suite called ``name``.
+def suite(name: str, norm: str = "linf") -> Suite:
+    """The suite called ``name``, of the attacks that know this norm.
 
     Raises:
         InputError: unknown name.
     """
     if name not in SUITES:
         raise unknown("suite", name, SUITES)
-    return list(SUITES[name])
+    found = SUITES[name]
+    if norm == "linf":
+        return found
+    known = [spec for spec in found.attacks if not (isinstance(spec, Mapping) and spec["name"] == "sa_pgd")]
+    return replace(found, attacks=tuple(known))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One attack at one budget; ``eps`` is ``None`` for an attack without one."""
+    """One attack at one budget; ``eps`` is ``None`` for an attack without one.
+
+    Where a budget was raised, ``raised_from`` is the job that this one goes on from.
+    """
 
     attack: Attack
     eps: float | None
-
-    @property
-    def differentiates(self) -> bool:
-        """Whether the attack follows gradients; noise and Square do not."""
-        return self.norm != "noise" and self.attack.name != "square"
+    raised_from: "Job | None" = None
 
     @property
     def norm(self) -> str:
-        return "linf" if self.eps is not None else {"cw": "l2"}.get(self.attack.name, "noise")
+        if self.eps is not None:
+            return str(getattr(self.attack, "norm", "linf"))
+        return {"cw": "l2"}.get(self.attack.name, "noise")
 
 
-def parse_budgets(eps: float | str | Sequence[float | str]) -> list[float]:
+def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") -> list[float]:
     """One or several budgets, as given in a recipe or on the command line (``"4/255,8/255"``).
 
+    Args:
+        eps: the budgets.
+        norm: ``"linf"``, in pixel units, or ``"l2"``, radii.
+
     Raises:
-        InputError: none at all, or one that is no budget.
+        InputError: none at all, one that is no budget, or an unknown norm.
     """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
     values: Sequence[float | str]
     if isinstance(eps, str):
         values = eps.split(",")
@@ -79,7 +133,26 @@ def parse_budgets(eps: float | str | Sequence[float | str]) -> list[float]:
         values = [eps] if isinstance(eps, int | float) else list(eps)
     if not values:
         raise InputError("eps: give at least one budget, e.g. 8/255")
-    return [parse_eps(value) for value in values]
+    return [parse_radius(value) if norm == "l2" else parse_eps(value) for value in values]
+
+
+def averaged(job: Job, eot: int) -> Job:
+    """``job`` with gradients averaged over ``eot`` passes, where its attack can and does not already."""
+    attack = job.attack
+    if isinstance(attack, SignAttack | AutoAttack) and attack.eot == 1 < eot:
+        return replace(job, attack=replace(attack, eot=eot))
+    return job
+
+
+def passes_of(attack: Attack) -> int:
+    """About how many times an attack passes an image through the model; for a progress bar."""
+    if isinstance(attack, AutoAttack):
+        each = {"square": attack.queries, "apgd-t": 9 * attack.steps, "fab-t": 18 * attack.steps}
+        return sum(each.get(name, attack.steps) for name in attack.attacks)
+    counts = ("steps", "search_steps", "restarts", "eot")
+    product = math.prod(getattr(attack, name, 1) for name in counts)
+    samples = getattr(attack, "samples", None)
+    return product if samples is None else product * (2 * samples + 1)
 
 
 def check_ensemble(surrogates: Sequence[str], losses: Sequence[str]) -> None:
@@ -101,21 +174,22 @@ def plan_jobs(
     eps: Sequence[float],
     curve: AttackSpec | None = None,
     curve_eps: Sequence[float] = (),
+    norm: str = "linf",
 ) -> list[Job]:
-    """Every attack at every budget, then the curve's points that are not among them.
+    """Every attack at every budget of one norm, then the curve's points that are not among them.
 
     Raises:
         InputError: an unknown attack or setting, a budget out of range, or an attack spec that sets ``eps``.
     """
     jobs: list[Job] = []
     for spec in attacks:
-        jobs += _jobs(spec, eps)
+        jobs += _jobs(spec, eps, norm)
     if curve is not None:
-        jobs += _jobs(curve, curve_eps)
+        jobs += _jobs(curve, curve_eps, norm)
     return list(dict.fromkeys(jobs))
 
 
-def _jobs(spec: AttackSpec, budgets: Sequence[float]) -> list[Job]:
+def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
     settings = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = settings.pop("name", None)
     if not isinstance(name, str):
@@ -124,6 +198,8 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float]) -> list[Job]:
         return [Job(create_attack(name, **settings), None)]
     if "eps" in settings:
         raise InputError(f"attack {name}: its eps comes from the evaluation's own list; remove it here")
-    if settings.get("norm", "linf") != "linf":
-        raise InputError(f"attack {name}: an evaluation's budgets are L∞; call the attack itself for L2")
+    if "norm" in settings:
+        raise InputError(f"attack {name}: its norm is the evaluation's own; remove it here")
+    if norm != "linf":
+        settings["norm"] = norm
     return [Job(create_attack(name, eps=value, **settings), value) for value in budgets]

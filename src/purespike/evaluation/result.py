@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from purespike.checks import format_eps, parse_eps
+from purespike.checks import format_eps, parse_eps, parse_radius
 from purespike.errors import InputError
 from purespike.evaluation.verdict import Verdict
 from purespike.files import write_json
@@ -23,7 +23,8 @@ class Evaluation:
         Raises:
             InputError: there is none.
         """
-        wanted = None if eps is None else parse_eps(eps)
+        parse = parse_radius if self.content["settings"].get("norm") == "l2" else parse_eps
+        wanted = None if eps is None else parse(eps)
         for cell in self.content["cells"]:
             same_budget = wanted is None or (cell["eps"] is not None and abs(cell["eps"] - wanted) < 1e-9)
             if cell["attack"] == attack and cell["threat"] == threat and same_budget:

@@ -1,12 +1,36 @@
-"""Threat models: what an attacker knows, and what is attacked and judged under each."""
+"""Threat models: what an attacker knows, what is differentiated, and by which routes."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from torch import nn
+from torch import Tensor, nn
 
-from purespike.attacks import IdentityBackward
+from purespike.attacks import Attack, AttackResult, GaussianNoise, IdentityBackward
+from purespike.attacks.adaptive import adaptive_routes
+from purespike.attacks.bpda import LearnedBackward
+from purespike.attacks.routes import Route, ascending, direct
+from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is attacked, and what the attackers have to do it with.
+
+    Args:
+        model: images to logits, purified or not; every threat model but ``undefended`` is judged by it.
+        surrogates: what the adaptive attacker differentiates in place of the spike.
+        losses: what the adaptive attacker maximises.
+        approximation: a differentiable imitation of the purifier, for ``bpda``; ``None`` for none.
+        substitutes: the models of an attacker who has no other, by name, for ``transfer``.
+    """
+
+    model: nn.Module
+    surrogates: Sequence[str]
+    losses: Sequence[str]
+    approximation: nn.Module | None = None
+    substitutes: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -17,38 +41,115 @@ class Threat:
         name: the word used everywhere.
         knows: what the attacker knows.
         gradient: what is differentiated.
-        needs_purifier: whether it makes sense for a defended model only.
+        routes: the ways to a gradient that this attacker tries, for a scene and an attack; none where the
+            attack makes no sense under this threat model.
+        needs: what a scene must hold: ``"purifier"``, ``"substitutes"`` or nothing.
     """
 
     name: str
     knows: str
     gradient: str
-    needs_purifier: bool
+    routes: Callable[[Scene, Attack], list[Route]]
+    needs: str = ""
+
+    def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
+        """Whether there is what it needs."""
+        there = {"purifier": isinstance(model, Defended), "substitutes": bool(substitutes), "": True}
+        return there[self.needs]
+
+
+def _alone(scene: Scene, attack: Attack) -> list[Route]:
+    # at full strength, without leaving early: the images go on to be purified, and to be looked at
+    classifier = classifier_of(scene.model)
+    return [Route("own", "own", lambda attack, *given: attack(classifier, *given))]
+
+
+def _bpda(scene: Scene, attack: Attack) -> list[Route]:
+    if ascending(attack) is None:
+        return []
+    assert isinstance(scene.model, Defended)
+    routes = [_climbing(direct(IdentityBackward(scene.model), name="identity"))]
+    if scene.approximation is not None:
+        routes.append(_climbing(direct(LearnedBackward(scene.model, scene.approximation), name="learned")))
+    return routes
+
+
+def _climbing(route: Route) -> Route:
+    """``route`` for that part of an attack which an approximate gradient serves; the result says so."""
+
+    def run(attack: Attack, images: Tensor, labels: Tensor) -> AttackResult:
+        part = ascending(attack)
+        assert part is not None
+        result = route.run(part, images, labels)
+        if part == attack:
+            return result
+        heard = [*result.config.get("warnings", ()), "FAB and Square left out: they do not climb a loss"]
+        return replace(result, config={**result.config, "warnings": heard})
+
+    return replace(route, run=run)
+
+
+def _adaptive(scene: Scene, attack: Attack) -> list[Route]:
+    if not attack.differentiates:
+        return []
+    return adaptive_routes(scene.model, attack, surrogates=scene.surrogates, losses=scene.losses)
+
+
+def _transfer(scene: Scene, attack: Attack) -> list[Route]:
+    if not attack.differentiates:
+        return []
+
+    def route(name: str, substitute: nn.Module) -> Route:
+        return Route(
+            name, "own", lambda attack, *given: transfer(substitute, scene.model, *given, attack=attack)
+        )
+
+    return [route(*pair) for pair in scene.substitutes.items()]
+
+
+def _query(scene: Scene, attack: Attack) -> list[Route]:
+    return [] if attack.differentiates or isinstance(attack, GaussianNoise) else [direct(scene.model)]
 
 
 THREATS = {
     threat.name: threat
     for threat in (
-        Threat("undefended", "the classifier, which has no purifier", "the classifier", False),
+        Threat("undefended", "the classifier, which has no purifier", "the classifier", _alone),
         Threat(
             "oblivious",
             "the classifier, not that a purifier stands before it",
             "the classifier alone; its images are then purified",
-            True,
+            _alone,
+            needs="purifier",
         ),
-        Threat("bpda", "both", "the classifier, the purifier taken as the identity", True),
+        Threat(
+            "bpda",
+            "both",
+            "the classifier, the purifier taken as the identity, or as a learned imitation of it",
+            _bpda,
+            needs="purifier",
+        ),
         Threat(
             "adaptive",
             "both, and chooses the surrogate",
             "purifier and classifier, worst case per image over surrogates and losses",
-            False,
+            _adaptive,
         ),
-        Threat("query", "only what the whole answers", "nothing: an attack without gradients", False),
+        Threat(
+            "transfer",
+            "neither; has substitutes",
+            "the substitutes, one by one",
+            _transfer,
+            needs="substitutes",
+        ),
+        Threat("query", "only what the whole answers", "nothing: an attack without gradients", _query),
     )
 }
 
 
-def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -> list[str]:
+def select_threats(
+    names: str | Sequence[str], model: nn.Module, substitutes: Mapping[str, nn.Module] | None = None
+) -> list[str]:
     """The threat models to run on ``model``, in the order of :data:`THREATS`.
 
     ``"all"`` is every one that makes sense: for a model without purifier ``query`` is what ``undefended`` is
@@ -56,18 +157,22 @@ def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -
     ``"oblivious"``, and is added.
 
     Raises:
-        InputError: unknown name, or one that needs a purifier where there is none.
+        InputError: unknown name, or one that needs a purifier or a substitute where there is none.
     """
-    defended = isinstance(model, Defended)
+    substitutes = substitutes or {}
     wanted = [names] if isinstance(names, str) else list(names)
     if "all" in wanted:
-        bare = [name for name, threat in THREATS.items() if not threat.needs_purifier and name != "query"]
-        return list(THREATS) if defended else bare
+        fitting = [name for name, threat in THREATS.items() if threat.fits(model, substitutes)]
+        return fitting if isinstance(model, Defended) else [name for name in fitting if name != "query"]
     for name in wanted:
         if name not in THREATS:
             raise unknown("threat model", name, [*THREATS, "all"])
-        if THREATS[name].needs_purifier and not defended:
-            raise InputError(f"threat model {name}: the model has no purifier; use undefended or adaptive")
+        if not THREATS[name].fits(model, substitutes):
+            reason = {
+                "purifier": "the model has no purifier; use undefended or adaptive",
+                "substitutes": "no substitute is given; train one and name it with --substitute",
+            }
+            raise InputError(f"threat model {name}: {reason[THREATS[name].needs]}")
     if "oblivious" in wanted:
         wanted.append("undefended")
     return [name for name in THREATS if name in wanted]
@@ -76,14 +181,3 @@ def select_threats(names: str | list[str] | tuple[str, ...], model: nn.Module) -
 def classifier_of(model: nn.Module) -> nn.Module:
     """The classifier without its purifier, if it has one."""
     return model.classifier if isinstance(model, Defended) else model
-
-
-def bpda(model: nn.Module) -> nn.Module:
-    """What the ``bpda`` attacker differentiates.
-
-    Raises:
-        InputError: the model has no purifier.
-    """
-    if not isinstance(model, Defended):
-        raise InputError("bpda: the model has no purifier to approximate")
-    return IdentityBackward(model)

@@ -28,8 +28,8 @@ def predict(
 
 
 @torch.inference_mode()
-def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
-    """Try ``model`` on one image of a set with these labels.
+def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "the model") -> None:
+    """Try ``model``, called ``name`` in messages, on one image of a set with these labels.
 
     Args:
         model: images to logits.
@@ -46,9 +46,9 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor) -> None:
         raise
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
-        raise InputError(f"the model fails on images of shape {list(image.shape)}: {detail}") from error
+        raise InputError(f"{name} fails on images of shape {list(image.shape)}: {detail}") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        raise InputError("the model must map images [N, C, H, W] to logits [N, K]")
+        raise InputError(f"{name} must map images [N, C, H, W] to logits [N, K]")
     check_labels(labels, count=len(labels), classes=logits.shape[1])
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
@@ -25,6 +26,34 @@ def resolve(name: str) -> nn.Module:
     if path.suffix == ".safetensors" or path.exists() or ":" not in name:
         return load(path)
     return _call(name)
+
+
+def named(specs: Iterable[str]) -> dict[str, str]:
+    """Names for several models, each given as ``NAME=MODEL``, or as ``MODEL``, which then names itself.
+
+    Returns:
+        Name to what :func:`resolve` takes.
+
+    Raises:
+        InputError: one name for two models.
+    """
+    models: dict[str, str] = {}
+    for spec in specs:
+        name, equals, model = spec.partition("=")
+        if not equals:
+            name, model = model_name(spec), spec
+        if name in models:
+            raise InputError(f"{spec}: another model is called {name!r}; write OTHER={model}")
+        models[name] = model
+    return models
+
+
+def model_name(model: str) -> str:
+    """What to call the model that :func:`resolve` makes of ``model``: of a run folder's parts, the folder."""
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        return path.name
+    return path.parent.name if path.stem in ("classifier", "purifier") and path.parent.name else path.stem
 
 
 def _call(name: str) -> nn.Module:

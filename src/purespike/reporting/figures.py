@@ -21,36 +21,44 @@ from purespike.reporting.drawing import (
     spread,
 )
 from purespike.reporting.dynamics import firing_rates, training_curves
+from purespike.reporting.standing import norm_of
 from purespike.reporting.tables import cell_steps, robustness_table
-from purespike.reporting.words import THREATS, Evaluation, attack_text, data_text
+from purespike.reporting.waterfall import waterfall
+from purespike.reporting.words import NORMS, THREATS, Evaluation, attack_text, data_text
 
-__all__ = ["accuracy_curve", "firing_rates", "robustness_bars", "sample_grid", "training_curves"]
+__all__ = ["accuracy_curve", "firing_rates", "robustness_bars", "sample_grid", "training_curves", "waterfall"]
 
 _COLUMNS = 8
 
 
 def accuracy_curve(evaluation: Evaluation) -> Figure:
-    """Accuracy against eps in n/255, one line and one 95% band per threat model; eps 0 is the clean accuracy.
+    """Accuracy against eps, one line and one 95% band per threat model; eps 0 is the clean accuracy.
 
-    Drawn for the attack that was run at most sizes of eps.
+    Eps is in n/255 for L∞ and a radius for L2. Drawn for the attack that was run at most sizes of eps.
 
     Raises:
-        InputError: no L∞ attack was run.
+        InputError: no attack with a bound was run.
     """
-    cells = [cell for cell in evaluation["cells"] if cell["norm"] == "linf" and cell["eps"]]
+    norm = norm_of(evaluation)
+    cells = [
+        cell
+        for cell in evaluation["cells"]
+        if cell["norm"] == norm and cell["eps"] and cell.get("raised_from") is None
+    ]
     if not cells:
-        raise InputError("no attack with an L∞ bound was run")
+        raise InputError(f"no attack with an {NORMS.get(norm, norm)} bound was run")
     # PGD-7 and PGD-20 are two attacks: their points do not belong on one line
     sizes = Counter(who for who, _ in {(_attacker(cell), cell["eps"]) for cell in cells})
     attack, steps = max(sizes, key=lambda who: (sizes[who], who[0] == "pgd", who[1]))
     cells = [cell for cell in cells if _attacker(cell) == (attack, steps)]
-    lines = _curve_lines(evaluation, cells)
+    scale, unit = (255, "/255") if norm == "linf" else (1, "")
+    lines = _curve_lines(evaluation, cells, scale)
     figure = new_figure(10, 4.9)
     axes = figure.add_subplot()
     dress(
         axes,
-        title=f"{attack_text(attack, steps)}, L∞, on {data_text(evaluation)}",
-        x="eps, in n/255",
+        title=f"{attack_text(attack, steps)}, {NORMS.get(norm, norm)}, on {data_text(evaluation)}",
+        x="eps, in n/255" if unit else "eps, radius in pixel units",
         y="Accuracy, %",
     )
     for threat, points in lines.items():
@@ -67,7 +75,7 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
         axes.plot(
             [points[-1][0], right * 1.045], [points[-1][1], height], color=color, linewidth=0.8, alpha=0.6
         )
-        label = f"{THREATS[threat].title}  {points[-1][1]:.1f} at {points[-1][0]:g}/255"
+        label = f"{THREATS[threat].title}  {points[-1][1]:.1f} at {points[-1][0]:g}{unit}"
         axes.annotate(
             label,
             (right * 1.055, height),
@@ -182,7 +190,9 @@ def _attacker(cell: dict[str, Any]) -> tuple[str, int]:
     return cell["attack"], cell_steps(cell) or 1
 
 
-def _curve_lines(evaluation: Evaluation, cells: list[dict[str, Any]]) -> dict[str, list[tuple[float, ...]]]:
+def _curve_lines(
+    evaluation: Evaluation, cells: list[dict[str, Any]], scale: float
+) -> dict[str, list[tuple[float, ...]]]:
     lines: dict[str, list[tuple[float, ...]]] = {}
     for threat in THREATS:
         scores = {cell["eps"]: cell["score"] for cell in cells if cell["threat"] == threat}
@@ -192,7 +202,7 @@ def _curve_lines(evaluation: Evaluation, cells: list[dict[str, Any]]) -> dict[st
         if clean:
             scores[0.0] = clean
         lines[threat] = [
-            (round(255 * eps, 3), *(100 * score[name] for name in ("accuracy", "low", "high")))
+            (round(scale * eps, 3), *(100 * score[name] for name in ("accuracy", "low", "high")))
             for eps, score in sorted(scores.items())
         ]
     return lines

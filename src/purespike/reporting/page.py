@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that needs nothing else, and its figures as PNG."""
 
 import base64
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,13 @@ def render(run: Path, evaluation: words.Evaluation) -> str:
             "Accuracy against eps, one line per threat model",
             lambda: figures.accuracy_curve(evaluation),
         ),
+        fall=picture(
+            "waterfall",
+            "Images standing after each attack and each threat model in turn",
+            lambda: figures.waterfall(evaluation),
+        ),
+        diagnostics=evaluation.get("diagnostics"),
+        complaints=list(_complaints(evaluation)),
         grid=picture(
             "samples",
             "Clean, adversarial and purified images, and their differences",
@@ -130,11 +138,22 @@ def _picture(path: Path, alt: str, draw: Callable[[], Figure]) -> Picture:
     return Picture(alt, uri=f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")
 
 
+def _complaints(evaluation: words.Evaluation) -> Iterator[tuple[str, str, str, str]]:
+    """What attacks warned of: attack, bound, threat model and warning."""
+    for cell in evaluation["cells"]:
+        for line in cell.get("warnings") or []:
+            attack = words.attack_text(cell["attack"], tables.cell_steps(cell))
+            yield attack, words.condition_text(cell), cell["threat"], line
+
+
 def _components(evaluation: words.Evaluation) -> Iterator[dict[str, Any]]:
-    """For each bound of the tables: how many images each surrogate and loss broke, a column per attack."""
+    """For each bound of the tables and threat model: images each route broke, by attack."""
     cells = [cell for cell in evaluation["cells"] if cell.get("components")]
-    for eps in dict.fromkeys([*tables.table_eps(evaluation), None]):
-        columns = [cell for cell in cells if words.same_eps(cell["eps"], eps)]
+    for eps, threat in itertools.product(
+        dict.fromkeys([*tables.table_eps(evaluation), None]),
+        sorted(words.THREATS, key=lambda name: name != "adaptive"),
+    ):
+        columns = [cell for cell in cells if words.same_eps(cell["eps"], eps) and cell["threat"] == threat]
         if not columns:
             continue
         broken = [
@@ -143,8 +162,9 @@ def _components(evaluation: words.Evaluation) -> Iterator[dict[str, Any]]:
         ]
         names = list(dict.fromkeys(name for counts in broken for name in counts))
         yield {
+            "threat": threat,
             "condition": words.condition_text(columns[0]),
-            "entries": [tables.cell_entry(cell) for cell in columns],
+            "entries": [(tables.cell_entry(cell), words.raised_text(cell)) for cell in columns],
             "rows": [(*name, [counts.get(name) for counts in broken]) for name in names],
             "most": [max(counts.values()) for counts in broken],
         }

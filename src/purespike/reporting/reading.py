@@ -152,11 +152,15 @@ def _check_evaluation(value: Mapping[str, Any]) -> None:
         for name in ("forwards", "backwards", "seconds", "mean_l2"):
             if cell.get(name) is not None:
                 _check_number(cell[name], f"cell {number}: {name}")
+        _check_extras(cell, f"cell {number}")
         for part in cell.get("components") or []:
             part["surrogate"], part["loss"]
             _check_number(part["broken"], f"cell {number}: broken")
     for line in value.get("quality") or []:
         line["images"]
+    for finding in value.get("diagnostics") or []:
+        for name in ("name", "group", "level", "seen", "advice", "source"):
+            finding[name]
     for number, cell in enumerate(value.get("worst_case") or []):
         _check_cell(cell, f"worst case {number}")
 
@@ -167,6 +171,17 @@ def _check_cell(cell: Mapping[str, Any], where: str) -> None:
     if cell["eps"] is not None:
         _check_number(cell["eps"], f"{where}: eps")
     _check_score(cell["score"], where)
+
+
+def _check_extras(cell: Mapping[str, Any], where: str) -> None:
+    """What a cell may hold or not: older evaluations do not."""
+    for name in ("passes", "pass_accuracy", "raised_from"):
+        if cell.get(name) is not None:
+            _check_number(cell[name], f"{where}: {name}")
+    for name, kind in (("warnings", str), ("outcomes", int)):
+        values = cell.get(name)
+        if not isinstance(values, list | None) or not all(isinstance(one, kind) for one in values or []):
+            raise TypeError(f"{where}: {name} is not a list of {kind.__name__}")
 
 
 def _check_score(score: Any, where: str) -> None:

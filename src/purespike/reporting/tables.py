@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from purespike.errors import InputError
@@ -18,7 +19,10 @@ from purespike.reporting.words import (
     data_text,
     eps_text,
     interval,
+    pass_text,
+    passes_text,
     percent,
+    raised_text,
     same_eps,
 )
 
@@ -37,6 +41,7 @@ class Entry:
     condition: str
     threat: str
     distance: str = ""
+    per_pass: str = ""
 
     @property
     def text(self) -> str:
@@ -45,6 +50,11 @@ class Entry:
     @property
     def interval(self) -> str:
         return interval(self.score)
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """What else was measured, a line each."""
+        return tuple(line for line in (self.distance, self.per_pass) if line)
 
     @property
     def description(self) -> str:
@@ -63,6 +73,7 @@ class Row:
     clean: Entry | None
     robust: Mapping[str, Entry | None]
     steps: int = 1
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,7 @@ def table_threats(evaluation: Evaluation) -> tuple[str, ...]:
 def table_title(evaluation: Evaluation) -> str:
     """What was measured, on what, against whom: the sentence above every table."""
     clean = evaluation["clean"]
+    judged = passes_text(evaluation)
     accuracy = f"Clean accuracy {_with_interval(clean['undefended'])} without purifier"
     if clean["defended"]:
         accuracy += f", {_with_interval(clean['defended'])} with it"
@@ -152,6 +164,7 @@ def table_title(evaluation: Evaluation) -> str:
         f"Accuracy in % [95% Wilson interval] on {data_text(evaluation)}"
         f"{' under attacks at eps ' + ' and '.join(bounds) if bounds else ''}. "
         f"Threat model{'s' if len(threats) > 1 else ''}: {', '.join(threats)}. {accuracy}."
+        f"{f' {judged}' if judged else ''}"
     )
 
 
@@ -177,7 +190,8 @@ def console_table(evaluation: Evaluation) -> rich.table.Table:
     for part in tables:
         for row in part.rows[0 if part is tables[0] else 1 :]:
             style = "bold" if row.kind == "worst" else ""
-            label = Text.assemble(row.attack, *([("\n" + row.condition, "dim")] if row.condition else []))
+            below = [text for text in (row.condition, row.remark) if text]
+            label = Text.assemble(row.attack, *((f"\n{text}", "dim") for text in below))
             cells = [Text.assemble(first, ("\n" + second, "dim not bold")) for first, second in _shown(row)]
             table.add_row(label, *cells, style=style)
         table.add_section()
@@ -196,6 +210,7 @@ def markdown_table(evaluation: Evaluation) -> str:
         for row in part.rows:
             bold = "**" if row.kind == "worst" else ""
             cells = [f"{bold}{row.attack}{bold}" + (f" ({row.condition})" if row.condition else "")]
+            cells[0] += f", {row.remark}" if row.remark else ""
             cells += [f"{bold}{first}{bold} {second}".strip() for first, second in _shown(row)]
             lines.append(f"| {' | '.join(_escape(cell) for cell in cells)} |")
         lines += ["", *(_escape(note) + "\n" for note in part.notes)]
@@ -209,7 +224,10 @@ def _shown(row: Row) -> Iterator[tuple[str, str]]:
     else:
         yield MISSING, ""
     for entry in row.robust.values():
-        yield (entry.text, f"{entry.interval}\n{entry.distance}".strip()) if entry else (MISSING, "")
+        if entry:
+            yield entry.text, "\n".join([entry.interval, *entry.more])
+        else:
+            yield MISSING, ""
 
 
 def _clean_entry(evaluation: Evaluation) -> Entry | None:
@@ -229,7 +247,10 @@ def _attack_rows(cells: list[Mapping[str, Any]], threats: tuple[str, ...], clean
     for cell in cells:
         for group in groups:
             first = next(iter(group.values()))
-            alike = first["attack"] == cell["attack"] and condition_text(first) == condition_text(cell)
+            alike = all(
+                told(first) == told(cell)
+                for told in (itemgetter("attack"), condition_text, lambda one: one.get("raised_from"))
+            )
             if alike and cell["threat"] not in group:
                 group[cell["threat"]] = cell
                 break
@@ -251,6 +272,7 @@ def _attack_rows(cells: list[Mapping[str, Any]], threats: tuple[str, ...], clean
                 clean,
                 _fill(threats, entries),
                 cell_steps(first) or 1,
+                raised_text(first),
             )
         )
     order = list(ATTACKS)
@@ -266,6 +288,7 @@ def cell_entry(cell: Mapping[str, Any]) -> Entry:
         condition_text(cell),
         cell["threat"],
         f"mean L2 {cell['mean_l2']:.2f}" if far else "",
+        pass_text(cell),
     )
 
 

@@ -62,13 +62,20 @@ ATTACKS = {
     "ifgsm": "I-FGSM",
     "mifgsm": "MI-FGSM",
     "pgd": "PGD",
+    "sa_pgd": "SA-PGD",
     "cw": "C&W",
     "apgd_ce": "APGD-CE",
     "apgd_dlr": "APGD-DLR",
-    "autoattack": "AutoAttack",
+    "fab": "FAB",
+    "spsa": "SPSA",
     "square": "Square",
+    "autoattack": "AutoAttack",
+    "autoattack_rand": "AutoAttack (rand)",
     "gaussian_noise": "Gaussian noise",
 }
+
+# what an attack costs is counted in its own unit
+_WITHOUT_STEPS = ("square", "autoattack", "autoattack_rand")
 
 NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
 
@@ -96,7 +103,7 @@ def interval(score: Mapping[str, Any]) -> str:
 def attack_text(attack: str, steps: int | None = None) -> str:
     """An attack's name with its steps, ``PGD-20``; a single step goes without saying."""
     name = ATTACKS.get(attack, attack)
-    return f"{name}-{steps}" if steps and steps > 1 else name
+    return f"{name}-{steps}" if steps and steps > 1 and attack not in _WITHOUT_STEPS else name
 
 
 def condition_text(cell: Mapping[str, Any]) -> str:
@@ -109,6 +116,35 @@ def condition_text(cell: Mapping[str, Any]) -> str:
     if spread is not None:
         return f"{norm}, σ {eps_text(spread)}"
     return f"{norm}, no eps bound"
+
+
+def raised_text(cell: Mapping[str, Any]) -> str:
+    """Of an attack whose budget the evaluation raised by itself: ``raised from 20 steps``; else nothing."""
+    before = cell.get("raised_from")
+    if before is None:
+        return ""
+    settings = cell.get("settings") or {}
+    if settings.get("steps", before) != before:
+        return f"raised from {before} steps"
+    starts = settings.get("restarts")
+    return f"raised to {starts} starts" if isinstance(starts, int) and starts > 1 else "budget raised"
+
+
+def pass_text(cell: Mapping[str, Any]) -> str:
+    """Of a model that draws, the accuracy of a single pass, ``61.3 a pass``; else nothing."""
+    share = cell.get("pass_accuracy")
+    return "" if share is None else f"{percent(share)} a pass"
+
+
+def passes_text(evaluation: Evaluation) -> str:
+    """How an image of a model that draws is judged, in a sentence; nothing for other models."""
+    most = max((cell.get("passes") or 1 for cell in evaluation["cells"]), default=1)
+    if most == 1:
+        return ""
+    return (
+        f"The model draws at random: an image counts as the majority of {most} passes says; "
+        '"a pass" is the share of single passes that were right.'
+    )
 
 
 def data_text(evaluation: Evaluation) -> str:

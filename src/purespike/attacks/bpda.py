@@ -1,0 +1,57 @@
+"""Backward pass differentiable approximation: a purifier's values forwards, another's gradient backwards."""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from purespike.attacks.approximation import Approximation, Fit, fit_approximation
+from purespike.models.defended import Defended
+
+__all__ = ["Approximation", "Fit", "IdentityBackward", "LearnedBackward", "fit_approximation"]
+
+
+class _Replaced(torch.autograd.Function):
+    """The value of one tensor, the gradient of another."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, differentiated: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class LearnedBackward(nn.Module):
+    r"""A defended model whose gradient goes through an approximation of the purifier.
+
+    Logits are exactly those of ``model``; only backward differs: of :math:`f(p(x))` with classifier f,
+    purifier p and approximation a it is :math:`J_a(x)^\top \nabla f(p(x))` (Athalye et al. 2018, section 4).
+
+    Args:
+        model: what is attacked; used as it is, in whatever mode it is in.
+        approximation: images ``[N, C, H, W]`` to purified images of that shape, differentiable, e.g. of
+            :func:`fit_approximation`.
+    """
+
+    def __init__(self, model: Defended, approximation: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.approximation = approximation
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            purified = self.model.purify(images)
+        if torch.is_grad_enabled():
+            purified = _Replaced.apply(self.approximation(images), purified)
+        return self.model.classifier(purified)
+
+
+class IdentityBackward(LearnedBackward):
+    """A defended model whose gradient takes the purifier for the identity.
+
+    Logits are exactly those of ``model``; only backward differs.
+    """
+
+    def __init__(self, model: Defended) -> None:
+        super().__init__(model, nn.Identity())

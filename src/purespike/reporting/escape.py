@@ -1,0 +1,45 @@
+"""Text from files, made harmless in Markdown and LaTeX; names of models are whatever their authors like."""
+
+import re
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # after the end of a row these two would be read as its arguments
+    "[": "{[}",
+    "*": "{*}",
+    "∞": r"$\infty$",
+    "σ": r"$\sigma$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "†": r"$\dagger$",
+}
+
+
+def latex(text: str) -> str:
+    """``text`` as LaTeX that prints it: special characters escaped, line breaks blank."""
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def markdown(text: str) -> str:
+    """``text`` as it is in a cell of a Markdown table: no emphasis, no link, no HTML, no further cell."""
+    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text).split())

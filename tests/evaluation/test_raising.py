@@ -1,0 +1,100 @@
+"""Budgets that rise by themselves, as far as they may."""
+
+from dataclasses import replace
+
+import pytest
+
+import purespike
+from purespike.attacks import create_attack
+from purespike.evaluation.finding import Finding
+from purespike.evaluation.plan import Job
+from purespike.evaluation.raising import raised
+
+from .victims import defended, photographs
+
+EPS = (8 / 255, 16 / 255)
+WEAK = create_attack("pgd", steps=4, step_size=1 / 255, eps=EPS[0])
+
+
+def jobs():
+    return [
+        Job(create_attack("fgsm", eps=EPS[0]), EPS[0]),
+        *(Job(replace(WEAK, eps=eps), eps) for eps in EPS),
+        Job(replace(WEAK, eps=0.1), 0.1),
+        Job(create_attack("apgd_ce", eps=EPS[0]), EPS[0]),
+    ]
+
+
+def finding(level="suspicious", remedy=None):
+    return Finding("budget", "optimisation", level, "seen", "advice", "source", remedy=remedy)
+
+
+@pytest.mark.parametrize(
+    ("findings", "changes"),
+    [
+        ([], None),
+        ([finding()], None),
+        ([finding("reliable", {"steps": 8})], None),
+        ([finding(remedy={"steps": 8})], {"steps": 8}),
+        ([finding(remedy={"restarts": 4, "random_start": True})], {"restarts": 4}),
+        (
+            [finding(remedy={"steps": 8}), finding(remedy={"restarts": 4, "random_start": True})],
+            {"steps": 8, "restarts": 4},
+        ),
+        ([finding(remedy={"steps": 4})], None),
+        ([finding(remedy={"steps": 101})], None),
+    ],
+)
+def test_the_strongest_attack_takes_the_remedies_at_each_budget_of_the_table(findings, changes):
+    found = raised(jobs(), findings, budgets=EPS, max_cost=100)
+    expected = [] if changes is None else [replace(WEAK, eps=eps, **changes) for eps in EPS]
+    assert [job.attack for job in found] == expected
+    assert [job.eps for job in found] == [attack.eps for attack in expected]
+    assert all(job.raised_from.attack == replace(WEAK, eps=job.eps) for job in found)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return photographs(24, seed=7)
+
+
+def evaluate(sample, **settings):
+    """Steps so small that more of them are needed."""
+    weak = {"name": "pgd", "steps": 2, "step_size": 1 / 255, "random_start": False}
+    given = {"attacks": [weak], "eps": 24 / 255, "threat": ["bpda", "adaptive"], "diagnose": 20}
+    return purespike.evaluate(defended(), sample, **{**given, **settings})
+
+
+def test_the_budget_rises_until_more_does_not_help(sample):
+    found = evaluate(sample)
+    first, *later = (cell for cell in found.content["cells"] if cell["threat"] == "adaptive")
+    assert later, "two steps of 1/255 in a ball of 24/255 are too few"
+    assert first["raised_from"] is None and first["settings"]["steps"] == 2
+    before = first
+    for cell in later:
+        assert cell["raised_from"] == before["settings"]["steps"]
+        assert all(a <= b for a, b in zip(cell["outcomes"], before["outcomes"], strict=True))
+        # it meets only what was left
+        assert cell["components"][0]["attacked"] == sum(before["outcomes"])
+        before = cell
+    assert sum(before["outcomes"]) < sum(first["outcomes"])
+    worst = {row["threat"]: row["score"] for row in found.content["worst_case"]}
+    assert worst["adaptive"]["correct"] == sum(before["outcomes"])
+    assert len([cell for cell in found.content["cells"] if cell["threat"] == "bpda"]) == 1
+
+
+def test_it_stays_within_what_it_may_cost(sample):
+    for most in (2, 9):
+        found = evaluate(sample, max_cost=most)
+        costs = [c["settings"]["steps"] * c["settings"]["restarts"] for c in found.content["cells"]]
+        assert max(costs) <= most
+    assert found.verdict.level != "reliable", "the budget is still too small, and that is said"
+
+
+def test_a_raised_evaluation_is_read_back(sample, tmp_path):
+    from .victims import plain
+
+    first = evaluate(sample, folder=tmp_path, max_cost=16)
+    again = evaluate(sample, folder=tmp_path, max_cost=16)
+    assert plain(again) == plain(first)
+    assert [c["seconds"] for c in again.content["cells"]] == [c["seconds"] for c in first.content["cells"]]

@@ -1,0 +1,109 @@
+"""Models that draw: gradients over many passes, verdicts by the majority of ten passes."""
+
+import pytest
+import torch
+from torch import nn
+
+import purespike
+from purespike.evaluation.inputs import draws
+from purespike.models import Defended
+
+from .victims import foreign, photographs, plain, spiking
+
+EPS = 16 / 255
+PGD = {"name": "pgd", "steps": 3, "step_size": 8 / 255}
+
+
+class Noisy(nn.Module):
+    """A randomised purifier."""
+
+    def __init__(self, level=0.2):
+        super().__init__()
+        self.level = level
+
+    def forward(self, images):
+        return images + self.level * torch.randn_like(images)
+
+
+class Counting(nn.Module):
+    """A model that keeps state: broken, but not random."""
+
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        return images.flatten(1)[:, :4] + self.calls
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return photographs(20, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("model", "random"),
+    [
+        (lambda: Defended(Noisy(), foreign()), True),
+        (lambda: Noisy(), True),
+        (foreign, False),
+        (spiking, False),
+        (Counting, False),
+    ],
+)
+def test_who_draws_is_known(sample, model, random):
+    before = torch.random.get_rng_state()
+    assert draws(model(), sample[0][:4], 1e-4) is random
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def evaluate(sample, **settings):
+    model = Defended(Noisy(), foreign()).eval()
+    given = {"attacks": [PGD, "gaussian_noise"], "eps": EPS, "batch_size": 8, "diagnose": 0, "threat": "all"}
+    return purespike.evaluate(model, sample, **{**given, **settings})
+
+
+def test_it_is_attacked_and_judged_over_many_passes(sample):
+    found = evaluate(sample)
+    assert (found.content["settings"]["eot"], found.content["settings"]["passes"]) == (20, 10)
+    for cell in found.content["cells"]:
+        assert cell["passes"] == 10 and 0 <= cell["pass_accuracy"] <= 1
+        assert cell["settings"].get("eot", 20) == 20
+    adaptive = found.cell("pgd", "adaptive")
+    # three steps and a look at the last iterate, twenty passes each; each image is attacked at least once
+    attacked = adaptive["components"][0]["attacked"]
+    assert adaptive["backwards"] >= 20 * attacked
+    assert abs(adaptive["pass_accuracy"] - adaptive["score"]["accuracy"]) < 0.5
+
+
+def test_majority_and_passes_agree_with_a_count_made_here(sample):
+    images, labels = sample
+    found = evaluate(sample, passes=30)
+    model = Defended(Noisy(), foreign())
+    torch.manual_seed(1)
+    right = torch.stack([model(images).argmax(1) == labels for _ in range(200)]).float().mean(0)
+    clear = (right - 0.5).abs() > 0.35
+    assert clear.sum() > 8
+    outcomes = torch.tensor(found.content["clean_outcomes"]["defended"])
+    assert torch.equal(outcomes[clear].bool(), right[clear] > 0.5)
+
+
+def test_the_same_seed_draws_the_same_and_a_killed_run_too(sample, tmp_path):
+    first = evaluate(sample, folder=tmp_path)
+    torch.manual_seed(99)
+    torch.rand(3)
+    sorted(tmp_path.glob("*.json"))[1].unlink()
+    assert plain(evaluate(sample, folder=tmp_path)) == plain(first)
+    other = evaluate(sample, seed=1)
+    assert plain(other) != plain(first)
+
+
+def test_a_model_that_does_not_draw_is_judged_once(sample):
+    found = purespike.evaluate(foreign(), sample, attacks=[PGD], eps=EPS, diagnose=0)
+    (cell,) = found.content["cells"]
+    assert cell["passes"] == 1 and cell["pass_accuracy"] is None and cell["settings"]["eot"] == 1
+
+
+def test_eot_and_passes_can_be_chosen(sample):
+    found = evaluate(sample, eot=3, passes=5, threat="adaptive", attacks=[PGD, {**PGD, "eot": 7}])
+    assert [cell["settings"]["eot"] for cell in found.content["cells"]] == [3, 7]
+    assert {cell["passes"] for cell in found.content["cells"]} == {5}
