@@ -32,8 +32,11 @@ HELP = {
     "purify": ["IN", "OUT", "--model", "--device"],
     "evaluate": [
         *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
-        *("--batch-size", "--out", "--seed", "--device"),
+        *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
+        *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name"),
     ],
+    "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
+    "leaderboard": ["DIR", "--out"],
     "info": ["MODEL", "--device"],
 }
 

@@ -8,15 +8,27 @@ from hypothesis import strategies as st
 
 from purespike.errors import InputError
 from purespike.losses import (
+    LEVELS,
     asymmetric,
     beta_schedule,
     charbonnier,
+    divergence,
     purification_loss,
     reconstruction,
     total_variation,
+    true_noise_level,
 )
 
 SHAPES = [(2, 3, 4, 5), (1, 1, 1, 6), (3, 1, 5, 1), (1, 2, 1, 1)]
+
+
+def window_deviation(noise, window=5):
+    found, reach = np.zeros_like(noise), window // 2
+    for i, j, y, x in itertools.product(*map(range, noise.shape)):
+        rows = slice(max(0, y - reach), y + reach + 1)
+        columns = slice(max(0, x - reach), x + reach + 1)
+        found[i, j, y, x] = np.std(noise[i, j, rows, columns])
+    return found
 
 
 def drawn(shape, count, seed=0):
@@ -70,6 +82,18 @@ LOSSES = {
         lambda a, b, c, d: blend(a, c, 0.7) + 2 * lopsided(b, np.abs(d - c), 0.2) + 0.05 * variation(b),
         4,
     ),
+    "purification, signed": (
+        lambda a, b, c, d: purification_loss(a, b, c, d, level="signed").total,
+        lambda a, b, c, d: smooth_absolute(a, c) + 0.5 * lopsided(b, d - c, 0.3) + 0.05 * variation(b),
+        4,
+    ),
+    "purification, local std": (
+        lambda a, b, c, d: purification_loss(a, b, c, d, level="local_std").total,
+        lambda a, b, c, d: (
+            smooth_absolute(a, c) + 0.5 * lopsided(b, window_deviation(d - c), 0.3) + 0.05 * variation(b)
+        ),
+        4,
+    ),
 }
 
 
@@ -94,6 +118,41 @@ def test_gradient_is_finite_where_everything_is_equal(loss, plain, count):
     leaves = [torch.full((1, 1, 3, 3), 0.5, requires_grad=True) for _ in range(count)]
     for gradient in torch.autograd.grad(loss(*leaves), leaves):
         assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_the_local_deviation_is_that_of_the_window(window):
+    (noise,) = drawn((2, 3, 5, 6), 1)
+    found = true_noise_level(torch.from_numpy(noise), level="local_std", window=window)
+    np.testing.assert_allclose(found, window_deviation(noise, window), atol=1e-12)
+
+
+def test_readings_of_the_noise_level_on_an_attack_of_two_levels():
+    """What each says of an FGSM perturbation: its size, its signs, where its signs change."""
+    noise = torch.full((1, 1, 9, 12), 0.0625)
+    noise[..., 6:] *= -1
+    absolute, signed, local = (true_noise_level(noise, level=level) for level in LEVELS)
+    assert torch.equal(absolute, torch.full_like(noise, 0.0625))
+    assert torch.equal(signed, noise)
+    assert local[..., :4].max() == local[..., 8:].max() == 0
+    assert (local[..., 4:8] > 0.02).all() and local.max() <= 0.0625
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_divergence_is_that_of_pytorch(classes):
+    p, q = map(torch.from_numpy, 8 * np.random.default_rng(0).standard_normal((2, 5, classes)))
+    expected = torch.nn.functional.kl_div(q.log_softmax(1), p.softmax(1), reduction="none").sum(1)
+    torch.testing.assert_close(divergence(p, q), expected, rtol=1e-12, atol=1e-14)
+    assert divergence(p, p).abs().max() == 0
+    assert torch.autograd.gradcheck(divergence, (p.requires_grad_(), q.requires_grad_()))
+
+
+def test_divergence_of_certain_predictions_stays_finite():
+    p = torch.tensor([[200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    q = torch.tensor([[0.0, 200.0], [200.0, 0.0]], requires_grad=True)
+    found = divergence(p, q)
+    assert found.tolist() == pytest.approx([200.0, 0.0])
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(found.sum(), (p, q)))
 
 
 @settings(max_examples=50)
@@ -173,6 +232,9 @@ PAIR = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
         (lambda: asymmetric(*PAIR, gamma=0), "gamma: "),
         (lambda: asymmetric(*PAIR, gamma=0.5), "gamma: "),
         (lambda: purification_loss(*PAIR, *PAIR, gamma=0.7), "gamma: "),
+        (lambda: purification_loss(*PAIR, *PAIR, level="sigend"), "did you mean 'signed'"),
+        (lambda: true_noise_level(PAIR[0], level="local_std", window=4), "window: must be odd.*got 4"),
+        (lambda: true_noise_level(PAIR[0], level="local_std", window=-1), "window: "),
     ],
 )
 def test_settings_out_of_range(call, message):
@@ -180,7 +242,10 @@ def test_settings_out_of_range(call, message):
         call()
 
 
-@pytest.mark.parametrize("loss", [charbonnier, reconstruction, asymmetric])
+@pytest.mark.parametrize(
+    "loss",
+    [charbonnier, reconstruction, asymmetric, divergence, lambda a, b: purification_loss(a, a, a, b)],
+)
 @pytest.mark.parametrize("other", [(1, 1, 2, 1), (1, 1, 1, 2), (2, 1, 2, 2), (2, 2)], ids=str)
 def test_shapes_must_agree(loss, other):
     # all of these would broadcast silently

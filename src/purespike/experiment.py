@@ -11,18 +11,19 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks import create_attack
-from purespike.checks import parse_eps
 from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import Evaluation, evaluate
+from purespike.evaluation.artefacts import write_artefacts
 from purespike.evaluation.plan import check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
 from purespike.recipe import Recipe, load_recipe
-from purespike.reporting.page import write_report
+from purespike.reporting.reading import read_evaluation
+from purespike.reporting.words import NORMS
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
 
@@ -125,6 +126,8 @@ class Run:
             attacks=settings.attacks,
             threat=settings.threats,
             eps=settings.eps,
+            norm=settings.norm,
+            learned_bpda=settings.learned_bpda,
             curve=settings.curve,
             curve_eps=settings.curve_eps,
             surrogates=settings.surrogates,
@@ -132,6 +135,7 @@ class Run:
             images=settings.images,
             batch_size=settings.batch_size,
             diagnose=settings.diagnose,
+            max_cost=settings.max_cost,
             seed=self.recipe.seed,
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint" / "evaluation",
@@ -143,10 +147,11 @@ class Run:
         return result
 
     def report(self) -> Path:
-        """Write ``report.html`` and its figures from what the folder holds."""
+        """Write ``report.html`` with its figures, tables, cards and outcomes from what the folder holds."""
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
-            path = write_report(self.folder)
+            content = read_evaluation(self.folder / "evaluation.json")
+            path = write_artefacts(content, self.folder, name=self.folder.name)
         self.accelerator.wait_for_everyone()
         return path
 
@@ -239,16 +244,14 @@ def _read_evaluation(path: Path) -> Evaluation:
 
 def _headline(recipe: Recipe) -> tuple[Any, str]:
     """The last bounded attack of the table at its first eps."""
-    jobs = plan_jobs(recipe.evaluation.attacks, [_first_eps(recipe)])
+    settings = recipe.evaluation
+    first = parse_budgets(settings.eps[:1], settings.norm)
+    jobs = plan_jobs(settings.attacks, first, norm=settings.norm)
     bounded = [job for job in jobs if job.eps is not None]
-    attack = bounded[-1].attack if bounded else create_attack("fgsm", eps=_first_eps(recipe))
+    attack = bounded[-1].attack if bounded else create_attack("fgsm", eps=first[0], norm=settings.norm)
     steps = getattr(attack, "steps", 1)
     name = f"{attack.name}-{steps}" if steps > 1 else attack.name
-    return attack, f"{name}, L∞ eps {recipe.evaluation.eps[0]}, oblivious"
-
-
-def _first_eps(recipe: Recipe) -> float:
-    return parse_eps(recipe.evaluation.eps[0])
+    return attack, f"{name}, {NORMS[settings.norm]} eps {settings.eps[0]}, oblivious"
 
 
 def _check_names(recipe: Recipe) -> None:
@@ -261,9 +264,10 @@ def _check_names(recipe: Recipe) -> None:
         Neurons(part.thresholds, part.decay, part.surrogate, part.time_steps)
     plan_jobs(
         settings.attacks,
-        parse_budgets(settings.eps),
+        parse_budgets(settings.eps, settings.norm),
         settings.curve,
-        [parse_eps(value) for value in settings.curve_eps],
+        parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else [],
+        settings.norm,
     )
     create_attack(**recipe.purifier.attack)
     check_ensemble(settings.surrogates, settings.losses)

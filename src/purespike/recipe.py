@@ -8,6 +8,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -15,18 +16,38 @@ from pydantic import (
     field_validator,
 )
 
-from purespike.checks import parse_eps
+from purespike.checks import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 
 
-def _eps(value: float | str) -> float | str:
-    parse_eps(value)
+def _eps(value: float | str, info: ValidationInfo) -> float | str:
+    parse = parse_radius if info.data.get("norm") == "l2" else parse_eps
+    parse(value)
+    return value
+
+
+def _name_alone(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+_TRAINING_ATTACK = {"name": "fgsm", "eps": "16/255"}
+
+
+def _changed_attack(value: Any) -> Any:
+    # --set purifier.attack.eps=4/255 on a recipe that leaves the attack out changes the default
+    return {**_TRAINING_ATTACK, **value} if isinstance(value, dict) and "name" not in value else value
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("name"), str):
+        raise InputError("needs a name, e.g. {name: fgsm, eps: 8/255}")
     return value
 
 
 Eps = Annotated[float | str, AfterValidator(_eps)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Named = Annotated[dict[str, Any], AfterValidator(_named)]
 
 
 class Section(BaseModel):
@@ -70,7 +91,12 @@ class Training(Section):
 
 
 class ClassifierRecipe(Training):
-    """Architecture and training (SGD, step decay) of the classifier; defaults are the paper's for CIFAR."""
+    """Architecture and training (SGD, step decay) of the classifier; defaults are the paper's for CIFAR.
+
+    ``smoothing`` is that of the labels: ``ols``, online label smoothing. ``adversarial`` names the way to
+    train, ``none`` on clean images, ``fgsm``, ``pgd`` or ``trades``, with the settings of its attack
+    (:func:`purespike.training.objectives.create_objective`); a name alone stands for its defaults.
+    """
 
     architecture: str = "senet18_snn"
     width: Rate = 1.0
@@ -85,13 +111,17 @@ class ClassifierRecipe(Training):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     milestones: tuple[Positive, ...] = (80, 120)
     decay_factor: Rate = 0.1
+    smoothing: Literal["none", "ols"] = "none"
+    adversarial: Annotated[Named, BeforeValidator(_name_alone)] = {"name": "none"}
 
 
 class PurifierRecipe(Training):
     """Architecture and training (Algorithm 1, Adam) of the purifier; defaults are the paper's.
 
-    ``attack`` makes the training examples: the settings of one attack, by name. λ, γ are CBDNet's; ``beta``
-    and ``switch_epoch`` are left open by the paper.
+    ``attack`` makes the training examples: the settings of one attack, by name. λ, γ are CBDNet's. The paper
+    leaves open ``beta``, ``switch_epoch`` and what σ(n) is, here ``noise_level``
+    (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
+    ``clean_share`` of each batch may be clean.
     """
 
     width: Rate = 1.0
@@ -102,20 +132,23 @@ class PurifierRecipe(Training):
     epochs: Positive = 200
     batch_size: Positive = 128
     learning_rate: Rate = 1e-4
-    attack: dict[str, Any] = {"name": "fgsm", "eps": "16/255"}
+    attack: Annotated[Named, BeforeValidator(_changed_attack)] = _TRAINING_ATTACK
     beta: Annotated[float, Field(ge=0, le=1)] = 0.5
     switch_epoch: Positive = 100
     asymmetric_weight: Annotated[float, Field(ge=0)] = 0.5
     variation_weight: Annotated[float, Field(ge=0)] = 0.05
     gamma: Annotated[float, Field(gt=0, lt=0.5)] = 0.3
+    noise_level: Literal["absolute", "signed", "local_std"] = "absolute"
+    clean_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class EvaluationRecipe(Section):
     """Which attacks under which threat models; every attack is one mapping with its name and settings.
 
     ``eps`` lists the budgets of the table, ``curve`` and ``curve_eps`` the attack and budgets of the
-    accuracy-versus-eps curve, ``surrogates`` × ``losses`` what the adaptive attacker tries; on ``diagnose``
-    images the evaluation examines itself.
+    accuracy-versus-eps curve, all of one ``norm``; ``surrogates`` × ``losses`` are what the adaptive attacker
+    tries, and with ``learned_bpda`` the one of ``bpda`` also imitates the purifier. On ``diagnose`` images
+    the evaluation examines itself; a budget that proves too small rises to ``max_cost`` gradients an image.
     """
 
     attacks: tuple[dict[str, Any], ...] = (
@@ -127,6 +160,8 @@ class EvaluationRecipe(Section):
         {"name": "pgd", "steps": 20},
         {"name": "cw"},
     )
+    norm: Literal["linf", "l2"] = "linf"
+    learned_bpda: bool = False
     eps: tuple[Eps, ...] = ("8/255",)
     curve: dict[str, Any] | None = {"name": "pgd", "steps": 20}
     curve_eps: tuple[Eps, ...] = ("2/255", "4/255", "8/255", "16/255")
@@ -136,6 +171,7 @@ class EvaluationRecipe(Section):
     images: Positive | None = 1000
     batch_size: Positive = 128
     diagnose: Annotated[int, Field(ge=0)] = 32
+    max_cost: Positive = 400
 
 
 class Recipe(Section):

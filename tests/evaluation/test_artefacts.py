@@ -121,8 +121,8 @@ def measured() -> Any:
         (images, labels),
         attacks=["fgsm", {"name": "pgd", "steps": 2}],
         threat=["oblivious", "adaptive"],
-        surrogates=("own",),
-        eps="8/255,4/255".split(","),
+        surrogates=["atan"],
+        eps=["8/255", "4/255"],
         diagnose=0,
     ).content
 

@@ -1,11 +1,13 @@
 """Numbers of one table against each other; the paper's own tables contradict themselves."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from purespike.evaluation.finding import Limits
-from purespike.evaluation.invariants import Measured, check_table
+from purespike.evaluation.invariants import Measured, check_table, compare
 
 EPS = 8 / 255
 
@@ -127,6 +129,123 @@ def test_a_point_is_forgiven_where_it_may_be_chance():
     assert check_table(rows, Limits(gain=0.005))[0].level == "suspicious"
     # but not where one contains the other
     assert check_table([row("apgd_ce", 50), row("autoattack", 50.01)])[0].level == "unreliable"
+
+
+def paired(attack, outcomes, **settings):
+    threat, eps = settings.pop("threat", "adaptive"), None if attack == "clean" else settings.pop("eps", EPS)
+    return Measured(attack, threat, sum(outcomes) / len(outcomes), eps, outcomes=tuple(outcomes), **settings)
+
+
+def images(count, *standing):
+    """Outcomes of ``count`` images, of which those given stand."""
+    return [int(row in standing) for row in range(count)]
+
+
+def flagged(*rows, **limits):
+    return {(f.name, f.level) for f in check_table(rows, Limits(**limits)) if f.level != "reliable"}
+
+
+@pytest.mark.parametrize(("left", "gained"), [(4, 0), (5, 0), (5, 1), (8, 1), (9, 4), (20, 2), (0, 6)])
+def test_disagreement_is_judged_by_a_sign_test(left, gained):
+    stronger = images(100, *range(left))
+    weaker = images(100, *range(50, 50 + gained))
+    total = left + gained
+    # written out: as many or more heads of a fair coin
+    chance = sum(math.comb(total, k) for k in range(left, total + 1)) / 2**total
+    assert compare(stronger, weaker) == (left, gained, pytest.approx(chance if left else 1))
+    rule = ("more steps are at least as strong", "suspicious")
+    found = flagged(paired("pgd", stronger, steps=50), paired("pgd", weaker, steps=10))
+    assert (rule in found) == (left - gained > 1 and chance <= 0.05)
+
+
+def test_one_image_of_forty_is_no_contradiction():
+    few = paired("pgd", images(40, 0), steps=50), paired("pgd", images(40), steps=10)
+    assert not flagged(*few), "2.5 points, but one image"
+    assert flagged(*(Measured(row.attack, row.threat, row.accuracy, row.eps, row.steps) for row in few))
+
+
+def test_equal_numbers_can_hide_that_images_rose_from_the_dead():
+    clean, attacked = paired("clean", images(10, 0, 1)), paired("pgd", images(10, 1, 2))
+    assert clean.accuracy == attacked.accuracy
+    assert flagged(clean, attacked) == {("an attack cannot raise accuracy", "unreliable")}
+    assert not flagged(clean, paired("pgd", images(10, 1)))
+
+
+def test_a_suite_may_miss_one_image_by_other_draws():
+    part = paired("apgd_ce", images(20))
+    rule = ("a suite is at least as strong as its parts", "unreliable")
+    assert not flagged(part, paired("autoattack", images(20, 3)))
+    assert rule in flagged(part, paired("autoattack", images(20, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("stronger", "weaker", "rule", "level"),
+    [
+        (
+            {"attack": "worst_case"},
+            {"attack": "fgsm"},
+            "the worst case is no better than any attack",
+            "unreliable",
+        ),
+        (
+            {"attack": "pgd", "steps": 40, "raised_from": 20},
+            {"attack": "pgd", "steps": 20},
+            "a raised budget keeps what was broken",
+            "unreliable",
+        ),
+        (
+            {"attack": "pgd", "steps": 20, "restarts": 4},
+            {"attack": "pgd", "steps": 20},
+            "more random starts are at least as strong",
+            "suspicious",
+        ),
+        (
+            {"attack": "sa_pgd", "steps": 20},
+            {"attack": "fgsm"},
+            "an iterated attack is at least as strong",
+            "suspicious",
+        ),
+        *(
+            (
+                {"attack": "pgd", "steps": 20},
+                {"attack": query, "threat": "query"},
+                "gradients are at least as strong as queries",
+                "suspicious",
+            )
+            for query in ("square", "spsa")
+        ),
+        (
+            {"attack": "pgd", "steps": 20},
+            {"attack": "pgd", "steps": 20, "threat": "transfer"},
+            "who knows more breaks more",
+            "suspicious",
+        ),
+        (
+            {"attack": "pgd", "norm": "l2", "eps": 1.0},
+            {"attack": "gaussian_noise", "norm": "l2", "eps": 0.9},
+            "an attack is stronger than noise",
+            "suspicious",
+        ),
+    ],
+)
+def test_each_rule_on_images(stronger, weaker, rule, level):
+    more, fewer = images(20, *range(8)), images(20, 0)
+    assert (rule, level) in flagged(paired(outcomes=more, **stronger), paired(outcomes=fewer, **weaker))
+    assert not flagged(paired(outcomes=fewer, **stronger), paired(outcomes=more, **weaker))
+
+
+def test_what_cannot_be_compared_is_not():
+    more, fewer = images(20, *range(8)), images(20)
+    pgd = paired("pgd", more, steps=50)
+    for other in (
+        paired("pgd", fewer, steps=10, norm="l2"),
+        paired("pgd", fewer, steps=10, restarts=5),
+        paired("fab", fewer),
+        paired("gaussian_noise", fewer, eps=2 * EPS),
+        paired("square", fewer, threat="undefended"),
+        paired("cw", fewer, eps=None),
+    ):
+        assert not flagged(pgd, other), other
 
 
 def test_weak_noise_only_is_compared():

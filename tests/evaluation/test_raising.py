@@ -1,5 +1,6 @@
 """Budgets that rise by themselves, as far as they may."""
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from purespike.evaluation.finding import Finding
 from purespike.evaluation.plan import Job
 from purespike.evaluation.raising import raised
 
-from .victims import defended, photographs
+from .victims import defended, photographs, plain
 
 EPS = (8 / 255, 16 / 255)
 WEAK = create_attack("pgd", steps=4, step_size=1 / 255, eps=EPS[0])
@@ -53,20 +54,26 @@ def test_the_strongest_attack_takes_the_remedies_at_each_budget_of_the_table(fin
     assert all(job.raised_from.attack == replace(WEAK, eps=job.eps) for job in found)
 
 
-@pytest.fixture(scope="module")
-def sample():
-    return photographs(24, seed=7)
-
-
-def evaluate(sample, **settings):
+@functools.cache
+def evaluate(max_cost=12, folder=None):
     """Steps so small that more of them are needed."""
     weak = {"name": "pgd", "steps": 2, "step_size": 1 / 255, "random_start": False}
-    given = {"attacks": [weak], "eps": 24 / 255, "threat": ["bpda", "adaptive"], "diagnose": 20}
-    return purespike.evaluate(defended(), sample, **{**given, **settings})
+    return purespike.evaluate(
+        defended(),
+        photographs(16, seed=7),
+        attacks=[weak],
+        eps=24 / 255,
+        threat=["bpda", "adaptive"],
+        surrogates=["atan(alpha=2)"],
+        losses=["margin"],
+        diagnose=8,
+        max_cost=max_cost,
+        folder=folder,
+    )
 
 
-def test_the_budget_rises_until_more_does_not_help(sample):
-    found = evaluate(sample)
+def test_the_budget_rises_until_more_does_not_help():
+    found = evaluate()
     first, *later = (cell for cell in found.content["cells"] if cell["threat"] == "adaptive")
     assert later, "two steps of 1/255 in a ball of 24/255 are too few"
     assert first["raised_from"] is None and first["settings"]["steps"] == 2
@@ -83,18 +90,16 @@ def test_the_budget_rises_until_more_does_not_help(sample):
     assert len([cell for cell in found.content["cells"] if cell["threat"] == "bpda"]) == 1
 
 
-def test_it_stays_within_what_it_may_cost(sample):
-    for most in (2, 9):
-        found = evaluate(sample, max_cost=most)
-        costs = [c["settings"]["steps"] * c["settings"]["restarts"] for c in found.content["cells"]]
-        assert max(costs) <= most
+def test_it_stays_within_what_it_may_cost():
+    found = evaluate(max_cost=3)
+    costs = [c["settings"]["steps"] * c["settings"]["restarts"] for c in found.content["cells"]]
+    assert max(costs) <= 3
     assert found.verdict.level != "reliable", "the budget is still too small, and that is said"
 
 
-def test_a_raised_evaluation_is_read_back(sample, tmp_path):
-    from .victims import plain
-
-    first = evaluate(sample, folder=tmp_path, max_cost=16)
-    again = evaluate(sample, folder=tmp_path, max_cost=16)
+def test_a_raised_evaluation_is_read_back(tmp_path):
+    first = evaluate(4, tmp_path)
+    evaluate.cache_clear()
+    again = evaluate(4, tmp_path)
     assert plain(again) == plain(first)
     assert [c["seconds"] for c in again.content["cells"]] == [c["seconds"] for c in first.content["cells"]]

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from purespike.evaluation.verdict import Verdict, judge
 from purespike.models import Defended
 from purespike.neurons import MultiLevelFiring, parse_surrogate
 
-from .victims import CLASSES, photographs, spiking
+from .victims import CLASSES, defended, photographs, spiking
 
 EPS = 24 / 255
 ATTACKS = [{"name": "fgsm"}, {"name": "pgd", "steps": 10, "step_size": 6 / 255}]
@@ -120,9 +121,9 @@ PATIENT = [{"name": "fgsm"}, {"name": "pgd", "steps": 60, "step_size": 4 / 255, 
 
 
 def verdict_on(model, attacks=ATTACKS, **settings):
-    return purespike.evaluate(
-        model, sample(), attacks=attacks, eps=EPS, threat="all", diagnose=16, **settings
-    )
+    # the budget may not rise: the verdict is on the attacks as they are
+    given = {"eps": EPS, "threat": "all", "diagnose": 16, "max_cost": 10, **settings}
+    return purespike.evaluate(model, sample(), attacks=attacks, **given)
 
 
 @pytest.mark.parametrize("name", FOOLING)
@@ -151,9 +152,40 @@ def test_an_honest_network_is_believed():
 
 
 def test_an_impatient_attack_on_it_is_not():
-    verdict = verdict_on(honest()).verdict
-    assert verdict.level == "suspicious"
-    assert any(reason.startswith("budget: 20 steps: ") for reason in verdict.reasons)
+    evaluation = verdict_on(honest())
+    assert evaluation.verdict.level == "suspicious"
+    assert any(reason.startswith("budget: 20 steps: ") for reason in evaluation.verdict.reasons)
+    rows = {row["name"]: row for row in evaluation.content["diagnostics"]}
+    assert rows["budget: 20 steps"]["remedy"] == {"steps": 20}
+
+
+def test_every_diagnostic_of_a_spiking_defence_is_there():
+    found = verdict_on(defended(), [{"name": "pgd", "steps": 5, "step_size": 9 / 255}], diagnose=4)
+    names = {row["name"] for row in found.content["diagnostics"]}
+    assert names >= {
+        *("table", "nothing stands at eps 0.5", "nothing stands at eps 1"),
+        *("gradients", "pixels without gradient", "size of gradients", "scale of the logits"),
+        *("surrogate", "surrogate ensemble", "direction of the gradient", "neurons"),
+        *("silent success", "transfer of bpda", "planted adversarial images", "verdicts of the attack"),
+        *("budget: 10 steps", "budget: 4 random starts", "witness without gradients"),
+        *("one image, one answer", "bpda against the exact gradient"),
+    }
+    json.dumps(found.content["diagnostics"])
+
+
+def test_a_model_that_draws_is_examined_as_one():
+    found = verdict_on(Defended(Noisy(), honest()), diagnose=8)
+    names = {row["name"] for row in found.content["diagnostics"]}
+    assert {"expectation over randomness", "score over passes"} <= names
+    assert "verdicts of the attack" not in names, "they change from pass to pass"
+
+
+def test_findings_of_before_are_read():
+    old = {"name": "a", "group": "defence", "level": "suspicious", "seen": "b", "advice": "c", "source": "d"}
+    assert Finding(**old).remedy is None
+    new = Finding(**old, remedy={"steps": 40})
+    assert Finding(**json.loads(json.dumps(new.to_json()))) == new
+    assert Finding(**{**old, "level": "reliable"}, remedy={"steps": 40}).remedy is None
 
 
 def test_nothing_is_said_when_nobody_looked():

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from purespike.errors import InputError
-from purespike.reporting import figures, summary
+from purespike.reporting import figures, standing, summary
 from purespike.reporting.drawing import THREAT_COLORS, png, spread
 
 Evaluation = dict[str, Any]
@@ -70,6 +70,44 @@ def test_curve_needs_a_bounded_attack(evaluation: Evaluation) -> None:
     evaluation["cells"] = [cell for cell in evaluation["cells"] if cell["eps"] is None]
     with pytest.raises(InputError, match="L∞"):
         figures.accuracy_curve(evaluation)
+
+
+def test_curve_of_l2_has_radii(evaluation: Evaluation) -> None:
+    for cell in evaluation["cells"]:
+        if cell["eps"]:
+            cell |= {"norm": "l2", "eps": 16 * cell["eps"]}
+    figure = figures.accuracy_curve(evaluation)
+    x, _ = curves(figure)["adaptive"]
+    sizes = sorted({c["eps"] for c in evaluation["cells"] if c["attack"] == "pgd" and c["eps"]})
+    np.testing.assert_allclose(x, [0, *sizes], atol=5e-4)
+    assert "radius" in words_of(figure) and "/255" not in words_of(figure).replace("16/255", "")
+    assert "L2" in figure.axes[0].get_title(loc="left")
+
+
+def test_curve_leaves_raised_budgets_out(evaluation: Evaluation) -> None:
+    before = curves(figures.accuracy_curve(evaluation))["adaptive"]
+    cell = next(c for c in evaluation["cells"] if c["attack"] == "pgd" and c["threat"] == "adaptive")
+    score = {**cell["score"], "accuracy": 0.001}
+    evaluation["cells"].append({**cell, "raised_from": 20, "score": score})
+    np.testing.assert_array_equal(before, curves(figures.accuracy_curve(evaluation))["adaptive"])
+
+
+def test_waterfall_has_the_heights_of_the_count(evaluation: Evaluation) -> None:
+    figure = figures.waterfall(evaluation)
+    eps, n = evaluation["settings"]["eps"][0], evaluation["data"]["n"]
+    above, below = figure.axes
+    wanted = standing.attack_waterfall(evaluation, eps, "adaptive")
+    bars = [patch for patch in above.patches if patch.get_y() == 0 and patch.get_alpha() is None]  # type: ignore[attr-defined]
+    heights = [bar.get_height() for bar in bars]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(heights, [100 * step.standing / n for step in wanted])
+    assert "Adaptive" in above.get_title(loc="left") and "eps 16/255" in above.get_title(loc="left")
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["clean", "Oblivious", "BPDA", "Adaptive"]
+    assert f"12.5%\n{round(0.125 * n)} (−" in words_of(figure)
+
+
+def test_waterfall_of_a_classifier_alone_has_one_panel(classifier_only: Evaluation) -> None:
+    (axes,) = figures.waterfall(classifier_only).axes
+    assert "Undefended" in axes.get_title(loc="left")
 
 
 def test_bars_have_the_heights_of_the_table(evaluation: Evaluation) -> None:

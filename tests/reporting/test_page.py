@@ -96,7 +96,14 @@ def test_images_decode_and_equal_the_files(run: Path, monkeypatch: pytest.Monkey
     files = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
     assert set(files) == {
         f"{name}.png"
-        for name in ("accuracy_curve", "firing_rates", "robustness", "samples", "training_curves")
+        for name in (
+            "accuracy_curve",
+            "firing_rates",
+            "robustness",
+            "samples",
+            "training_curves",
+            "waterfall",
+        )
     }
     assert inside == set(files.values()) - {files["robustness.png"]}
     for content in files.values():
@@ -123,6 +130,87 @@ def test_components_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> No
             assert all(f"<span>{part['broken']}</span>" in text for part in cell["components"])
 
 
+def finding(level: str, number: int) -> dict[str, Any]:
+    words = ("name", "group", "seen", "advice", "source")
+    return {"level": level, **{word: f"{word} of finding {number}" for word in words}}
+
+
+def section(text: str, name: str) -> str:
+    """The visible words of a section of the page, each run of blanks one blank."""
+    (inside,) = re.findall(rf'<section id="{name}">(.*?)</section>', text, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", inside)).split())
+
+
+def test_diagnostics_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> None:
+    assert "did not examine itself" in section(written(run), "diagnostics")
+    levels = ("reliable", "suspicious", "unreliable")
+    evaluation["diagnostics"] = [finding(level, number) for number, level in enumerate(levels)]
+    evaluation["diagnostics"][0]["advice"] = ""
+    replace_evaluation(run, evaluation)
+    shown = section(written(run), "diagnostics")
+    for number, level in enumerate(levels):
+        advice = f"advice of finding {number}" if number else "–"
+        assert (
+            f"name of finding {number} group of finding {number} {level} seen of finding {number} "
+            f"{advice} source of finding {number}"
+        ) in shown
+
+
+def test_warnings_of_attacks_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> None:
+    assert "warned" not in written(run)
+    cell = next(c for c in evaluation["cells"] if c["attack"] == "pgd" and c["threat"] == "bpda")
+    cell |= {"attack": "autoattack_rand", "warnings": ["FAB <left> out", "Square stalled"]}
+    replace_evaluation(run, evaluation)
+    shown = section(written(run), "diagnostics")
+    for line in cell["warnings"]:
+        assert f"AutoAttack (rand) L∞, eps {round(255 * cell['eps'])}/255 bpda {line}" in shown
+
+
+def test_raised_budgets_and_passes_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> None:
+    eps = evaluation["settings"]["eps"][0]
+    first = next(
+        c for c in evaluation["cells"] if (c["attack"], c["threat"], c["eps"]) == ("pgd", "adaptive", eps)
+    )
+    more = {"settings": {"steps": 40}, "raised_from": 20, "passes": 10, "pass_accuracy": 0.113}
+    evaluation["cells"].append({**first, **more})
+    replace_evaluation(run, evaluation)
+    text = written(run)
+    assert "PGD-40 L∞, eps 16/255 raised from 20 steps" in section(text, "robustness")
+    assert "11.3 a pass" in section(text, "robustness") and "majority of 10 passes" in text
+    assert "PGD-40 raised from 20 steps" in section(text, "components")
+    assert "goes on from what the attack before it left standing" in section(text, "components")
+
+
+def test_routes_of_other_attackers_are_on_the_page(run: Path, evaluation: dict[str, Any]) -> None:
+    cell = next(c for c in evaluation["cells"] if c["attack"] == "pgd" and c["eps"] == 16 / 255)
+    parts = [
+        {"surrogate": name, "loss": "own", "attacked": 300, "broken": broken}
+        for name, broken in (("resnet14-seed2", 17), ("wideresnet", 19))
+    ]
+    evaluation["cells"] += [{**cell, "threat": "transfer", "components": parts}]
+    replace_evaluation(run, evaluation)
+    text = written(run)
+    shown = section(text, "components")
+    assert "single transfer attack broke, L∞, eps 16/255" in shown
+    assert "Substitute Loss PGD-20 resnet14-seed2 own 17 wideresnet own 19" in shown
+    # the column stands in the table of all threat models
+    assert "Transfer attack on a substitute" in section(text, "robustness")
+
+
+def test_an_l2_evaluation_has_a_whole_page(run: Path, evaluation: dict[str, Any]) -> None:
+    sizes = {8 / 255: 0.5, 16 / 255: 1.0}
+    for one in evaluation["cells"] + evaluation["worst_case"]:
+        if one["eps"]:
+            one["eps"] = sizes.get(one["eps"], 16 * one["eps"])
+        if one.get("norm") == "linf":
+            one["norm"] = "l2"
+    evaluation["settings"] |= {"norm": "l2", "eps": [1.0, 0.5]}
+    replace_evaluation(run, evaluation)
+    text = written(run)
+    assert "L2, eps 0.5" in section(text, "robustness") and "L∞" not in section(text, "robustness")
+    assert "Left out" not in section(text, "curve") + section(text, "waterfall")
+
+
 def test_everything_from_files_is_escaped(run: Path, evaluation: dict[str, Any], samples: Any) -> None:
     bad = "<script>alert(1)</script>"
     evaluation["data"]["source"] = evaluation["cells"][0]["attack"] = bad
@@ -130,6 +218,8 @@ def test_everything_from_files_is_escaped(run: Path, evaluation: dict[str, Any],
     evaluation["model"]["classifier"]["architecture"] = bad
     evaluation["cells"][3]["components"][0]["surrogate"] = bad
     evaluation["verdict"] = {"level": bad, "reasons": [bad]}
+    evaluation["diagnostics"] = [dict.fromkeys(("name", "group", "level", "seen", "advice", "source"), bad)]
+    evaluation["cells"][0]["warnings"] = [bad]
     replace_evaluation(run, evaluation)
     (run / "recipe.yaml").write_text(f"'{bad}': '{bad}'\n", encoding="utf-8")
     samples |= {"class_names": np.array([bad] * 10), "caption": np.array(bad)}
@@ -165,7 +255,7 @@ def test_classifier_alone_with_nothing_else(run: Path, classifier_only: dict[str
     assert {attributes["data-threat"] for attributes, _ in shown.cells} == {"undefended"}
     text = written(run)
     assert "no purifier was evaluated" in text and "no adaptive attack was run" in text
-    assert len(shown.links) == 1
+    assert len(shown.links) == 2
 
 
 def test_writing_again_changes_nothing(run: Path) -> None:
@@ -206,6 +296,12 @@ def test_unusable_evaluation_is_one_clear_line(run: Path, content: str | None, m
         (lambda e: e["quality"][0].pop("images"), "no 'images'"),
         (lambda e: e["cells"][3]["components"][0].update(broken="many"), "broken"),
         (lambda e: e["cells"][3].update(seconds="long"), "seconds"),
+        (lambda e: e["cells"][3].update(passes="ten"), "passes 'ten'"),
+        (lambda e: e["cells"][3].update(raised_from=[20]), "raised_from"),
+        (lambda e: e["cells"][3].update(warnings="loud"), "warnings is not a list of str"),
+        (lambda e: e["cells"][3].update(warnings=[3]), "warnings is not a list of str"),
+        (lambda e: e["cells"][3].update(outcomes=["yes"]), "outcomes is not a list of int"),
+        (lambda e: e.update(diagnostics=[{"name": "budget"}]), "no 'group'"),
     ],
 )
 def test_spoiled_evaluation_is_refused(

@@ -79,6 +79,55 @@ def test_other_steps_open_another_row(evaluation: Evaluation) -> None:
     assert "PGD-20" in labels and "PGD-100" in labels
 
 
+def test_a_raised_budget_has_a_row_of_its_own(evaluation: Evaluation) -> None:
+    first = next(c for c in evaluation["cells"] if c["attack"] == "pgd" and c["threat"] == "adaptive")
+    first = {**first, "eps": 16 / 255}
+    evaluation["cells"] += [
+        {**first, "settings": {"steps": 40}, "raised_from": 20},
+        {**first, "settings": {"steps": 20, "restarts": 5}, "raised_from": 20},
+        {**first, "settings": {"steps": 20}, "raised_from": 20},
+    ]
+    rows = [row for row in tables.robustness_table(evaluation).rows if row.remark]
+    assert [(row.attack, row.remark) for row in rows] == [
+        ("PGD-40", "raised from 20 steps"),
+        ("PGD-20", "raised to 5 starts"),
+        ("PGD-20", "budget raised"),
+    ]
+    assert all(set(filter(row.robust.get, row.robust)) == {"adaptive"} for row in rows)
+    assert "raised from 20 steps" in " ".join(text(evaluation, 200).split())
+    assert "PGD-40 (L∞, eps 16/255), raised from 20 steps" in tables.markdown_table(evaluation)
+
+
+def test_passes_are_said_where_a_model_draws(evaluation: Evaluation) -> None:
+    assert "a pass" not in tables.markdown_table(evaluation)
+    for cell in evaluation["cells"]:
+        cell |= {"passes": 10, "pass_accuracy": 0.613}
+    assert "majority of 10 passes" in tables.table_title(evaluation)
+    assert "61.3 a pass" in text(evaluation) and "61.3 a pass" in tables.markdown_table(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("attack", "steps", "name"),
+    [
+        ("sa_pgd", 100, "SA-PGD-100"),
+        ("spsa", 20, "SPSA-20"),
+        ("fab", 100, "FAB-100"),
+        ("autoattack", 100, "AutoAttack"),
+        ("autoattack_rand", 100, "AutoAttack (rand)"),
+    ],
+)
+def test_names_of_attacks(evaluation: Evaluation, attack: str, steps: int, name: str) -> None:
+    evaluation["cells"][0] |= {"attack": attack, "settings": {"steps": steps}, "eps": 16 / 255}
+    assert name in [row.attack for row in tables.robustness_table(evaluation).rows]
+
+
+def test_l2_budgets_are_named(evaluation: Evaluation) -> None:
+    cell = {**evaluation["cells"][0], "norm": "l2", "eps": 0.5}
+    evaluation |= {"cells": [cell], "settings": {"norm": "l2", "eps": [0.5]}, "worst_case": []}
+    table = tables.robustness_table(evaluation)
+    assert table.heading == table.rows[1].condition == "L2, eps 0.5"
+
+
 def test_gap_is_printed(evaluation: Evaluation) -> None:
     (note,) = tables.robustness_table(evaluation).notes
     assert "PGD-20 71.7" in note and "eps 16/255" in note
@@ -101,6 +150,20 @@ def test_console_fits_80_columns_and_shows_all_numbers(evaluation: Evaluation) -
     for table in tables.robustness_tables(evaluation):
         for entry in entries(table).values():
             assert entry.text in shown and entry.interval in shown
+
+
+def test_all_threat_models_fit_80_columns(evaluation: Evaluation) -> None:
+    for threat in ("transfer", "query"):
+        cell = {**evaluation["cells"][0], "attack": "autoattack_rand", "eps": 16 / 255, "threat": threat}
+        evaluation["cells"].append(cell)
+    shown = text(evaluation)
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    for title in ("Undefended", "Oblivious", "BPDA", "Adaptive", "Transfer", "Query", "AutoAttack"):
+        assert re.search(rf"(^|\s){title}\s", shown)
+    for table in tables.robustness_tables(evaluation):
+        for entry in entries(table).values():
+            low, high = entry.interval.split()
+            assert entry.text in shown and low in shown and high in shown
 
 
 def test_markdown_has_all_numbers_and_even_rows(evaluation: Evaluation) -> None:

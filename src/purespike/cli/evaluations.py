@@ -231,7 +231,7 @@ def leaderboard(
     """Rank the models of many evaluations, in HTML, Markdown, CSV and LaTeX."""
     from purespike.reporting.leaderboard import write_leaderboard
 
-    show(f"leaderboard: {write_leaderboard(folder, out or folder)}")
+    show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
 
 
 def _defend(model: "nn.Module", purifier: str | None) -> "nn.Module":

@@ -1,10 +1,12 @@
 """An attack is given a task that has a solution: does it find it? (group C; Zimmermann et al. 2022)."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
@@ -250,17 +252,21 @@ def _time_first(features: Tensor, count: int) -> tuple[Tensor, bool]:
 
 
 def _readout(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float] | None:
-    """Weight and bias that put the last of ``points`` on the planted side, the others on the other, if any do.
+    """Weight and bias that tell the last of ``points``, the planted one, from all others, if any do.
 
-    The weight is that of the widest margin to the first ones, the inner points. The bias is midway between the
-    planted point and the nearest of all others.
+    The weight is that of the widest margin to the first ones, the inner points. The bias is midway between
+    the planted point and the nearest of all others.
     """
     inner = np.concatenate([points[: 1 + INNER], points[-1:]])
     spread = np.abs(inner - points[0]).max()
     if not np.isfinite(points).all() or spread == 0:
         return None
     sides = np.array([0] * (len(inner) - 1) + [1])
-    machine = SVC(kernel="linear", C=1e6, max_iter=100_000).fit((inner - points[0]) / spread, sides)
+    machine = SVC(kernel="linear", C=1e6, max_iter=100_000)
+    with warnings.catch_warnings():
+        # where nothing separates the points it gives up, and is found out below
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        machine.fit((inner - points[0]) / spread, sides)
     weight = machine.coef_[0] / spread
     scores = points @ weight
     if not scores[-1] > scores[:-1].max():

@@ -61,8 +61,8 @@ class Cell:
     """Outcomes of one attack under one threat model over all images; 1 is still classified correctly.
 
     Of a model that draws an outcome is that of the majority of ``passes``, and ``pass_accuracy`` the share of
-    all passes over all images that were right. Where the evaluation raised a budget by itself, ``raised_from``
-    are the steps of the attack that this one goes on from.
+    all passes over all images that were right. Where the evaluation raised a budget by itself,
+    ``raised_from`` are the steps of the attack that this one goes on from.
     """
 
     attack: str

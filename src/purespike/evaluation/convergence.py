@@ -23,12 +23,14 @@ def check_budget(
     standing: Tensor,
     *,
     attack: SignAttack,
+    random: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Do twice the steps, or four random starts, break what the attack left standing?
 
-    Of an attack with several starts already, twice as many. An image that falls to more of the same is no
-    chance: a single one counts, unlike where different attacks are compared.
+    Of an attack with several starts already, twice as many. The remedy of a finding holds the settings. An
+    image that falls to more of the same is no chance: a single one counts, unlike where different attacks are
+    compared. Of a model that draws one may.
 
     Args:
         attacker: what runs an attack of given settings, e.g. over an ensemble of surrogates.
@@ -37,6 +39,7 @@ def check_budget(
         labels: their classes.
         standing: bool ``[N]``, what ``attack`` left.
         attack: the one whose number is to be judged.
+        random: whether the model draws.
         limits: what is still accepted.
     """
     starts = max(4, 2 * attack.restarts)
@@ -45,6 +48,7 @@ def check_budget(
         f"{starts} random starts": {"restarts": starts, "random_start": True},
     }
     broken, count = int((~standing).sum()), len(images)
+    allowed = limits.allowed(count) if random else limits.gain * count
     found = []
     for name, remedy in remedies.items():
         stronger = replace(attack, **remedy)
@@ -54,9 +58,13 @@ def check_budget(
         if standing.any():
             gained = int(attacker(stronger)(model, images[standing], labels[standing]).success.sum())
         seen = f"{attack.steps} steps break {broken} of {count} images, {name} a further {gained}"
-        level = "reliable" if gained / count <= limits.gain else "suspicious"
-        advice = f"give the attack {name}, and look again"
-        found.append(Finding(f"budget: {name}", "optimisation", level, seen, advice, PINTOR, remedy))
+        level = "reliable" if gained <= allowed else "suspicious"
+        # a single step with more of them would be another attack
+        advice = (
+            f"give the attack {name}, and look again" if attack.steps > 1 else "use an iterated attack (pgd)"
+        )
+        mends = remedy if attack.steps > 1 else None
+        found.append(Finding(f"budget: {name}", "optimisation", level, seen, advice, PINTOR, mends))
     return found
 
 

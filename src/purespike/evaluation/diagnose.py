@@ -76,7 +76,7 @@ def diagnose(
         found += check_function(model, images, limits)
         health = check_gradients(model, images, labels, limits)
         found += health
-        attack = _strongest(jobs)
+        attack = strongest(jobs)
         differentiable = DETACHED not in health
         found += check_neurons(model, images, surrogates if attack and differentiable else (), limits)
         if attack is None or not differentiable:
@@ -87,6 +87,30 @@ def diagnose(
             model, images, labels, attack, tuple(surrogates), tuple(losses), passes, threats, limits
         )
         return [*found, *examined.gradients(), *examined.optimisation()]
+
+
+def diagnose_budget(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    jobs: Sequence[Job],
+    surrogates: Sequence[str],
+    losses: Sequence[str],
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[Finding]:
+    """Would more steps or starts break more? That part of :func:`diagnose` alone, for raising a budget.
+
+    Args as there; none is found where there is no gradient to follow.
+    """
+    attack = strongest(jobs)
+    if attack is None or not len(images):
+        return []
+    with seeded("diagnose", device=images.device):
+        if DETACHED in check_gradients(model, images, labels, limits):
+            return []
+        examined = _Examined(model, images, labels, attack, tuple(surrogates), tuple(losses), 1, [], limits)
+        return examined.budget()
 
 
 class _Examined:
@@ -150,7 +174,7 @@ class _Examined:
             yield check_expectation(self.attacker, *few, attack=averaged, limits=limits)
         else:
             yield check_verdicts(self.model, self.result, self.labels)
-        yield from check_budget(self.attacker, *given, standing, attack=self.attack, limits=limits)
+        yield from self.budget()
         yield from self._traces()
         planted = self.model, self.images[:PLANTED], self.labels[:PLANTED]
         yield check_planted(self.attacker, *planted, attack=self.attack, limits=limits)
@@ -168,6 +192,18 @@ class _Examined:
         name = f"Square ({QUERIES} queries)"
         yield check_witness(*given, standing, witness=square, name=name, limits=limits)
 
+    def budget(self) -> list[Finding]:
+        return check_budget(
+            self.attacker,
+            self.model,
+            self.images,
+            self.labels,
+            self.standing,
+            attack=self.attack,
+            random=self.random,
+            limits=self.limits,
+        )
+
     def _traces(self) -> Iterator[Finding]:
         own = replace(self.attack, stop_early=False, restarts=1)
         as_run = own(self.model, self.images, self.labels)
@@ -181,7 +217,7 @@ class _Examined:
             yield check_stability(result, self.limits)
 
 
-def _strongest(jobs: Sequence[Job]) -> SignAttack | None:
+def strongest(jobs: Sequence[Job]) -> SignAttack | None:
     """The attack with most gradient steps at the first budget."""
     attacks = [job.attack for job in jobs if isinstance(job.attack, SignAttack) and job.attack.differentiates]
     at_first = [attack for attack in attacks if attack.eps == attacks[0].eps]

@@ -232,14 +232,16 @@ def _examine(
     *,
     budgets: Sequence[float],
     max_cost: int,
-    **settings: Any,
+    count: int,
+    limits: Limits,
+    **arrived: Any,
 ) -> list[Finding]:
     """The findings of the diagnostics; jobs and cells of budgets that they raise are appended."""
     while True:
-        findings = runner.diagnose(jobs, cells, clean, **settings)
+        findings = runner.diagnose_budget(jobs, clean, count=count, limits=limits)
         more = raised(jobs, findings, budgets=budgets, max_cost=max_cost)
         if not more:
-            return findings
+            return runner.diagnose(jobs, cells, clean, count=count, limits=limits, **arrived)
         for job in more:
             found = runner.attack(job, *still_standing(job, cells, clean, runner.threats))
             jobs.append(job)

@@ -6,7 +6,7 @@ from typing import Any
 
 from purespike.attacks import SignAttack
 from purespike.evaluation.cell import Cell
-from purespike.evaluation.diagnose import _strongest as strongest
+from purespike.evaluation.diagnose import strongest
 from purespike.evaluation.finding import LEVELS, Finding
 from purespike.evaluation.plan import Job, passes_of
 

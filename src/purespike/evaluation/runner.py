@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Cell, Chunk, attack_chunk, merge, units
-from purespike.evaluation.diagnose import diagnose, sample
+from purespike.evaluation.diagnose import diagnose, diagnose_budget, sample
 from purespike.evaluation.finding import Finding, Limits
 from purespike.evaluation.inputs import describe_model
 from purespike.evaluation.plan import Job
@@ -162,14 +162,11 @@ class Runner:
         **arrived: Any,
     ) -> list[Finding]:
         """What the diagnostics see on the first ``count`` images that are right; read back if kept."""
-        device = self.accelerator.device
 
         def compute() -> list[Finding]:
-            images, labels = sample(self.images, self.labels, clean["defended"], count)
             return diagnose(
                 self.model,
-                as_float(images.to(device)),
-                labels.to(device),
+                *self._sample(clean, count),
                 jobs=jobs,
                 cells=cells,
                 clean=clean,
@@ -183,6 +180,28 @@ class Runner:
             [asdict(job.attack) for job in jobs], self.threats, clean, count, asdict(limits), arrived
         )
         return self._kept(path, lambda row: Finding(**row), compute)
+
+    def diagnose_budget(
+        self, jobs: list[Job], clean: Outcomes, *, count: int, limits: Limits
+    ) -> list[Finding]:
+        """What the diagnostics see of the budget alone, on the same images; read back if kept."""
+
+        def compute() -> list[Finding]:
+            return diagnose_budget(
+                self.model,
+                *self._sample(clean, count),
+                jobs=jobs,
+                surrogates=self.scene.surrogates,
+                losses=self.scene.losses,
+                limits=limits,
+            )
+
+        path = self._path("budget", [asdict(job.attack) for job in jobs], clean, count, asdict(limits))
+        return self._kept(path, lambda row: Finding(**row), compute)
+
+    def _sample(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:
+        images, labels = sample(self.images, self.labels, clean["defended"], count)
+        return as_float(images.to(self.accelerator.device)), labels.to(self.accelerator.device)
 
     def _kept(
         self,

@@ -184,9 +184,11 @@ def console_table(evaluation: Evaluation) -> rich.table.Table:
         show_edge=False,
         padding=0,
     )
+    # with more threat models only intervals on two lines leave room for 80 columns
+    narrow = len(tables[0].threats) > 4
     table.add_column("Attack")
     for name in ("Clean", *(THREATS[threat].title for threat in tables[0].threats)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", width=max(len(name), 6) if narrow else None)
     for part in tables:
         for row in part.rows[0 if part is tables[0] else 1 :]:
             style = "bold" if row.kind == "worst" else ""

@@ -1,14 +1,20 @@
-"""Training of a spiking classifier: SGD, step decay, random crop and flip (paper, section 5.1)."""
+"""Training of a spiking classifier: SGD, step decay, random crop and flip (paper, section 5.1).
+
+What a step minimises, on clean or on adversarial images, is in :mod:`purespike.training.objectives`.
+"""
 
 import copy
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.nn import functional
 
 from purespike.data import Data, augment
+from purespike.losses import OnlineLabelSmoothing
 from purespike.models import SpikingClassifier, create
 from purespike.models.predict import as_float, predict
 from purespike.neurons import firing_rates
@@ -16,6 +22,7 @@ from purespike.progress import bar
 from purespike.recipe import ClassifierRecipe
 from purespike.seeding import derive
 from purespike.training.batches import batches
+from purespike.training.objectives import create_objective
 from purespike.training.state import TrainingState
 
 # images that watch the training: enough to see a trend, few enough not to cost an epoch
@@ -28,10 +35,10 @@ def train_classifier(
     """Train the classifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
     Args:
-        recipe: architecture and schedule.
+        recipe: architecture, schedule and objective.
         data: its training split trains, up to 1,000 images of its test split watch.
         folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
-        seed: decides initialisation, order and augmentation.
+        seed: decides initialisation, order, augmentation and adversaries.
         accelerator: see :func:`purespike.training.engine.accelerator`.
 
     Returns:
@@ -48,7 +55,11 @@ def train_classifier(
         weight_decay=recipe.weight_decay,
     )
     model, stepper = accelerator.prepare(classifier, optimiser)
-    state = TrainingState(folder, "classifier", classifier, optimiser)
+    smoothing = None
+    if recipe.smoothing == "ols":
+        smoothing = OnlineLabelSmoothing(data.train.num_classes).to(accelerator.device)
+    objective = create_objective(recipe.adversarial, criterion=smoothing or functional.cross_entropy)
+    state = TrainingState(folder, "classifier", classifier, optimiser, criterion=smoothing)
     done = state.restore()
 
     images = data.train.images.to(accelerator.device)
@@ -70,40 +81,48 @@ def train_classifier(
                 group["lr"] = rate
             model.train()
             loss_sum = torch.zeros((), device=accelerator.device)
-            right = torch.zeros((), dtype=torch.long, device=accelerator.device)
-            seen = 0
-            for rows, augmentation in batches(
-                len(images), recipe, seed=seed, epoch=epoch, accelerator=accelerator
+            right: dict[str, Tensor] = {}
+            seen = passes = 0
+            for number, (rows, augmentation) in enumerate(
+                batches(len(images), recipe, seed=seed, epoch=epoch, accelerator=accelerator)
             ):
                 rows = rows.to(images.device)
-                logits = model(as_float(augment(images[rows], augmentation)))
-                loss = functional.cross_entropy(logits, labels[rows])
+                shown = as_float(augment(images[rows], augmentation))
+                draws = derive(seed, "adversary", epoch, number, accelerator.process_index)
+                step = objective(model, shown, labels[rows], seed=draws)
                 stepper.zero_grad()
-                accelerator.backward(loss)
+                accelerator.backward(step.loss)
                 stepper.step()
-                loss_sum += loss.detach() * len(rows)
-                right += (logits.argmax(1) == labels[rows]).sum()
+                loss_sum += step.loss.detach() * len(rows)
+                right = {name: right.get(name, 0) + count for name, count in step.right.items()}
                 seen += len(rows)
+                passes += step.passes * len(rows)
                 images_done = len(rows) * accelerator.num_processes
                 progress.advance(images_done, "epoch {} loss {:.3f}", epoch, loss_sum / seen)
+            if smoothing is not None:
+                smoothing.renew(partial(accelerator.reduce, reduction="sum"))
+            # fetching the loss waits for a GPU, whose work belongs to the time
+            loss = loss_sum.item() / seen
             seconds = time.monotonic() - begun
             if accelerator.is_main_process:
                 with accelerator.autocast():
                     correct = predict(classifier, watched.images) == watched.labels
                 row = {
-                    "loss": loss_sum.item() / seen,
-                    "accuracy": right.item() / seen,
+                    "loss": loss,
+                    **{name: count.item() / seen for name, count in right.items()},
                     "test_accuracy": correct.float().mean().item(),
                     "learning_rate": rate,
                     "seconds": seconds,
                     "images_per_second": seen * accelerator.num_processes / seconds,
+                    "passes": passes * accelerator.num_processes,
                 }
                 if epoch == recipe.epochs:
                     row["firing_rates"] = firing_rates(classifier, sample)
                 state.save(epoch, row)
+                trained = ", ".join(f"training {name.replace('_', ' ')} {row[name]:.1%}" for name in right)
                 progress.say(
-                    f"classifier epoch {epoch}/{recipe.epochs}: loss {row['loss']:.3f}, training accuracy "
-                    f"{row['accuracy']:.1%}, test accuracy {row['test_accuracy']:.1%} "
+                    f"classifier epoch {epoch}/{recipe.epochs}: loss {loss:.3f}, {trained}, "
+                    f"test accuracy {row['test_accuracy']:.1%} "
                     f"({len(watched)} clean images), {row['images_per_second']:.0f} images/s"
                 )
             accelerator.wait_for_everyone()

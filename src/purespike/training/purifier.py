@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from purespike.attacks import create_attack
 from purespike.data import ImageSet, augment
@@ -33,7 +33,8 @@ def train_purifier(
     """Train the purifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
     The examples are crafted once against ``classifier``, which is not changed; each step moves an example
-    and its clean image by the same random crop and flip.
+    and its clean image by the same random crop and flip. Of each batch the recipe's ``clean_share`` is shown
+    as it was before the attack.
 
     Args:
         recipe: the attack, the network and the schedule.
@@ -97,16 +98,18 @@ def train_purifier(
                 rows = rows.to(clean_images.device)
                 clean = augment(as_float(clean_images[rows]), augmentation)
                 adversarial = augment(as_float(adversarial_images[rows]), augmentation)
-                purified = model(adversarial)
+                shown = mixed(adversarial, clean, clean_share=recipe.clean_share)
+                purified = model(shown)
                 loss = purification_loss(
                     purified.images,
                     purified.noise_level,
                     clean,
-                    adversarial,
+                    shown,
                     beta=beta,
                     asymmetric_weight=recipe.asymmetric_weight,
                     variation_weight=recipe.variation_weight,
                     gamma=recipe.gamma,
+                    level=recipe.noise_level,
                 )
                 stepper.zero_grad()
                 accelerator.backward(loss.total)
@@ -134,3 +137,15 @@ def train_purifier(
                 )
             accelerator.wait_for_everyone()
     return purifier.eval()
+
+
+def mixed(adversarial: Tensor, clean: Tensor, *, clean_share: float) -> Tensor:
+    """A batch whose first images are clean, the others adversarial; the order of an epoch is random anyway.
+
+    Args:
+        adversarial: ``[N, C, H, W]``.
+        clean: the images they were made from, same shape.
+        clean_share: of the batch, rounded to whole images; 0 returns ``adversarial``.
+    """
+    count = round(clean_share * len(clean))
+    return torch.cat((clean[:count], adversarial[count:])) if count else adversarial

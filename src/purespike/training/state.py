@@ -17,22 +17,31 @@ History = list[dict[str, Any]]
 class TrainingState:
     """Weights, optimiser and history of one stage, kept in ``folder/checkpoint/STAGE.safetensors``.
 
-    One file holds all three, so a kill at any moment leaves the state after some whole epoch. The rows of
-    ``folder/history.jsonl`` are written from it and can never run ahead of it for long: a resumed run
-    writes them anew.
+    One file holds all of them, and what a criterion has learned, so a kill at any moment leaves the state
+    after some whole epoch. The rows of ``folder/history.jsonl`` are written from it and can never run ahead
+    of it for long: a resumed run writes them anew.
 
     Args:
         folder: the run.
         stage: ``"classifier"`` or ``"purifier"``.
         model: being trained; not wrapped.
         optimiser: of its parameters.
+        criterion: a loss with a state of its own, if that is trained with.
     """
 
-    def __init__(self, folder: Path, stage: str, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stage: str,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        *,
+        criterion: nn.Module | None = None,
+    ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
         self.stage = stage
-        self.model = model
+        self.modules = {"model": model} if criterion is None else {"model": model, "criterion": criterion}
         self.optimiser = optimiser
         self.history: History = []
 
@@ -46,8 +55,11 @@ class TrainingState:
             return 0
         tensors, metadata = read_tensors(self.path)
         try:
-            weights = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
-            self.model.load_state_dict(weights)
+            for name, module in self.modules.items():
+                prefix = f"{name}/"
+                module.load_state_dict(
+                    {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                )
             plan = json.loads(metadata["optimiser"])
             self.optimiser.load_state_dict(_unpack(plan, tensors))
             self.history = json.loads(metadata["history"])
@@ -64,7 +76,11 @@ class TrainingState:
         # a run killed right after epoch 0 was saved saves it again
         self.history = [old for old in self.history if old["epoch"] < epoch]
         self.history.append({"stage": self.stage, "epoch": epoch, **row})
-        tensors = {f"model/{key}": value for key, value in self.model.state_dict().items()}
+        tensors = {
+            f"{name}/{key}": value
+            for name, module in self.modules.items()
+            for key, value in module.state_dict().items()
+        }
         plan = _pack(self.optimiser.state_dict(), tensors, "optimiser")
         metadata = {
             "epoch": str(epoch),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from purespike.errors import InputError
+from purespike.losses.noise_level import true_noise_level
 
 
 def charbonnier(restored: Tensor, clean: Tensor, *, c: float = 1e-3) -> Tensor:
@@ -112,10 +113,12 @@ def purification_loss(
     asymmetric_weight: float = 0.5,
     variation_weight: float = 0.05,
     gamma: float = 0.3,
+    level: str = "absolute",
 ) -> PurificationLoss:
     r"""The whole objective (paper eq. 10): :math:`L_{Rec} + \lambda_{asym} L_{asym} + \lambda_{TV} L_{TV}`.
 
-    The true noise level is read as \|x' - x\| per pixel and channel; the paper leaves σ(n) undefined.
+    The true noise level is read as \|x' - x\| per pixel and channel unless ``level`` says otherwise; the
+    paper leaves σ(n) undefined.
 
     Args:
         restored: purified images, ``[N, C, H, W]``.
@@ -126,13 +129,15 @@ def purification_loss(
         asymmetric_weight: λ_asym; CBDNet's 0.5 where the paper gives none.
         variation_weight: λ_TV; CBDNet's 0.05.
         gamma: see :func:`asymmetric`.
+        level: the reading of σ(n), see :func:`~purespike.losses.noise_level.true_noise_level`.
 
     Raises:
         InputError: as the terms do.
     """
+    _same_shape(adversarial, clean)
     terms = (
         reconstruction(restored, clean, beta=beta),
-        asymmetric(noise_level, (adversarial - clean).abs(), gamma=gamma),
+        asymmetric(noise_level, true_noise_level(adversarial - clean, level=level), gamma=gamma),
         total_variation(noise_level),
     )
     return PurificationLoss(terms[0] + asymmetric_weight * terms[1] + variation_weight * terms[2], *terms)

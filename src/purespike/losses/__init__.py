@@ -1,0 +1,29 @@
+"""Losses: of the purifier (eqs. 7–10), online label smoothing, and the divergence that TRADES bounds."""
+
+from purespike.losses.divergence import divergence
+from purespike.losses.noise_level import LEVELS, true_noise_level
+from purespike.losses.purification import (
+    PurificationLoss,
+    asymmetric,
+    beta_schedule,
+    charbonnier,
+    purification_loss,
+    reconstruction,
+    total_variation,
+)
+from purespike.losses.smoothing import OnlineLabelSmoothing, smoothed_cross_entropy
+
+__all__ = [
+    "LEVELS",
+    "OnlineLabelSmoothing",
+    "PurificationLoss",
+    "asymmetric",
+    "beta_schedule",
+    "charbonnier",
+    "divergence",
+    "purification_loss",
+    "reconstruction",
+    "smoothed_cross_entropy",
+    "total_variation",
+    "true_noise_level",
+]

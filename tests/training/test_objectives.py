@@ -1,0 +1,364 @@
+"""The ways to train: right formulas on the right images, and nothing touched that is not trained."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from purespike import InputError
+from purespike.attacks import SignAttack, create_attack
+from purespike.attacks.steps import random_start
+from purespike.data import Data, ImageSet
+from purespike.models import create
+from purespike.models.predict import as_float
+from purespike.training import accelerator, train_classifier
+from purespike.training.objectives import create_objective
+from purespike.training.objectives.trades import diverging
+from purespike.training.state import read_history
+from training.tiny import recipe
+
+EPS = 0.1
+STEPS = {"eps": EPS, "steps": 3, "step_size": 0.04}
+OBJECTIVES = {
+    "none": {"name": "none"},
+    "fgsm": {"name": "fgsm", "eps": EPS},
+    "pgd": {"name": "pgd", **STEPS},
+    "pgd l2": {"name": "pgd", "norm": "l2", "eps": 1.0, "steps": 2},
+    "trades": {"name": "trades", **STEPS, "beta": 2.5},
+}
+
+
+@pytest.fixture
+def smooth():
+    """A network of doubles, whose numbers a formula can be compared with."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+
+
+@pytest.fixture
+def normalised():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 4)
+    )
+
+
+@pytest.fixture
+def batch():
+    draw = torch.Generator().manual_seed(2)
+    return torch.rand((6, 3, 2, 2), generator=draw), torch.tensor([0, 1, 2, 3, 0, 1])
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def plain_divergence(clean, adversarial):
+    p, q = log_softmax(clean), log_softmax(adversarial)
+    return np.array(
+        [
+            sum(np.exp(a) * (a - b) for a, b in zip(row, other, strict=True))
+            for row, other in zip(p, q, strict=True)
+        ]
+    )
+
+
+def plain_cross_entropy(logits, labels):
+    return np.mean([-row[label] for row, label in zip(log_softmax(logits), labels, strict=True)])
+
+
+# ---- the formulas
+
+
+def test_plain_training_is_cross_entropy_on_the_images(smooth, batch):
+    images, labels = batch[0].double(), batch[1]
+    step = create_objective({"name": "none"})(smooth, images, labels, seed=0)
+    logits = smooth(images).detach().numpy()
+    assert step.loss.item() == pytest.approx(plain_cross_entropy(logits, labels.numpy()), rel=1e-12)
+    assert {k: int(v) for k, v in step.right.items()} == {"accuracy": sum(logits.argmax(1) == labels.numpy())}
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd l2"])
+def test_adversarial_training_replaces_the_images(smooth, batch, name):
+    images, labels = batch[0].double(), batch[1]
+    step = create_objective(OBJECTIVES[name])(smooth, images, labels, seed=5)
+    crafted = create_attack(**OBJECTIVES[name], seed=5).perturb(smooth, images, labels)
+    logits = smooth(crafted).detach().numpy()
+    assert step.loss.item() == pytest.approx(plain_cross_entropy(logits, labels.numpy()), rel=1e-12)
+    assert step.loss > functional.cross_entropy(smooth(images), labels), "and they are harder"
+    assert {k: int(v) for k, v in step.right.items()} == {
+        "adversarial_accuracy": sum(logits.argmax(1) == labels.numpy())
+    }
+
+
+def test_trades_is_its_formula(smooth, batch):
+    images, labels = batch[0].double(), batch[1]
+    step = create_objective(OBJECTIVES["trades"])(smooth, images, labels, seed=5)
+    crafted = diverging(smooth, images, attack=create_attack("pgd", **STEPS, seed=5))
+    clean, moved = (smooth(x).detach().numpy() for x in (images, crafted))
+    expected = plain_cross_entropy(clean, labels.numpy()) + 2.5 * plain_divergence(clean, moved).mean()
+    # the adversary's own clean prediction is a float32, as that of any network of ours
+    assert step.loss.item() == pytest.approx(expected, rel=1e-9)
+    assert {k: int(v) for k, v in step.right.items()} == {
+        "accuracy": sum(clean.argmax(1) == labels.numpy()),
+        "adversarial_accuracy": sum(moved.argmax(1) == labels.numpy()),
+    }
+
+
+def test_the_gradient_of_trades_flows_through_both_predictions(smooth, batch, monkeypatch):
+    images, labels = batch[0].double(), batch[1]
+    crafted = (images + 0.1).clamp(0, 1)
+    monkeypatch.setattr("purespike.training.objectives.trades.diverging", lambda *_, **__: crafted)
+    objective = partial(create_objective(OBJECTIVES["trades"]), smooth, images, labels, seed=0)
+    objective().loss.backward()
+    weight, h = smooth[1].weight, 1e-6
+    for place in [(0, 0), (3, 5), (7, 11)]:
+        with torch.no_grad():
+            values = []
+            for sign in (1, -1):
+                weight[place] += sign * h
+                values.append(objective().loss.item())
+                weight[place] -= sign * h
+        assert weight.grad[place].item() == pytest.approx(
+            (values[0] - values[1]) / (2 * h), rel=1e-6, abs=1e-9
+        )
+
+
+def test_the_adversary_of_trades_climbs_the_divergence(smooth, batch):
+    """PGD on PyTorch's own divergence, written out."""
+    smooth, images = smooth.float(), batch[0]
+    found = diverging(smooth, images, attack=create_attack("pgd", **STEPS, seed=9))
+    with torch.no_grad():
+        target = smooth(images).softmax(1)
+    expected = random_start(images, eps=EPS, norm="linf", seed=9)
+    for _ in range(STEPS["steps"]):
+        leaf = expected.clone().requires_grad_()
+        distance = functional.kl_div(smooth(leaf).log_softmax(1), target, reduction="sum")
+        (gradient,) = torch.autograd.grad(distance, leaf)
+        moved = expected + STEPS["step_size"] * gradient.sign()
+        expected = torch.min(torch.max(moved, images - EPS), images + EPS).clamp(0, 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+    def away(x):
+        return functional.kl_div(smooth(x).log_softmax(1), target, reduction="sum").item()
+
+    assert away(found) > 2 * away(random_start(images, eps=EPS, norm="linf", seed=9)) > 0
+
+
+def test_the_criterion_meets_what_is_classified(smooth, batch):
+    """Smoothed labels go with any way to train: of TRADES, the clean term is theirs."""
+    met = []
+
+    def criterion(logits, labels):
+        met.append(logits.detach())
+        return logits.square().mean()
+
+    images, labels = batch
+    smooth = smooth.float()
+    clean, crafted = (
+        smooth(images),
+        create_attack(**OBJECTIVES["pgd"], seed=3).perturb(smooth, images, labels),
+    )
+    for name, expected in (("none", clean), ("pgd", smooth(crafted)), ("trades", clean)):
+        create_objective(OBJECTIVES[name], criterion=criterion)(smooth, images, labels, seed=3)
+        torch.testing.assert_close(met.pop(), expected.detach())
+        assert not met
+
+
+# ---- what every way to train has in common
+
+
+@pytest.fixture(params=OBJECTIVES.values(), ids=OBJECTIVES.keys())
+def settings(request):
+    return request.param
+
+
+def test_crafting_touches_neither_parameters_nor_statistics(normalised, batch, settings):
+    normalised.train()
+    normalised[0].weight.requires_grad_(False)
+    before = copy.deepcopy(normalised.state_dict())
+    loss = create_objective(settings)(normalised, *batch, seed=0).loss
+    for name, parameter in normalised.named_parameters():
+        assert torch.equal(parameter, before[name]) and parameter.grad is None
+        assert parameter.requires_grad == (name != "0.weight")
+    assert all(module.training for module in normalised.modules())
+    assert normalised[1].num_batches_tracked == 1, "the training pass alone, and only one"
+    loss.backward()
+    assert normalised[4].weight.grad.abs().sum() > 0
+
+
+def test_images_are_crafted_in_evaluation_mode(normalised, batch, settings, monkeypatch):
+    seen = []
+    normalised.train()
+    normalised[1].register_forward_hook(lambda module, *_: seen.append(module.training))
+    create_objective(settings)(normalised, *batch, seed=0)
+    assert seen[-1] and not any(seen[:-1])
+
+
+def test_the_cost_is_the_passes_that_were_made(normalised, batch, settings):
+    images = []
+    normalised.register_forward_hook(lambda module, inputs, _: images.append(len(inputs[0])))
+    step = create_objective(settings)(normalised.train(), *batch, seed=0)
+    assert step.passes * len(batch[0]) == sum(images)
+
+
+def test_adversarial_images_stay_in_the_ball(normalised, batch, settings):
+    images, labels = batch
+    trained = []
+    normalised.register_forward_hook(
+        lambda module, inputs, _: trained.append(inputs[0]) if module.training else None
+    )
+    create_objective(settings)(normalised.train(), images, labels, seed=0)
+    assert len(trained) == 1
+    away = trained[0][-len(images) :] - images
+    assert trained[0].min() >= 0 and trained[0].max() <= 1
+    if settings.get("norm") == "l2":
+        assert torch.linalg.vector_norm(away, dim=(1, 2, 3)).max() <= 1 + 1e-6
+    else:
+        assert away.abs().max() <= EPS + 1e-6
+    assert (away.abs().max() > 0) == (settings["name"] != "none")
+
+
+@pytest.mark.parametrize("name", ["pgd", "trades"])
+def test_the_seed_decides(smooth, batch, name):
+    objective = create_objective(OBJECTIVES[name])
+    values = []
+    for seed in (0, 0, 1):
+        torch.rand(3)
+        values.append(objective(smooth.float(), *batch, seed=seed).loss.item())
+    assert values[0] == values[1] != values[2]
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (2, 1, 8, 8)], ids=["one image", "one channel"])
+def test_any_batch_of_a_spiking_network(settings, shape):
+    model = create("resnet14_snn", width=0.05, time_steps=2, in_channels=shape[1]).train()
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    step = create_objective(settings)(model, images, torch.arange(shape[0]), seed=0)
+    step.loss.backward()
+    assert step.loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters())
+
+
+# ---- settings
+
+
+def test_defaults_are_those_of_the_papers():
+    attack = create_objective({"name": "pgd"}).keywords["attack"]
+    assert (attack.eps, attack.steps, attack.step_size, attack.random_start) == (8 / 255, 7, 2 / 255, True)
+    single = create_objective({"name": "fgsm"}).keywords["attack"]
+    assert (single.steps, single.step_size, single.random_start) == (1, 8 / 255, False)
+    both = create_objective({"name": "trades"}).keywords
+    assert (both["beta"], both["attack"].steps, both["attack"].random_start) == (6, 10, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "unknown adversarial training 'None'"),
+        ({"name": "pdg"}, "did you mean 'pgd'"),
+        ({"name": "cw"}, "known: fgsm, none, pgd, trades"),
+        ({"name": ["pgd"]}, "unknown adversarial training"),
+        ({"name": "none", "eps": 0.1}, r"unknown setting of classifier\.adversarial none 'eps'"),
+        ({"name": "pgd", "step": 3}, "did you mean 'steps'"),
+        ({"name": "pgd", "restarts": 3}, "'restarts'"),
+        ({"name": "pgd", "keep": "best"}, "'keep'"),
+        ({"name": "pgd", "beta": 6}, "'beta'"),
+        ({"name": "fgsm", "steps": 3}, "'steps'"),
+        ({"name": "trades", "random_start": False}, "'random_start'"),
+        ({"name": "trades", "loss": "margin"}, "'loss'"),
+        ({"name": "pgd", "eps": 8}, r"classifier\.adversarial: eps: .*write 8/255"),
+        ({"name": "trades", "steps": 0}, r"classifier\.adversarial: steps"),
+        ({"name": "trades", "beta": -1}, r"classifier\.adversarial: beta: .* got -1"),
+        ({"name": "trades", "beta": "six"}, r"classifier\.adversarial: beta: .* got 'six'"),
+        ({"name": "trades", "beta": float("nan")}, r"classifier\.adversarial: beta"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(settings, message):
+    with pytest.raises(InputError, match=message) as error:
+        create_objective(settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_bad_setting_stops_before_training(tmp_path):
+    settings = recipe(classifier={"adversarial": {"name": "pgd", "steps": -1}}).classifier
+    with pytest.raises(InputError, match=r"classifier\.adversarial: steps"):
+        train_classifier(
+            settings, two_sides(), folder=tmp_path, seed=0, accelerator=accelerator(device="cpu")
+        )
+    assert not list(tmp_path.iterdir())
+
+
+# ---- the whole loop
+
+
+def two_sides():
+    """A bright side tells the class in spite of any small perturbation, but not always; a checkerboard of
+    12/255, which an attack of 20/255 turns into its opposite, always."""
+
+    def images(count, seed):
+        draw = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % 2
+        sign = (2.0 * labels - 1).view(-1, 1, 1, 1)
+        side = torch.ones(1, 1, 8, 8)
+        side[..., 4:] = -1
+        checkers = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1
+        told = torch.rand((count, 1, 1, 1), generator=draw) < 0.93
+        levels = 128 + 16 * torch.randn((count, 1, 8, 8), generator=draw)
+        levels += sign * (45 * told * side + 12 * checkers)
+        return ImageSet(levels.clamp(0, 255).round().to(torch.uint8), labels, ("left", "right"), "sides")
+
+    return Data("sides", images(240, 0), images(100, 1))
+
+
+def trained(folder, adversarial):
+    settings = recipe(
+        classifier={
+            "width": 0.1,
+            "epochs": 4,
+            "batch_size": 24,
+            "milestones": [],
+            "crop_padding": 0,
+            "flip": False,
+            "adversarial": adversarial,
+        }
+    ).classifier
+    cpu, data = accelerator(device="cpu"), two_sides()
+    model = train_classifier(settings, data, folder=folder, seed=0, accelerator=cpu)
+    images, labels = as_float(data.test.images), data.test.labels
+    judge = create_attack("pgd", eps="20/255", steps=10, step_size="5/255", loss="margin")
+    assert isinstance(judge, SignAttack)
+    clean = (model(images).argmax(1) == labels).float().mean().item()
+    return clean, 1 - judge(model, images, labels).success.float().mean().item()
+
+
+@pytest.fixture(scope="module")
+def undefended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    return folder, *trained(folder, "none")
+
+
+TRAININGS = {
+    "fgsm": ({"name": "fgsm", "eps": "20/255", "random_start": True}, 2),
+    "pgd": ({"name": "pgd", "eps": "20/255", "steps": 3, "step_size": "8/255"}, 4),
+    "trades": ({"name": "trades", "eps": "20/255", "steps": 3, "step_size": "8/255"}, 6),
+}
+
+
+@pytest.mark.parametrize(("settings", "passes"), TRAININGS.values(), ids=TRAININGS)
+def test_adversarial_training_makes_a_network_robust(tmp_path, undefended, settings, passes):
+    _, clean_before, robust_before = undefended
+    clean, robust = trained(tmp_path, settings)
+    assert clean_before > 0.9 and clean > 0.9
+    assert robust > robust_before + 0.15
+    *_, last = read_history(tmp_path / "history.jsonl")
+    assert last["passes"] == passes * 240 and last["adversarial_accuracy"] > 0.8
+    assert ("accuracy" in last) == (settings["name"] == "trades"), "of clean images, where any were seen"
+
+
+def test_plain_training_counts_one_pass_an_image(undefended):
+    first, second, *_ = read_history(undefended[0] / "history.jsonl")
+    assert "passes" not in first and second["passes"] == 240 and "adversarial_accuracy" not in second
