@@ -1,22 +1,27 @@
-"""What there is to say about a model: architecture, size, and how often its neurons fire."""
+"""What there is to say about a model: architecture, size, what an image costs, how often its neurons fire."""
 
+import heapq
 from collections.abc import Iterator
 
 import torch
 from rich.console import RenderableType
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
+from purespike.errors import InputError
 from purespike.models import Defended
 from purespike.models.calibration import natural_noise
 from purespike.models.checkpoint import part_config
+from purespike.models.complexity import AC_PICOJOULES, MAC_PICOJOULES, LayerEnergy, complexity, energy
 from purespike.neurons import MultiLevelFiring, firing_rates
 
 SAMPLE = (8, 32)
+DEAREST = 10
 
 
 def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterator[RenderableType]:
-    """Lines and tables about ``model``: each part, its settings, and firing rates on synthetic images."""
+    """Lines and tables about ``model``: each part and its settings, then, measured on synthetic images,
+    what an image costs and how often neurons fire. The model moves to ``device``."""
     parts = {"model": model}
     if isinstance(model, Defended):
         parts = {"purifier": model.purifier, "classifier": model.classifier}
@@ -25,11 +30,93 @@ def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterato
     names = getattr(model, "class_names", None) or getattr(parts.get("classifier"), "class_names", None)
     if names:
         yield f"classes: {', '.join(map(str, names))}"
+    model.to(device)
+    yield from _costs(model, parts)
     for name, part in parts.items():
         if any(isinstance(module, MultiLevelFiring) for module in part.modules()):
             count, size = SAMPLE
             yield f"{name}: firing rates on {count} synthetic {size}×{size} images"
-            yield _rates(part.to(device))
+            yield _rates(part)
+
+
+def _costs(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[RenderableType]:
+    count, size = SAMPLE
+    images = _sample(*parts.values())
+    channels = images.shape[1]
+    rows = {**parts, "whole": model} if len(parts) > 1 else parts
+    try:
+        counted = {name: complexity(part, size, channels) for name, part in rows.items()}
+        used = energy(model, images)
+    except InputError as error:
+        # a model of other inputs is still described
+        yield f"cost of an image: not measured: {error}"
+        return
+    yield f"complexity: one {size}×{size} image of {channels} channel{'s' * (channels > 1)} (M: million)"
+    table = _table("part", "parameters", "MACs/step", "MACs/image", "eq. 11 (time)", "eq. 12 (space)")
+    for name, cost in counted.items():
+        sums = (cost.macs, cost.macs_per_image, cost.time, cost.space)
+        table.add_row(name, f"{cost.parameters:,}", *map(_millions, sums))
+    yield table
+    yield (
+        f"energy: per image, on {count} synthetic {size}×{size} images; {AC_PICOJOULES} pJ a synaptic "
+        f"operation, {MAC_PICOJOULES} pJ a MAC (45 nm, Horowitz 2014), memory not counted"
+    )
+    yield "synaptic operations follow firing rates, which differ on real images and after training"
+    table = _table("part", "SynOps", "MACs left", "MACs spiking", "spiking µJ", "as ANN µJ")
+    for name in rows:
+        share = used.part(name) if name in parts and len(parts) > 1 else used
+        table.add_row(
+            name,
+            _millions(share.synops),
+            _millions(share.macs_left),
+            f"{share.spiking_share:.1%}",
+            _number(share.microjoules),
+            _number(share.ann_microjoules),
+        )
+    yield table
+    dearest = heapq.nlargest(DEAREST, used.layers, key=lambda layer: layer.microjoules)
+    if len(dearest) > 1:
+        yield "the most expensive layers: runs per image (T), spikes per input and run, operations, energy"
+        yield _layers(dearest)
+
+
+def _layers(layers: list[LayerEnergy]) -> Table:
+    table = _table("layer", "T", "spikes", "operations", "µJ", "ANN µJ")
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            str(layer.steps),
+            f"{layer.spikes:.3f}" if layer.spiking else "analog",
+            f"{_millions(layer.synops)} AC" if layer.spiking else f"{_millions(layer.macs_left)} MAC",
+            _number(layer.microjoules),
+            _number(layer.ann_microjoules),
+        )
+    return table
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table()
+    # where there is no room, a name is better broken than cut
+    table.add_column(first, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _millions(count: float) -> str:
+    return f"{count / 1e6:,.2f} M"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}" if value >= 1 else f"{value:.3g}"
+
+
+def _sample(*parts: nn.Module) -> Tensor:
+    """The synthetic images, with the channels that the first part that knows its own takes."""
+    count, size = SAMPLE
+    known = (getattr(part, "in_channels", None) for part in parts)
+    channels = next((value for value in known if isinstance(value, int)), 3)
+    return natural_noise(count, channels, size, seed=0)
 
 
 def _part(name: str, part: nn.Module) -> Table:
@@ -50,8 +137,7 @@ def _written(value: object) -> str:
 
 
 def _rates(part: nn.Module) -> Table:
-    count, size = SAMPLE
-    images = natural_noise(count, getattr(part, "in_channels", 3), size, seed=0)
+    images = _sample(part)
     device = next(part.parameters()).device
     table = Table()
     table.add_column("layer")

@@ -88,7 +88,7 @@ def purify(
 
 @app.command()
 def info(model: Model, device: Device = "auto") -> None:
-    """Describe a model: architecture, parameters, and how often its neurons fire."""
+    """Describe a model: architecture, parameters, what an image costs, and how often its neurons fire."""
     from purespike.description import describe
     from purespike.models.resolve import resolve
 

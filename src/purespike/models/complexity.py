@@ -13,6 +13,7 @@ from torch.nn import functional
 from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
 from purespike.modes import mode
+from purespike.neurons import MultiLevelFiring
 
 MAC_PICOJOULES = 4.6
 """A 32-bit floating-point multiplication (3.7 pJ) and addition in 45 nm (Horowitz, ISSCC 2014)."""
@@ -94,7 +95,7 @@ class LayerEnergy:
         spiking: whether its input was spike counts.
         steps: how often it runs for one image.
         macs: multiply-accumulates at one step.
-        macs_left: multiply-accumulates per image that spikes do not replace: all or none.
+        macs_per_image: of all steps.
         spikes: per input value and step, from 0 to the number of thresholds or the sum of several layers';
             0 of an analog layer.
         synops: synaptic operations per image, i.e. spikes times fan-out; 0 of an analog layer.
@@ -104,9 +105,14 @@ class LayerEnergy:
     spiking: bool
     steps: int
     macs: int
-    macs_left: int
+    macs_per_image: int
     spikes: float
     synops: float
+
+    @property
+    def macs_left(self) -> int:
+        """Multiply-accumulates per image that spikes do not replace: all or none."""
+        return 0 if self.spiking else self.macs_per_image
 
     @property
     def microjoules(self) -> float:
@@ -137,7 +143,7 @@ class Energy:
     @property
     def spiking_share(self) -> float:
         """Share of the multiply-accumulates of all steps that spikes replace, 0 to 1."""
-        total = sum(layer.macs * layer.steps for layer in self.layers)
+        total = sum(layer.macs_per_image for layer in self.layers)
         return 1 - self.macs_left / total if total else 0.0
 
     @property
@@ -162,6 +168,7 @@ def complexity(model: nn.Module, image_size: Size, channels: int = 3) -> Complex
     counted are norms, which fold into weights, neurons, pooling, and products of two activations, such as
     a gate's. Steps are told by the first dimension: one image makes a layer with time folded into the batch,
     ``[T·N, ...]``, or before it, ``[T, N, ...]``, run on T of them, as does a layer called T times in a loop.
+    A layer that a model shares between depths cannot be told from such a loop.
 
     Args:
         model: any module, spiking or not; called in evaluation mode, its own mode comes back.
@@ -194,13 +201,15 @@ def energy(model: nn.Module, images: Tensor) -> Energy:
     border. Both are counted, not estimated from a mean rate. A count of k is k accumulates, as k spikes
     would be on hardware that knows none but single ones.
 
-    A layer is spiking where every value of its input is a whole number, on ``images`` and on a random grey
-    image, so that black-and-white images are not taken for spikes. Spikes stay whole through max pooling,
+    A layer is spiking where every value of its input is a whole number, both on ``images`` and on a random
+    grey image with random whole numbers for the spikes of purespike's neurons: so neither a black-and-white
+    image nor a unit that is zero by chance is taken for spikes. Spikes stay whole through max pooling,
     flattening and addition. After average pooling, a mean over time, a gate, or the addition of an analog
     current they are analog, and the layer costs all its multiply-accumulates, also where hardware might
-    fold the mean into the weights. The rule holds for neurons of any library; inputs that are all zero
-    cost nothing. Not in the estimate: what :func:`complexity` does not count, updates of membranes, and
-    memory, which costs more than arithmetic on most hardware.
+    fold the mean into the weights. Neurons of other libraries are recognised by their whole numbers, too,
+    but layers after such neurons that never fire count as analog. Not in the estimate: what
+    :func:`complexity` does not count, updates of membranes, and memory, which costs more than arithmetic on
+    most hardware.
 
     Args:
         model: any module; called twice in evaluation mode, its own mode comes back.
@@ -212,14 +221,11 @@ def energy(model: nn.Module, images: Tensor) -> Energy:
     check_images(images)
     if not len(images):
         raise InputError("images: energy is measured on at least one image, got none")
-    # forced grey: on random values no analog map is whole by chance
-    grey = _measure(model, _grey(*images.shape[1:]))
+    # on random values no analog map is whole by chance, and no layer after our neurons gets nothing
+    probed = _measure(model, _grey(*images.shape[1:]), force=True)
     return Energy(
         images=len(images),
-        layers=tuple(
-            meter.energy(spiking=meter.whole and (name not in grey or grey[name].whole))
-            for name, meter in _measure(model, images).items()
-        ),
+        layers=tuple(meter.energy(probed.get(name)) for name, meter in _measure(model, images).items()),
     )
 
 
@@ -250,12 +256,15 @@ class _Meter:
             # each position of a transposed convolution's input, of another's output, meets the whole kernel
             placed = inputs if isinstance(module, TRANSPOSED) else outputs
             macs = rows * math.prod(placed.shape[-spatial:]) * weights
+        if not rows:
+            return
         if not self.rows:
             self.outputs, self.macs = outputs.numel() // rows, macs // rows
         self.rows += rows
         self.all_macs += macs
         self.inputs += inputs.numel()
-        self.whole = self.whole and bool((inputs == inputs.round()).all())
+        # a difference, since infinity equals itself rounded
+        self.whole = self.whole and bool((inputs - inputs.round() == 0).all())
         if self.whole:
             self._count(inputs.abs(), outputs)
 
@@ -285,23 +294,30 @@ class _Meter:
             macs_per_image=self.all_macs // self.images,
         )
 
-    def energy(self, *, spiking: bool) -> LayerEnergy:
+    def energy(self, probe: "_Meter | None") -> LayerEnergy:
+        spiking = probe is not None and self.whole and probe.whole and self.spikes + probe.spikes > 0
+        # with one image, images cannot be mistaken for steps
+        layer = (probe or self).layer()
         return LayerEnergy(
             name=self.name,
             spiking=spiking,
-            steps=self.rows // self.images,
-            macs=self.macs,
-            macs_left=0 if spiking else self.all_macs // self.images,
+            steps=layer.steps,
+            macs=layer.macs,
+            macs_per_image=layer.macs_per_image,
             spikes=self.spikes / max(self.inputs, 1) if spiking else 0.0,
             synops=self.synops / self.images if spiking else 0.0,
         )
 
 
 @torch.inference_mode()
-def _measure(model: nn.Module, images: Tensor) -> dict[str, _Meter]:
-    """One forward of ``images``; the layers that ran, in the order of their first run."""
+def _measure(model: nn.Module, images: Tensor, *, force: bool = False) -> dict[str, _Meter]:
+    """One forward of ``images``; the layers that ran, in the order of their first run.
+
+    With ``force``, neurons emit random whole numbers, all of them some.
+    """
+    generator = torch.Generator().manual_seed(0)
     meters: dict[str, _Meter] = {}
-    names = {
+    names: dict[nn.Module, str] = {
         module: name
         for name, module in model.named_modules()
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear))
@@ -312,7 +328,14 @@ def _measure(model: nn.Module, images: Tensor) -> dict[str, _Meter]:
         meter = meters.setdefault(name, _Meter(name=name, module=module, images=len(images)))
         meter.record(given[0] if given else named["input"], outputs)
 
+    def emit(_: nn.Module, __: tuple[Any, ...], spikes: Tensor) -> Tensor:
+        # several levels also of LIF, or a mean over few neurons would often be whole
+        return torch.empty_like(spikes).copy_(torch.randint(1, 8, spikes.shape, generator=generator))
+
     hooks = [module.register_forward_hook(hook, with_kwargs=True) for module in names]
+    if force:
+        firing = (module for module in model.modules() if isinstance(module, MultiLevelFiring))
+        hooks += [module.register_forward_hook(emit) for module in firing]
     parameter = next((p for p in model.parameters() if p.is_floating_point()), images)
     try:
         with mode(model, training=False):
@@ -336,7 +359,7 @@ def _grey(channels: int, height: int, width: int) -> Tensor:
 
 
 def _fan_out(layer: Any, inputs: torch.Size, outputs: torch.Size) -> Tensor:
-    """How many outputs each input value leads to, per position, ``[H, W]`` or as many dimensions as there are."""
+    """How many outputs each input value leads to, per position: ``[H, W]``, or ``[L]``, or ``[D, H, W]``."""
     fan = torch.tensor(layer.out_channels // layer.groups)
     for axis, (length, result) in enumerate(zip(inputs, outputs, strict=True)):
         fan = fan[..., None] * _taps(layer, axis, length, result)
