@@ -14,6 +14,7 @@ from purespike.evaluation.plan import plan_jobs
 from purespike.models import list_models
 from purespike.neurons import parse_surrogate
 from purespike.recipe import Recipe, load_recipe, parse_recipe
+from purespike.training.objectives import create_objective
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
@@ -29,6 +30,7 @@ def test_every_recipe_we_ship_can_run(path):
     assert all(milestone < recipe.classifier.epochs for milestone in recipe.classifier.milestones)
     assert recipe.purifier.switch_epoch <= recipe.purifier.epochs
     create_attack(**recipe.purifier.attack)
+    create_objective(recipe.classifier.adversarial)
     settings = recipe.evaluation
     assert plan_jobs(settings.attacks, [parse_eps(eps) for eps in settings.eps])
     for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
@@ -95,6 +97,14 @@ def file(tmp_path):
         ("data.source=npz:/a=b", lambda r: r.data.source, "npz:/a=b"),
         ("purifier.attack.eps=4/255", lambda r: r.purifier.attack["eps"], "4/255"),
         ("evaluation.attacks=[{name: pgd, steps: 9}]", lambda r: r.evaluation.attacks[0]["steps"], 9),
+        ("purifier.attack.eps=4/255", lambda r: r.purifier.attack["name"], "fgsm"),
+        ("purifier.attack={name: pgd}", lambda r: r.purifier.attack, {"name": "pgd"}),
+        ("classifier.smoothing=ols", lambda r: r.classifier.smoothing, "ols"),
+        ("classifier.smoothing=none", lambda r: r.classifier.smoothing, "none"),
+        ("classifier.adversarial=pgd", lambda r: r.classifier.adversarial, {"name": "pgd"}),
+        ("classifier.adversarial={name: trades, beta: 3}", lambda r: r.classifier.adversarial["beta"], 3),
+        ("purifier.noise_level=signed", lambda r: r.purifier.noise_level, "signed"),
+        ("purifier.clean_share=0.25", lambda r: r.purifier.clean_share, 0.25),
         (" purifier.width = 0.5", lambda r: r.purifier.width, 0.5),
     ],
 )
@@ -128,6 +138,23 @@ def test_an_empty_recipe_is_the_papers(tmp_path):
     )
 
 
+def test_what_the_paper_leaves_out_is_left_out_unless_asked_for():
+    """Old recipes, which do not name these keys, mean what they meant."""
+    recipe = Recipe()
+    assert (recipe.classifier.smoothing, recipe.classifier.adversarial) == ("none", {"name": "none"})
+    assert (recipe.purifier.noise_level, recipe.purifier.clean_share) == ("absolute", 0)
+    assert recipe.purifier.attack == {"name": "fgsm", "eps": "16/255"}
+
+
+@pytest.mark.parametrize("name", ["ols", "at", "trades"])
+def test_a_variant_of_the_papers_recipe_differs_in_the_classifiers_objective_alone(name):
+    folder = RECIPES[0].parent
+    base, variant = (load_recipe(folder / f"{stem}.yaml") for stem in ("cifar10", f"cifar10-{name}"))
+    objective = {key: getattr(variant.classifier, key) for key in ("smoothing", "adversarial")}
+    assert variant != base
+    assert variant == base.model_copy(update={"classifier": base.classifier.model_copy(update=objective)})
+
+
 @pytest.mark.parametrize(
     ("values", "near"),
     [
@@ -153,6 +180,14 @@ def test_an_unknown_key_names_the_nearest(values, near):
         ("classifier", "width", 0),
         ("classifier", "time_steps", 0),
         ("classifier", "crop_padding", -1),
+        ("classifier", "smoothing", "off"),
+        ("classifier", "adversarial", {"eps": 0.1}),
+        ("classifier", "adversarial", 7),
+        ("purifier", "attack", "fgsm"),
+        ("purifier", "attack", {"name": 3}),
+        ("purifier", "noise_level", "std"),
+        ("purifier", "clean_share", 1),
+        ("purifier", "clean_share", -0.1),
         ("purifier", "beta", 1.1),
         ("purifier", "gamma", 0),
         ("purifier", "switch_epoch", 0),

@@ -26,6 +26,7 @@ from purespike.reporting.reading import read_evaluation
 from purespike.reporting.words import NORMS
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
+from purespike.training.objectives import create_objective
 
 SHOWN = 8
 
@@ -270,4 +271,5 @@ def _check_names(recipe: Recipe) -> None:
         settings.norm,
     )
     create_attack(**recipe.purifier.attack)
+    create_objective(recipe.classifier.adversarial)
     check_ensemble(settings.surrogates, settings.losses)

@@ -11,8 +11,11 @@ from purespike.training import build_classifier
 from purespike.training.batches import batches
 
 
-def soft_labels_after_an_epoch(settings, data, *, seed, world):
-    """S after the first epoch of a network that does not move, from what each process sees of it."""
+def soft_labels_after_an_epoch(settings, data, *, seed, world, copies=1):
+    """S after the first epoch of a network that does not move, from what each process sees of it.
+
+    TRADES passes two copies at once, of which the first counts.
+    """
     model = build_classifier(settings, data, seed=seed).train()
     images, labels = data.train.images, data.train.labels
     right = [[] for _ in range(data.train.num_classes)]
@@ -20,7 +23,8 @@ def soft_labels_after_an_epoch(settings, data, *, seed, world):
         processes = SimpleNamespace(num_processes=world, process_index=rank)
         for rows, augmentation in batches(len(images), settings, seed=seed, epoch=1, accelerator=processes):
             with torch.no_grad():
-                logits = model(as_float(augment(images[rows], augmentation))).double().numpy()
+                shown = as_float(augment(images[rows], augmentation))
+                logits = model(torch.cat([shown] * copies))[: len(rows)].double().numpy()
             for row, label in zip(logits, labels[rows].tolist(), strict=True):
                 if row.argmax() == label:
                     powers = np.exp(row - row.max())

@@ -5,9 +5,15 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
+
 from purespike import evaluate
+from purespike.data import load_data
+from purespike.experiment import share_of
+from purespike.models.checkpoint import read_tensors
 from purespike.models.resolve import resolve
-from training.tiny import checkpoint, files, finished, history, outcomes, write_recipe
+from training.reference import soft_labels_after_an_epoch
+from training.tiny import checkpoint, files, finished, history, outcomes, recipe, write_recipe
 
 
 def launch(*arguments, processes):
@@ -62,3 +68,23 @@ def test_two_processes_train_a_run_with_the_same_files(tmp_path):
     assert [(row["stage"], row["epoch"]) for row in rows] == [(row["stage"], row["epoch"]) for row in alone]
     weights, _ = checkpoint(tmp_path / "run" / "purifier.safetensors")
     assert weights.keys() == checkpoint(finished() / "purifier.safetensors")[0].keys()
+
+
+def test_two_processes_smooth_labels_by_what_both_got_right(tmp_path):
+    """Steps too small to move a weight, and an adversary who may not move an image: so the first epoch of
+    TRADES can be computed again."""
+    settings = {
+        "epochs": 1,
+        "learning_rate": 1e-12,
+        "smoothing": "ols",
+        "adversarial": {"name": "trades", "steps": 1, "eps": 0},
+    }
+    path = write_recipe(tmp_path / "tiny.yaml", classifier=settings)
+    launch("train", "classifier", path, "--out", tmp_path / "run", processes=2)
+    tensors, _ = read_tensors(tmp_path / "run" / "checkpoint" / "classifier.safetensors")
+    tiny = recipe(classifier=settings)
+    data = share_of(tiny, load_data("digits"))
+    expected = soft_labels_after_an_epoch(tiny.classifier, data, seed=tiny.seed, world=2, copies=2)
+    np.testing.assert_allclose(tensors["criterion/soft_labels"], expected, atol=1e-5)
+    row = history(tmp_path / "run")[-1]
+    assert row["passes"] == 58 * 4, "two images of 60 cannot be shared: batches of 25, 25 and 10"

@@ -113,8 +113,16 @@ def test_a_run_killed_at_random_ends_as_one_never_killed(processes, tmp_path):
     assert_same_run(folder, finished())
 
 
+# everything that training can carry from one epoch to the next, or draw
+EVERYTHING = {
+    "epochs": 4,
+    "smoothing": "ols",
+    "adversarial": {"name": "trades", "steps": 2, "step_size": "4/255"},
+}
+
+
 def test_the_command_itself_killed_goes_on(tmp_path):
-    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml", classifier={"epochs": 4})
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml", classifier=EVERYTHING)
     line = [sys.executable, "-m", "purespike", "train", "classifier", str(path), "--out", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0"}
     process = subprocess.Popen([*line, "--device", "cpu"], env=environment, stderr=subprocess.DEVNULL)
@@ -128,7 +136,7 @@ def test_the_command_itself_killed_goes_on(tmp_path):
     assert process.wait() == -signal.SIGKILL
     assert not (folder / "classifier.safetensors").exists()
 
-    tiny = recipe(classifier={"epochs": 4})
+    tiny = recipe(classifier=EVERYTHING)
     for place in (folder, tmp_path / "undisturbed"):
         run = Run(tiny, place, accelerator(device="cpu"))
         run.classifier(run.data())
@@ -136,6 +144,52 @@ def test_the_command_itself_killed_goes_on(tmp_path):
     name = "classifier.safetensors"
     assert checkpoint(folder / name) == checkpoint(tmp_path / "undisturbed" / name)
     assert history(folder) == history(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "adversarial"),
+    [
+        ("none", {"name": "fgsm", "random_start": True}),
+        ("ols", {"name": "pgd", "steps": 2}),
+        ("ols", EVERYTHING["adversarial"]),
+    ],
+    ids=["fgsm", "ols and pgd", "ols and trades"],
+)
+def test_training_stopped_in_every_epoch_ends_as_one_never_stopped(
+    tmp_path, monkeypatch, smoothing, adversarial
+):
+    """Stopped in the second of three steps of each epoch, whose first step is then lost."""
+    import purespike.training.classifier as training
+
+    tiny = recipe(classifier={"epochs": 3, "smoothing": smoothing, "adversarial": adversarial})
+    steps, augment = [], training.augment
+
+    def stopped(images, augmentation):
+        steps.append(len(images))
+        if len(steps) == due:
+            raise KeyboardInterrupt
+        return augment(images, augmentation)
+
+    folder = tmp_path / "run"
+    for due in (2, 5, 5, None):
+        steps.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "augment", stopped)
+            run = Run(tiny, folder, accelerator(device="cpu"))
+            if due is None:
+                run.classifier(run.data())
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    run.classifier(run.data())
+    assert len(steps) == 3, "all but the last epoch were kept"
+    straight = Run(tiny, tmp_path / "straight", accelerator(device="cpu"))
+    straight.classifier(straight.data())
+    for name in ("classifier.safetensors", "checkpoint/classifier.safetensors"):
+        (found, metadata), (expected, others) = (
+            checkpoint(place / name) for place in (folder, tmp_path / "straight")
+        )
+        assert found == expected and metadata.get("epoch") == others.get("epoch")
+    assert history(folder) == history(tmp_path / "straight")
 
 
 @pytest.mark.slow
@@ -157,7 +211,8 @@ def test_the_command_itself_killed_at_every_moment(tmp_path):
 def test_a_finished_run_started_again_changes_nothing_and_trains_nothing(tmp_path, monkeypatch):
     import purespike.experiment as experiment
 
-    folder = tmp_path / "run"
+    # of the same name, which stands in its cards
+    folder = tmp_path / finished().name
     shutil.copytree(finished(), folder)
     before = files(folder)
 
@@ -230,6 +285,22 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     target.write_bytes((finished() / "checkpoint" / "classifier.safetensors").read_bytes())
     with pytest.raises(InputError, match=r"does not belong to this model.*delete it"):
         wider.classifier(data)
+
+
+@pytest.mark.parametrize(("before", "after"), [("ols", "none"), ("none", "ols")])
+def test_a_checkpoint_of_other_labels_is_refused(tmp_path, before, after):
+    for smoothing in (before, after):
+        tiny = recipe(classifier={"epochs": 1, "smoothing": smoothing})
+        run = Run(tiny, tmp_path / smoothing, accelerator(device="cpu"))
+        data = run.data()
+        if smoothing == before:
+            run.classifier(data)
+    kept = (tmp_path / name / "checkpoint" / "classifier.safetensors" for name in (before, after))
+    source, target = kept
+    target.parent.mkdir()
+    target.write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match=r"does not belong to this model.*delete it"):
+        run.classifier(data)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 1000])

@@ -12,7 +12,7 @@ from purespike.training import accelerator, train_classifier
 from training.reference import soft_labels_after_an_epoch
 from training.tiny import recipe
 
-K = 5
+K = 4  # a quarter is exact, so that single and double precision begin alike
 
 
 def softmax(row):
@@ -82,8 +82,8 @@ def test_each_soft_label_is_a_distribution():
         smoothing(torch.from_numpy(logits).float(), torch.from_numpy(labels))
     smoothing.renew()
     torch.testing.assert_close(smoothing.soft_labels.sum(1), torch.ones(K))
-    others = smoothing.soft_labels[[0, 2, 3, 4]]
-    assert others.argmax(1).tolist() == [0, 2, 3, 4], "right answers have their class on top"
+    others = smoothing.soft_labels[[0, 2, 3]]
+    assert others.argmax(1).tolist() == [0, 2, 3], "right answers have their class on top"
 
 
 def test_the_gradient_moves_logits_alone():

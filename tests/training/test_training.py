@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from purespike.data import augment, load_data
+from purespike.losses import true_noise_level
 from purespike.models import create
 from purespike.recipe import Training
 from purespike.training import accelerator, train_classifier, train_purifier
@@ -178,6 +179,46 @@ def test_clean_and_adversarial_images_are_moved_alike(data, cpu, classifier, tmp
         torch.testing.assert_close(clean, adversarial, rtol=0, atol=2e-6)
         torch.testing.assert_close(moved_clean, moved_adversarial, rtol=0, atol=2e-6)
         assert not torch.equal(clean, moved_clean)
+
+
+@pytest.fixture
+def met(monkeypatch):
+    """Of each step: its loss, the images shown and their clean versions."""
+    import purespike.training.purifier as training
+
+    calls = []
+
+    def watched(restored, noise_level, clean, shown, **settings):
+        found = original(restored, noise_level, clean, shown, **settings)
+        calls.append((found, shown, clean))
+        return found
+
+    original = training.purification_loss
+    monkeypatch.setattr(training, "purification_loss", watched)
+    return calls
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.0, [0, 0, 0]), (0.3, [8, 8, 3]), (0.5, [12, 12, 5])])
+def test_a_share_of_each_batch_is_clean(data, cpu, classifier, tmp_path, met, share, counts):
+    """Of batches of 25, 25 and 10 images; a clean one is shown without noise, moved as it is."""
+    settings = recipe(purifier={"epochs": 2, "clean_share": share, "crop_padding": 3}).purifier
+    train_purifier(settings, classifier, data.train, folder=tmp_path, seed=0, accelerator=cpu)
+    still = [((shown - clean).abs().amax((1, 2, 3)) < 1e-5).sum().item() for _, shown, clean in met]
+    assert still == counts * 2
+    orders = [{tuple(image[0, 8].tolist()) for image in clean[: counts[0]]} for _, _, clean in met[::3]]
+    assert share == 0 or orders[0] != orders[1], "others in the next epoch"
+
+
+@pytest.mark.parametrize("level", ["absolute", "signed", "local_std"])
+def test_the_noise_level_is_read_as_the_recipe_says(data, cpu, classifier, tmp_path, met, level):
+    settings = recipe(purifier={"epochs": 1, "noise_level": level}).purifier
+    train_purifier(settings, classifier, data.train, folder=tmp_path, seed=0, accelerator=cpu)
+    assert len(met) == 3
+    found, shown, clean = met[0]
+    # the estimator begins at zero, so that the first asymmetric loss is that of the level itself
+    true = true_noise_level(shown - clean, level=level)
+    expected = (torch.where(true > 0, 0.7, 0.3) * true.square()).mean().item()
+    assert found.asymmetric.item() == pytest.approx(expected, rel=1e-5)
 
 
 # ---- batches

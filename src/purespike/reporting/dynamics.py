@@ -19,7 +19,11 @@ _LOSSES = {
     "asymmetric": "asymmetric",
     "total_variation": "total variation",
 }
-_ACCURACIES = {"accuracy": "training", "test_accuracy": "test"}
+_ACCURACIES = {
+    "accuracy": "training",
+    "adversarial_accuracy": "training, adversarial",
+    "test_accuracy": "test",
+}
 
 
 def training_curves(history: Sequence[Record]) -> Figure:

@@ -55,6 +55,9 @@ class TrainingState:
             return 0
         tensors, metadata = read_tensors(self.path)
         try:
+            parts = {key.partition("/")[0] for key in tensors} - {"optimiser"}
+            if parts != self.modules.keys():
+                raise KeyError(f"holds {', '.join(sorted(parts))}, not {', '.join(self.modules)}")
             for name, module in self.modules.items():
                 prefix = f"{name}/"
                 module.load_state_dict(

@@ -43,5 +43,5 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """``model`` without the wrapper that would wait for the gradients of a pass no other process makes."""
+    """``model`` without the wrapper of several processes, which an attack's passes do not concern."""
     return model.module if isinstance(model, DistributedDataParallel) else model
