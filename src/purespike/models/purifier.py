@@ -18,7 +18,8 @@ class Purified(NamedTuple):
     """What a :class:`Purifier` returns.
 
     ``images``, ``[N, C, H, W]``: near [0, 1] but not clipped, since clipping would hide gradients from an
-    honest attack. ``noise_level``, same shape: estimate of |x' - x| per pixel, or of what the recipe takes for σ(n).
+    honest attack. ``noise_level``, same shape: estimate of
+    |x' - x| per pixel, or of what the recipe takes for σ(n).
     """
 
     images: Tensor
