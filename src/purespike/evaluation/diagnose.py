@@ -38,6 +38,8 @@ QUERIES = 300
 # of side tests: images, gradient steps, and passes averaged; enough to notice
 PLANTED, SWEPT, POINTED, EXPECTED = 12, 16, 8, 8
 STEPS, EOT = 20, 5
+# surrogates with which the attack is repeated
+LEADING = 4
 
 
 def diagnose(
@@ -50,10 +52,14 @@ def diagnose(
     clean: dict[str, list[int]],
     surrogates: Sequence[str],
     losses: Sequence[str],
+    budget: Sequence[Finding],
     arrived_training: list[str],
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Look for reasons not to believe an evaluation.
+
+    What repeats the attack does so with the :func:`leading` surrogates alone; they break nearly all that the
+    ensemble does, at a small part of its cost.
 
     Args:
         model: what was evaluated, in evaluation mode.
@@ -64,6 +70,7 @@ def diagnose(
         clean: outcomes on clean images, ``"undefended"`` and ``"defended"``.
         surrogates: of its adaptive attacker.
         losses: of its adaptive attacker.
+        budget: what :func:`diagnose_budget` found.
         arrived_training: see :func:`purespike.evaluation.determinism.in_training`.
         limits: what is still accepted.
     """
@@ -82,11 +89,8 @@ def diagnose(
         if attack is None or not differentiable:
             return found
         passes = max((cell.passes for cell in cells), default=1)
-        threats = list(dict.fromkeys(cell.threat for cell in cells))
-        examined = _Examined(
-            model, images, labels, attack, tuple(surrogates), tuple(losses), passes, threats, limits
-        )
-        return [*found, *examined.gradients(), *examined.optimisation()]
+        examined = _Examined(model, images, labels, attack, cells, surrogates, losses, passes, limits)
+        return [*found, *examined.gradients(), *examined.optimisation(budget)]
 
 
 def diagnose_budget(
@@ -95,11 +99,12 @@ def diagnose_budget(
     labels: Tensor,
     *,
     jobs: Sequence[Job],
+    cells: Sequence[Cell],
     surrogates: Sequence[str],
     losses: Sequence[str],
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
-    """Would more steps or starts break more? That part of :func:`diagnose` alone, for raising a budget.
+    """Would more steps or starts break more? Asked before :func:`diagnose`, for raising a budget.
 
     Args as there; none is found where there is no gradient to follow.
     """
@@ -109,7 +114,7 @@ def diagnose_budget(
     with seeded("diagnose", device=images.device):
         if DETACHED in check_gradients(model, images, labels, limits):
             return []
-        examined = _Examined(model, images, labels, attack, tuple(surrogates), tuple(losses), 1, [], limits)
+        examined = _Examined(model, images, labels, attack, cells, surrogates, losses, 1, limits)
         return examined.budget()
 
 
@@ -122,15 +127,17 @@ class _Examined:
         images: Tensor,
         labels: Tensor,
         attack: SignAttack,
-        surrogates: tuple[str, ...],
-        losses: tuple[str, ...],
+        cells: Sequence[Cell],
+        surrogates: Sequence[str],
+        losses: Sequence[str],
         passes: int,
-        threats: list[str],
         limits: Limits,
     ) -> None:
         self.model, self.images, self.labels = model, images, labels
-        self.attack, self.surrogates, self.losses = attack, surrogates, losses
-        self.passes, self.threats, self.limits = passes, threats, limits
+        self.attack, self.surrogates, self.losses = attack, tuple(surrogates), tuple(losses)
+        self.leading = leading(cells, self.surrogates)
+        self.threats = list(dict.fromkeys(cell.threat for cell in cells))
+        self.passes, self.limits = passes, limits
         self.random = draws(model, images, limits.nondeterminism)
         # of the same reach, at a bounded cost
         assert isinstance(attack.step_size, float)
@@ -143,14 +150,16 @@ class _Examined:
             restarts=1,
             eot=min(attack.eot, EOT),
         )
-        self.result = self.attacker(attack)(model, images, labels)
+        # what leads comes first: fewer images are left for the others
+        all_of_them = tuple(dict.fromkeys((*self.leading, *self.surrogates)))
+        self.result = self.attacker(attack, all_of_them)(model, images, labels)
         self.standing = ~self.result.success
 
-    def attacker(self, settings: SignAttack) -> Attacker:
-        """``settings`` over the evaluation's surrogates and losses."""
+    def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
+        """``settings`` over some surrogates, those that lead if none are named, and all losses."""
 
         def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-            chosen = {"surrogates": self.surrogates, "losses": self.losses}
+            chosen = {"surrogates": surrogates or self.leading, "losses": self.losses}
             return worst_case(model, images, labels, attack=settings, **chosen)[0]
 
         return attack
@@ -165,7 +174,7 @@ class _Examined:
         yield from check_surrogates(*swept, attack=self.side, used=self.surrogates, limits=self.limits)
         yield from check_large_budgets(self.attacker, *given, attack=self.side, limits=self.limits)
 
-    def optimisation(self) -> Iterator[Finding]:
+    def optimisation(self, budget: Sequence[Finding]) -> Iterator[Finding]:
         given, standing, limits = (self.model, self.images, self.labels), self.standing, self.limits
         few = self.model, self.images[:EXPECTED], self.labels[:EXPECTED]
         if self.random:
@@ -174,7 +183,7 @@ class _Examined:
             yield check_expectation(self.attacker, *few, attack=averaged, limits=limits)
         else:
             yield check_verdicts(self.model, self.result, self.labels)
-        yield from self.budget()
+        yield from budget
         yield from self._traces()
         planted = self.model, self.images[:PLANTED], self.labels[:PLANTED]
         yield check_planted(self.attacker, *planted, attack=self.attack, limits=limits)
@@ -222,6 +231,17 @@ def strongest(jobs: Sequence[Job]) -> SignAttack | None:
     attacks = [job.attack for job in jobs if isinstance(job.attack, SignAttack) and job.attack.differentiates]
     at_first = [attack for attack in attacks if attack.eps == attacks[0].eps]
     return max(at_first, key=lambda attack: attack.steps * attack.restarts, default=None)
+
+
+def leading(cells: Sequence[Cell], surrogates: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that broke most images in the adaptive ``cells``, at most :data:`LEADING` of them."""
+    broken = dict.fromkeys(surrogates, 0)
+    for cell in cells:
+        if cell.threat == "adaptive":
+            for component in cell.components:
+                broken[component["surrogate"]] = broken.get(component["surrogate"], 0) + component["broken"]
+    order = sorted(surrogates, key=lambda name: -broken[name])[:LEADING]
+    return tuple(name for name in order if broken[name]) or surrogates[:LEADING]
 
 
 def measured(cells: Sequence[Cell], clean: dict[str, list[int]]) -> Iterator[Measured]:

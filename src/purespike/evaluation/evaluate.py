@@ -238,15 +238,15 @@ def _examine(
 ) -> list[Finding]:
     """The findings of the diagnostics; jobs and cells of budgets that they raise are appended."""
     while True:
-        findings = runner.diagnose_budget(jobs, clean, count=count, limits=limits)
-        more = raised(jobs, findings, budgets=budgets, max_cost=max_cost)
+        found = runner.diagnose_budget(jobs, cells, clean, count=count, limits=limits)
+        more = raised(jobs, found, budgets=budgets, max_cost=max_cost)
         if not more:
-            return runner.diagnose(jobs, cells, clean, count=count, limits=limits, **arrived)
+            return runner.diagnose(jobs, cells, clean, budget=found, count=count, limits=limits, **arrived)
         for job in more:
-            found = runner.attack(job, *still_standing(job, cells, clean, runner.threats))
+            attacked = runner.attack(job, *still_standing(job, cells, clean, runner.threats))
             jobs.append(job)
-            cells += found
-            for cell in found:
+            cells += attacked
+            for cell in attacked:
                 progress.say(cell.line())
 
 

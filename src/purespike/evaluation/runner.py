@@ -157,6 +157,7 @@ class Runner:
         cells: list[Cell],
         clean: Outcomes,
         *,
+        budget: list[Finding],
         count: int,
         limits: Limits,
         **arrived: Any,
@@ -172,6 +173,7 @@ class Runner:
                 clean=clean,
                 surrogates=self.scene.surrogates,
                 losses=self.scene.losses,
+                budget=budget,
                 limits=limits,
                 **arrived,
             )
@@ -182,7 +184,7 @@ class Runner:
         return self._kept(path, lambda row: Finding(**row), compute)
 
     def diagnose_budget(
-        self, jobs: list[Job], clean: Outcomes, *, count: int, limits: Limits
+        self, jobs: list[Job], cells: list[Cell], clean: Outcomes, *, count: int, limits: Limits
     ) -> list[Finding]:
         """What the diagnostics see of the budget alone, on the same images; read back if kept."""
 
@@ -191,6 +193,7 @@ class Runner:
                 self.model,
                 *self._sample(clean, count),
                 jobs=jobs,
+                cells=cells,
                 surrogates=self.scene.surrogates,
                 losses=self.scene.losses,
                 limits=limits,

@@ -75,7 +75,11 @@ def _bpda(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _climbing(route: Route) -> Route:
-    """``route`` for that part of an attack which an approximate gradient serves; the result says so."""
+    """``route`` for that part of an attack which another model's gradient serves; the result says so.
+
+    FAB ends just beyond the boundary of what it differentiates, and Square at the first image that it breaks:
+    neither carries over.
+    """
 
     def run(attack: Attack, images: Tensor, labels: Tensor) -> AttackResult:
         part = ascending(attack)
@@ -96,12 +100,14 @@ def _adaptive(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _transfer(scene: Scene, attack: Attack) -> list[Route]:
-    if not attack.differentiates:
+    if ascending(attack) is None:
         return []
 
     def route(name: str, substitute: nn.Module) -> Route:
-        return Route(
-            name, "own", lambda attack, *given: transfer(substitute, scene.model, *given, attack=attack)
+        return _climbing(
+            Route(
+                name, "own", lambda attack, *given: transfer(substitute, scene.model, *given, attack=attack)
+            )
         )
 
     return [route(*pair) for pair in scene.substitutes.items()]
