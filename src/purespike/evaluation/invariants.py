@@ -21,6 +21,8 @@ STRENGTH = (
 # the attack on the right runs the one on the left and keeps its successes
 CONTAINS = (("apgd_ce", "autoattack"), ("square", "autoattack"))
 QUERIES = ("square", "spsa")
+# made on one model and judged by another: what climbs higher on the first need not carry further
+SENT = ("oblivious", "transfer")
 # who knows more, against who knows less
 KNOWS_MORE = (
     ("adaptive", "oblivious"),
@@ -172,20 +174,21 @@ def _rule(stronger: Measured, weaker: Measured) -> Rule | None:
 
 def _at_one_budget(stronger: Measured, weaker: Measured) -> Rule | None:
     same_threat = stronger.threat == weaker.threat
+    ordered = same_threat and stronger.threat not in SENT
     ranks = _rank(stronger.attack), _rank(weaker.attack)
     if same_threat and stronger.attack == "worst_case" and weaker.attack != "worst_case":
         return Rule("the worst case is no better than any attack", "image")
     if same_threat and stronger.attack == weaker.attack:
         if stronger.raised_from is not None and stronger.raised_from == weaker.steps < stronger.steps:
             return Rule("a raised budget keeps what was broken", "image")
-        if stronger.steps > weaker.steps and stronger.restarts >= weaker.restarts:
+        if ordered and stronger.steps > weaker.steps and stronger.restarts >= weaker.restarts:
             return Rule("more steps are at least as strong")
-        if stronger.steps == weaker.steps and stronger.restarts > weaker.restarts:
+        if ordered and stronger.steps == weaker.steps and stronger.restarts > weaker.restarts:
             return Rule("more random starts are at least as strong")
         return None
     if same_threat and (weaker.attack, stronger.attack) in CONTAINS:
         return Rule("a suite is at least as strong as its parts", "draws")
-    if same_threat and None not in ranks and ranks[0] > ranks[1]:  # type: ignore[operator]
+    if ordered and None not in ranks and ranks[0] > ranks[1]:  # type: ignore[operator]
         return Rule("an iterated attack is at least as strong")
     asks = weaker.attack in QUERIES and weaker.threat in ("query", stronger.threat)
     if asks and stronger.threat in ("adaptive", "undefended") and ranks[0]:
