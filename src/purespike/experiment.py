@@ -54,10 +54,11 @@ class Run:
         with self.accelerator.main_process_first():
             data = load_data(self.recipe.data.source)
         data = share_of(self.recipe, data)
-        self._claim()
+        self.claim()
         return data
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
+        """Make the folder this recipe's own; an unfinished run also says where it comes from."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             # a write that was killed leaves its temporary file; nobody else writes here

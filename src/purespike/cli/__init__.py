@@ -5,11 +5,11 @@ import sys
 from purespike.cli import runs
 
 # isort: split
-from purespike.cli import evaluations
+from purespike.cli import evaluations, reproduction
 from purespike.cli.options import app
 from purespike.console import fail
 
-__all__ = ["app", "evaluations", "main", "runs"]
+__all__ = ["app", "evaluations", "main", "reproduction", "runs"]
 
 
 def main() -> None:

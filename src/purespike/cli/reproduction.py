@@ -1,0 +1,56 @@
+"""The command that repeats the paper's experiments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from purespike.cli.options import Device, app, start
+from purespike.console import show
+
+
+@app.command()
+def reproduce(
+    experiments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXPERIMENT...",
+            help="table1, table2, table3, table4, fig1, fig4, fig5, transfer, ablation, or all.",
+            show_default=False,
+        ),
+    ],
+    scale: Annotated[
+        str, typer.Option(help="paper, gpu or cpu: networks, epochs and images; or a YAML file.")
+    ] = "cpu",
+    seeds: Annotated[int, typer.Option(help="Train and attack so many times: mean ± deviation.")] = 1,
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SET=SOURCE",
+            help="Where a data set is, e.g. cifar10=npz:arrays/cifar10; may be repeated.",
+        ),
+    ] = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder.", show_default="runs/reproduction-SCALE")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
+    from purespike.checks import check_steps
+    from purespike.reproduction import load_scale
+    from purespike.reproduction import reproduce as repeat
+    from purespike.reproduction.experiments import check_experiments
+    from purespike.reproduction.workshop import Workshop, parse_sources
+
+    check_steps(seeds, name="seeds")
+    names = check_experiments(experiments)
+    chosen = load_scale(scale)
+    sources = parse_sources(data, chosen)
+    accelerator = start(device, chosen.precision)
+    folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
+    workshop = Workshop(chosen, folder, accelerator, sources=sources, seeds=seeds)
+    for name in names:
+        made = repeat(name, workshop, origin={"name": Path(scale).stem})
+        if accelerator.is_main_process:
+            show((made / "table.md").read_text(encoding="utf-8"))
+            show(f"{name}: {made}")

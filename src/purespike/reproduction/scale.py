@@ -1,0 +1,96 @@
+"""At what scale an experiment is repeated: networks, epochs and images, all in one YAML file."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from purespike.errors import InputError, unknown
+from purespike.recipe import Positive, Recipe, Section, parse_recipe
+
+SCALES = ("paper", "gpu", "cpu")
+
+
+class Scale(Section):
+    """Everything that differs between the paper's scale and a smaller one.
+
+    ``recipes`` are those of each data set; ``variants`` change some keys of them, to train another classifier
+    (``ols``, ``pgd_at``, …) or another purifier (``ablations``). ``images`` of the test split are attacked,
+    under the adaptive threat model over ``surrogates`` × ``losses``. Figure 4 times ``timed_images`` images,
+    ``repeats`` times, Figure 1 shows ``shown``.
+    """
+
+    about: str
+    images: Positive
+    batch_size: Positive
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    surrogates: tuple[str, ...]
+    losses: tuple[str, ...]
+    timed_images: Positive
+    repeats: Positive = 3
+    shown: Positive = 4
+    recipes: dict[str, dict[str, Any]]
+    variants: dict[str, dict[str, Any]]
+    ablations: dict[str, dict[str, Any]]
+
+    def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0, source: str = "") -> Recipe:
+        """The recipe of a data set with a variant's changes.
+
+        Args:
+            dataset: a key of ``recipes``.
+            variant: a key of ``variants``, or ``"plain"`` for none.
+            seed: of the run.
+            source: where the data are, if not where the recipe says.
+
+        Raises:
+            InputError: unknown data set or variant, or a recipe that is none.
+        """
+        if dataset not in self.recipes:
+            raise unknown("data set of this scale", dataset, self.recipes)
+        values = self.recipes[dataset]
+        if variant != "plain":
+            if variant not in self.variants:
+                raise unknown("variant of this scale", variant, self.variants)
+            values = changed(values, self.variants[variant])
+        given = {"seed": seed, **({"data": {"source": source}} if source else {})}
+        return parse_recipe(changed(values, given), source=f"{dataset}, {variant}")
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``, mapping by mapping; a mapping with a ``name`` is replaced as a whole."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        nested = isinstance(change, Mapping) and isinstance(old, Mapping) and "name" not in change
+        result[key] = changed(old, change) if nested else change  # type: ignore[arg-type]
+    return result
+
+
+def load_scale(name: str) -> Scale:
+    """One of :data:`SCALES`, or a YAML file of one's own.
+
+    Raises:
+        InputError: unknown name, or a file that holds no scale.
+    """
+    if name in SCALES:
+        text = (files(__package__) / "scales" / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise unknown("scale", name, [*SCALES, "a YAML file"])
+        text = path.read_text(encoding="utf-8")
+    try:
+        scale = Scale.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InputError(f"{name}: not a YAML file: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"scale {name}: {place or 'content'}: {first['msg']}") from error
+    for dataset in scale.recipes:
+        for variant in ("plain", *scale.variants):
+            scale.recipe(dataset, variant)
+    return scale

@@ -1,0 +1,158 @@
+"""Models and measurements that the experiments share: each is made once, and kept."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from purespike.data import Data, load_data
+from purespike.errors import InputError, unknown
+from purespike.evaluation import Evaluation, evaluate
+from purespike.experiment import Run, share_of
+from purespike.models import Defended
+from purespike.recipe import Recipe
+from purespike.reproduction.scale import Scale, changed
+
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+
+
+class Unavailable(Exception):
+    """The images of a data set cannot be had here; the message says why."""
+
+
+class Workshop:
+    """What is trained and attacked for one scale, in one folder.
+
+    Args:
+        scale: networks, epochs and images.
+        folder: ``models/DATASET/VARIANT/seedN`` are run folders, ``checkpoint/`` holds finished chunks.
+        accelerator: device and precision.
+        sources: where the images of a data set are, if not where its recipe says.
+        seeds: how many times everything is done.
+    """
+
+    def __init__(
+        self,
+        scale: Scale,
+        folder: Path,
+        accelerator: Accelerator,
+        *,
+        sources: Mapping[str, str] | None = None,
+        seeds: int = 1,
+    ) -> None:
+        self.scale, self.folder, self.accelerator = scale, folder, accelerator
+        self.sources = dict(sources or {})
+        self.seeds = range(seeds)
+        self._data: dict[tuple[str, int], Data] = {}
+        self._models: dict[tuple[str, ...], nn.Module] = {}
+
+    def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0) -> Recipe:
+        """See :meth:`Scale.recipe`."""
+        return self.scale.recipe(dataset, variant, seed=seed, source=self.sources.get(dataset, ""))
+
+    def data(self, dataset: str, seed: int = 0) -> Data:
+        """The images that the runs of ``seed`` train on and are tested on.
+
+        Raises:
+            Unavailable: they cannot be loaded.
+        """
+        key = dataset, seed
+        if key not in self._data:
+            recipe = self.recipe(dataset, seed=seed)
+            try:
+                with self.accelerator.main_process_first():
+                    loaded = load_data(recipe.data.source)
+            except InputError as error:
+                raise Unavailable(f"not measured: {error}") from error
+            self._data[key] = share_of(recipe, loaded)
+        return self._data[key]
+
+    def run(self, dataset: str, variant: str, seed: int, changes: Mapping[str, Any] | None = None) -> Run:
+        """The run folder of a variant, or of an ablation's ``changes`` to the plain recipe."""
+        if changes is None:
+            recipe = self.recipe(dataset, variant, seed=seed)
+        else:
+            plain = self.recipe(dataset, seed=seed).model_dump(mode="json")
+            recipe = Recipe.model_validate(changed(plain, changes))
+        return Run(recipe, self.folder / "models" / dataset / variant / f"seed{seed}", self.accelerator)
+
+    def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
+        """Train a variant's classifier, or read it."""
+        key = "classifier", dataset, variant, str(seed)
+        if key not in self._models:
+            data = self.data(dataset, seed)
+            run = self.run(dataset, variant, seed)
+            run.claim()
+            self._models[key] = run.classifier(data).eval()
+        return self._models[key]
+
+    def defended(self, dataset: str, variant: str = "plain", seed: int = 0) -> Defended:
+        """A variant's classifier behind a purifier trained against it."""
+        key = "defended", dataset, variant, str(seed)
+        if key not in self._models:
+            classifier = self.classifier(dataset, variant, seed)
+            purifier = self.run(dataset, variant, seed).purifier(self.data(dataset, seed), classifier)
+            self._models[key] = Defended(purifier, classifier).eval()
+        model = self._models[key]
+        assert isinstance(model, Defended)
+        return model
+
+    def ablated(self, dataset: str, name: str, seed: int = 0) -> Defended:
+        """The plain classifier behind a purifier trained with the changes of an ablation."""
+        changes = self.scale.ablations[name]
+        if not changes:
+            return self.defended(dataset, seed=seed)
+        classifier = self.classifier(dataset, seed=seed)
+        run = self.run(dataset, f"ablation-{name}", seed, changes)
+        run.claim()
+        purifier = run.purifier(self.data(dataset, seed), run.adopt(classifier))
+        return Defended(purifier, classifier).eval()
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        dataset: str,
+        attacks: Sequence[Any],
+        threats: Sequence[str],
+        *,
+        eps: str | Sequence[float | str] = "8/255",
+        substitutes: Mapping[str, nn.Module] | None = None,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Attack a model as the scale says; what an earlier command finished is read back."""
+        return evaluate(
+            model,
+            self.data(dataset, seed).test,
+            attacks=attacks,
+            threat=threats,
+            eps=eps,
+            surrogates=self.scale.surrogates,
+            losses=self.scale.losses,
+            substitutes=substitutes,
+            images=self.scale.images,
+            batch_size=self.scale.batch_size,
+            # the verdicts of the committed suites are in the folders of `purespike evaluate`
+            diagnose=0,
+            seed=seed,
+            accelerator=self.accelerator,
+            folder=self.folder / "checkpoint",
+        )
+
+
+def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
+    """``SET=SOURCE`` texts by the name of the set.
+
+    Raises:
+        InputError: a text of another form, or a set that the scale does not know.
+    """
+    sources = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not equals or not source:
+            raise InputError(f"--data {text}: write SET=SOURCE, e.g. cifar10=npz:arrays/cifar10")
+        if name not in scale.recipes:
+            raise unknown("data set of this scale", name, scale.recipes)
+        sources[name] = source
+    return sources

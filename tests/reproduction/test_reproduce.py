@@ -1,0 +1,127 @@
+"""Experiments on a scale that takes seconds: every data set is the digits."""
+
+import json
+
+import pytest
+import yaml
+
+from purespike.errors import InputError
+from purespike.reproduction import load_scale, reproduce
+from purespike.reproduction.experiments import EXPERIMENTS, check_experiments
+from purespike.reproduction.workshop import Workshop
+from purespike.training.engine import accelerator
+
+TRAINED = "{architecture: %s, width: 0.0625, time_steps: 2, epochs: 1, batch_size: 32, learning_rate: 0.1}"
+TINY = yaml.safe_load(
+    f"""
+about: a test
+images: 4
+batch_size: 4
+surrogates: [rectangle(width=1)]
+losses: [ce]
+timed_images: 32
+repeats: 1
+shown: 2
+recipes:
+  mnist: &recipe
+    data: {{source: digits, train_limit: 64, test_limit: 16}}
+    classifier: {TRAINED % "resnet14_snn"}
+    purifier: {{width: 0.0625, time_steps: 2, epochs: 1, batch_size: 32, learning_rate: 0.001}}
+  cifar10: *recipe
+  cifar100: {{data: {{source: "npz:missing/cifar100"}}}}
+  svhn: {{data: {{source: "npz:missing/svhn"}}}}
+variants:
+  k1: {{classifier: {{thresholds: [0.6]}}}}
+  k2: {{classifier: {{thresholds: [0.6, 1.6]}}}}
+  k3: {{classifier: {{thresholds: [0.6, 1.6, 2.6]}}}}
+  k4: {{classifier: {{thresholds: [0.6, 1.6, 2.6, 3.6]}}}}
+  ols: {{classifier: {{smoothing: ols}}}}
+  resnet20: {{classifier: {{architecture: resnet20_snn}}}}
+  wideresnet: {{classifier: {{architecture: wideresnet16_8_snn}}}}
+ablations:
+  default: {{}}
+  half clean: {{purifier: {{clean_share: 0.5}}}}
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reproduction")
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return Workshop(load_scale(str(path)), folder / "out", accelerator(device="cpu"))
+
+
+def result(workshop, name):
+    folder = reproduce(name, workshop, origin={"name": "tiny"})
+    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return content, (folder / "table.md").read_text(encoding="utf-8"), folder
+
+
+def test_table1_has_every_k_with_both_attackers_and_the_printed_figures(workshop):
+    content, text, folder = result(workshop, "table1")
+    measured = [row for row in content["rows"] if row["origin"] == "measured"]
+    assert [row["method"] for row in measured] == ["K=1", "K=2", "K=3", "K=4"]
+    for row in measured:
+        assert set(row["cells"]) == {"Clean|", "FGSM|alone", "FGSM|adaptive", "PGD|alone", "PGD|adaptive"}
+        assert row["cells"]["FGSM|alone"]["threat"] == "undefended"
+        assert row["cells"]["PGD|adaptive"]["mean"] <= row["cells"]["PGD|alone"]["mean"]
+        assert row["cells"]["PGD|alone"]["n"] == 4 and row["cells"]["Clean|"]["n"] == 16
+    assert "79.11" in text and "45.86" in text and "adaptive" in text
+    assert (folder / "figure.png").stat().st_size > 1000
+    assert "\\begin{tabular}" in (folder / "table.tex").read_text(encoding="utf-8")
+    assert content["provenance"]["seed"] == 0 and content["scale"]["images"] == 4
+
+
+def test_table3_sends_images_and_names_the_threat_model(workshop):
+    content, _, _ = result(workshop, "table3")
+    rows = {(row["group"], row["method"]): row["cells"] for row in content["rows"]}
+    ours = rows["from ResNet20-SNN", "Ours"]
+    assert ours["PGD-20|transfer"]["threat"] == "transfer" and ours["PGD-20|adaptive"]["threat"] == "adaptive"
+    printed = rows["from ResNet20-SNN", "OLS, paper"]["PGD-20|transfer"]
+    assert printed["mean"] == pytest.approx(0.2210) and printed["n"] is None
+
+
+def test_what_cannot_be_had_is_said(workshop):
+    content, text, _ = result(workshop, "fig5")
+    missing = {row["group"] for row in content["rows"] if row["origin"] == "missing"}
+    assert missing == {"CIFAR-100", "SVHN"}
+    assert "not measured" in text and "59.25" in text
+    ours = next(row for row in content["rows"] if row["method"] == "Ours, classifier alone")
+    assert {cell["threat"] for cell in ours["cells"].values()} == {"oblivious"} and len(ours["cells"]) == 11
+
+
+def test_fig4_compares_times_of_one_run(workshop):
+    content, _, _ = result(workshop, "fig4")
+    ours, other = content["rows"][:2]
+    assert ours["cells"]["over ours|"]["mean"] == 1.0
+    total = other["cells"]["to the end|"]["mean"] / ours["cells"]["to the end|"]["mean"]
+    assert other["cells"]["over ours|"]["mean"] == pytest.approx(total)
+    # measured once: what is kept is read back
+    again, _, _ = result(workshop, "fig4")
+    assert again["rows"] == content["rows"]
+
+
+def test_the_ablation_shares_one_classifier(workshop):
+    content, _, _ = result(workshop, "ablation")
+    assert [row["method"] for row in content["rows"]] == ["default (the scale's own)", "half clean"]
+    models = workshop.folder / "models" / "cifar10"
+    weights = [
+        (models / name / "seed0" / "classifier.safetensors").read_bytes()
+        for name in ("plain", "ablation-half clean")
+    ]
+    assert len({len(each) for each in weights}) == 1
+
+
+def test_a_second_call_attacks_nothing(workshop, monkeypatch):
+    first, _, _ = result(workshop, "table1")
+    monkeypatch.setattr("purespike.evaluation.runner.attack_chunk", None)
+    second, _, _ = result(workshop, "table1")
+    assert second["rows"] == first["rows"]
+
+
+def test_names():
+    assert check_experiments(["all"]) == list(EXPERIMENTS)
+    with pytest.raises(InputError, match="did you mean 'table1'"):
+        check_experiments(["tabel1"])
