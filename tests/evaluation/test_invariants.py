@@ -175,6 +175,15 @@ def test_one_image_of_forty_is_no_contradiction():
     assert flagged(*(Measured(row.attack, row.threat, row.accuracy, row.eps, row.steps) for row in few))
 
 
+@pytest.mark.parametrize(("restarts", "compared"), [(1, True), (2, False)])
+def test_a_better_method_need_not_make_up_for_fewer_steps(restarts, compared):
+    left, broken = images(24, *range(9)), images(24, 0, 1)
+    found = flagged(paired("apgd_dlr", left, steps=100), paired("pgd", broken, steps=100, restarts=restarts))
+    assert found == ({("an iterated attack is at least as strong", "suspicious")} if compared else set())
+    # a suite does
+    assert flagged(paired("autoattack", left, steps=100), paired("pgd", broken, steps=100, restarts=5))
+
+
 def test_equal_numbers_can_hide_that_images_rose_from_the_dead():
     clean, attacked = paired("clean", images(10, 0, 1)), paired("pgd", images(10, 1, 2))
     assert clean.accuracy == attacked.accuracy
