@@ -15,6 +15,7 @@ from benchmarks.measure import Settings, quartiles
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.files import replacing
+from purespike.reporting.markers import fill
 
 PEERS = ("spikingjelly", "snntorch", "foolbox", "pyautoattack")
 
@@ -126,8 +127,6 @@ def markdown(folder: Path, names: Iterable[str]) -> str:
 
 def document(folder: Path, page: Path, names: Iterable[str]) -> None:
     """Put the tables of ``folder`` between the markers of ``page``."""
-    begin, end = "<!-- measured -->", "<!-- /measured -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
+    text = fill(page.read_text(encoding="utf-8"), "measured", markdown(folder, names))
     with replacing(page) as temporary:
-        temporary.write_text(f"{before}{begin}\n{markdown(folder, names)}\n{end}{after}", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ import yaml
 
 from purespike.errors import InputError
 from purespike.reproduction import load_scale, reproduce
-from purespike.reproduction.experiments import EXPERIMENTS, check_experiments
+from purespike.reproduction.experiments import EXPERIMENTS, check_experiments, document
 from purespike.reproduction.workshop import Workshop
 from purespike.training.engine import accelerator
 
@@ -101,6 +101,37 @@ def test_fig4_compares_times_of_one_run(workshop):
     # measured once: what is kept is read back
     again, _, _ = result(workshop, "fig4")
     assert again["rows"] == content["rows"]
+
+
+def test_fig1_shows_the_maps_and_compares_them(workshop):
+    content, text, folder = result(workshop, "fig1")
+    measured = {row["method"]: row["cells"] for row in content["rows"]}
+    assert set(measured) == {
+        "adversarial, undefended",
+        "purified, oblivious",
+        "purified, adaptive (own surrogate)",
+    }
+    for cells in measured.values():
+        assert 0 <= cells["cosine of the maps|"]["mean"] <= 1 and cells["same class as clean|"]["n"] == 4
+    assert "oblivious" in text
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_holds_what_was_measured(workshop):
+    _, text, _ = result(workshop, "table1")
+    page = workshop.folder.parent / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text("# Ours\n<!-- table1 -->\n<!-- /table1 -->\n<!-- table2 -->\n<!-- /table2 -->\nend\n")
+    document(workshop.folder, page)
+    filled = page.read_text()
+    assert text.strip() in filled and filled.endswith("end\n")
+    assert "![table1](../out/table1/figure.png)" in filled
+    assert "Not measured yet: `purespike reproduce table2`" in filled
+    page.write_text("<!-- tabel1 -->\n<!-- /tabel1 -->\n")
+    with pytest.raises(InputError, match="did you mean 'table1'"):
+        document(workshop.folder, page)
+    with pytest.raises(InputError, match="no such page"):
+        document(workshop.folder, page.parent / "other.md")
 
 
 def test_the_ablation_shares_one_classifier(workshop):

@@ -33,13 +33,19 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder.", show_default="runs/reproduction-SCALE")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Markdown page; what the folder holds is put between its markers, such as <!-- table1 -->."
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
     from purespike.checks import check_steps
     from purespike.reproduction import load_scale
     from purespike.reproduction import reproduce as repeat
-    from purespike.reproduction.experiments import check_experiments
+    from purespike.reproduction.experiments import check_experiments, document
     from purespike.reproduction.workshop import Workshop, parse_sources
 
     check_steps(seeds, name="seeds")
@@ -54,3 +60,6 @@ def reproduce(
         if accelerator.is_main_process:
             show((made / "table.md").read_text(encoding="utf-8"))
             show(f"{name}: {made}")
+    if page is not None and accelerator.is_main_process:
+        document(folder, page)
+        show(f"page: {page}")

@@ -1,11 +1,13 @@
 """Which experiments there are, and how one is run, kept and written."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.files import replacing, write_json, write_text
+from purespike.reporting import markers
 from purespike.reporting.drawing import png
 from purespike.reporting.sheet_figures import sheet_figure
 from purespike.reporting.sheet_tables import latex_sheet, markdown_sheet
@@ -80,6 +82,35 @@ def reproduce(name: str, workshop: Workshop, *, origin: dict[str, object]) -> Pa
                 temporary.write_bytes(png(sheet_figure(content)))
     workshop.accelerator.wait_for_everyone()
     return folder
+
+
+def document(folder: Path, page: Path) -> None:
+    """Put the tables and figures of ``folder`` between the markers of ``page``, one pair per experiment.
+
+    Raises:
+        InputError: the page is missing, or names an experiment that there is not.
+    """
+    if not page.is_file():
+        raise InputError(f"{page}: no such page")
+    text = page.read_text(encoding="utf-8")
+    for name in markers.names(text):
+        text = markers.fill(text, name, shown(folder, name, page))
+    write_text(page, text)
+
+
+def shown(folder: Path, name: str, page: Path) -> str:
+    """An experiment's table and figure as ``page`` shows them; a line where it was not run.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in EXPERIMENTS:
+        raise unknown("experiment", name, EXPERIMENTS)
+    table, figure = (folder / name / file for file in ("table.md", "figure.png"))
+    if not table.is_file():
+        return f"*Not measured yet: `purespike reproduce {name}`.*"
+    place = os.path.relpath(figure, page.parent).replace(os.sep, "/")
+    return f"![{name}]({place})\n\n{table.read_text(encoding='utf-8')}"
 
 
 _SHOWN = {"about", "images", "batch_size", "precision", "surrogates", "losses"}
