@@ -156,3 +156,10 @@ def test_names():
     assert check_experiments(["all"]) == list(EXPERIMENTS)
     with pytest.raises(InputError, match="did you mean 'table1'"):
         check_experiments(["tabel1"])
+
+
+def test_missing_captum_is_said_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'purespike\[explain\]'"):
+        check_experiments(["table1", "fig1"])
+    assert check_experiments(["table1"]) == ["table1"]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
+from purespike.seeding import seeded
 
 TRAMER = "Tramèr et al. 2020, On Adaptive Attacks to Adversarial Example Defenses"
 
@@ -85,8 +86,7 @@ def in_training(model: nn.Module) -> list[str]:
 
 
 def _seeded(model: nn.Module, images: Tensor, seed: int) -> Tensor:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, device=images.device):
         return model(images).float()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from purespike.reporting import escape
 from purespike.reporting.words import attack_text, condition_text, data_text, interval, percent
 
 Matrix = Mapping[str, Any]
@@ -24,15 +25,15 @@ def markdown_matrix(matrix: Matrix) -> str:
         "",
     ]
     for group in groups(matrix):
-        lines += [f"**{_escape(heading(group[0]))}**", ""]
-        lines += [f"| Substitute | {' | '.join(_escape(name) for name in targets)} |"]
+        lines += [f"**{escape.markdown(heading(group[0]))}**", ""]
+        lines += [f"| Substitute | {' | '.join(escape.markdown(name) for name in targets)} |"]
         lines += [f"|:--{'|--:' * len(targets)}|"]
         lines += [_row("none (clean)", [_entry(matrix["clean"]["targets"][name]) for name in targets])]
         for substitute in matrix["substitutes"]:
             own = [cell for cell in group if cell["substitute"] == substitute]
             lines += [_row(substitute, [_entry(cell["score"], cell["white_box"]) for cell in own])]
         lines += [""]
-    lines += [f"{_escape(note)}\n" for note in training_notes(matrix)]
+    lines += [f"{escape.markdown(note)}\n" for note in training_notes(matrix)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -78,8 +79,4 @@ def _entry(found: Mapping[str, Any], white_box: bool = False) -> str:
 
 
 def _row(first: str, entries: list[str]) -> str:
-    return f"| {' | '.join([_escape(first), *entries])} |"
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return f"| {' | '.join([escape.markdown(first), *entries])} |"

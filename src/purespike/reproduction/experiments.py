@@ -1,5 +1,6 @@
 """Which experiments there are, and how one is run, kept and written."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,14 +37,18 @@ def check_experiments(names: Sequence[str]) -> list[str]:
     """The experiments that are meant; ``all`` is all of them.
 
     Raises:
-        InputError: an unknown name, or none.
+        InputError: an unknown name, or none; Figure 1, where captum is missing.
     """
     if not names:
         raise InputError(f"name an experiment: {', '.join(EXPERIMENTS)} or all")
     for name in names:
         if name not in EXPERIMENTS and name != "all":
             raise unknown("experiment", name, [*EXPERIMENTS, "all"])
-    return list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    # said now, and not after hours of training
+    if "fig1" in chosen and importlib.util.find_spec("captum") is None:
+        raise InputError("fig1 needs captum: pip install 'purespike[explain]'")
+    return chosen
 
 
 def reproduce(name: str, workshop: Workshop, *, origin: dict[str, object]) -> Path:

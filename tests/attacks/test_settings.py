@@ -1,0 +1,98 @@
+"""What attacks are called, what their settings may be, and their defaults."""
+
+import pytest
+
+from purespike.attacks import bounded, create_attack, list_attacks
+from purespike.errors import InputError
+
+
+@pytest.mark.parametrize("name", [name for name in list_attacks() if bounded(name)])
+@pytest.mark.parametrize("eps", [-1 / 255, 1.5, 8, "abc", "8/0", "-8/255", float("nan"), None])
+def test_bad_budget(name, eps):
+    with pytest.raises(InputError, match="eps"):
+        create_attack(name, eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("ifgsm", {"steps": 0}, "steps: "),
+        ("pgd", {"eot": 0}, "eot: "),
+        ("pgd", {"norm": "l1"}, "unknown norm 'l1'"),
+        ("pgd", {"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ("pgd", {"rule": "adaptive"}, "unknown setting of attack pgd 'rule'"),
+        ("sa_pgd", {"norm": "l2"}, "rule: 'adaptive'"),
+        ("spsa", {"source": "autograd"}, "unknown setting of attack spsa 'source'"),
+        ("pgd", {"restarts": 0}, "restarts: "),
+        ("ifgsm", {"restarts": 2}, "setting of attack ifgsm|set random_start=True"),
+        ("pgd", {"precision": "fp8"}, "unknown attack precision"),
+        ("cw", {"precision": "half"}, "unknown attack precision"),
+        ("pgd", {"steps": 1.5}, "steps: "),
+        ("pgd", {"step_size": -0.1}, "step_size: "),
+        ("pgd", {"step_size": "1/0"}, "step_size: "),
+        ("pgd", {"loss": "cw"}, "unknown attack loss 'cw'.*ce, margin"),
+        ("pgd", {"keep": "first"}, "keep: "),
+        ("mifgsm", {"momentum": -1}, "momentum: "),
+        ("mifgsm", {"momentum": float("nan")}, "momentum: "),
+        ("cw", {"steps": 0}, "steps: "),
+        ("cw", {"search_steps": 0}, "search_steps: "),
+        ("cw", {"learning_rate": 0}, "learning_rate: "),
+        ("cw", {"initial_c": -1}, "initial_c: "),
+        ("cw", {"confidence": -0.5}, "confidence: "),
+        ("cw", {"eps": 0.1}, "unknown setting of attack cw 'eps'"),
+        ("gaussian_noise", {"level": 20}, "level: "),
+        ("apgd_ce", {"steps": 0}, "steps: "),
+        ("apgd_ce", {"restarts": 0}, "restarts: "),
+        ("apgd_dlr", {"eot": 0}, "eot: "),
+        ("apgd_ce", {"norm": "l1"}, "unknown norm 'l1': .*l2, linf"),
+        ("apgd_ce", {"norm": "l2", "eps": 0}, "eps: an L2 radius must be positive and finite"),
+        ("apgd_ce", {"norm": "l2", "eps": float("inf")}, "eps: an L2 radius"),
+        ("apgd_ce", {"norm": "l2", "eps": "1/0"}, "eps: "),
+        ("apgd_ce", {"queries": 10}, "unknown setting of attack apgd_ce 'queries'"),
+        ("apgd_ce", {"warnings": ()}, "unknown setting of attack apgd_ce 'warnings'"),
+        ("square", {"queries": 0}, "queries: "),
+        ("square", {"steps": 10}, "unknown setting of attack square 'steps'"),
+        ("autoattack", {"version": "rand"}, "unknown setting of attack autoattack 'version'"),
+        ("pgd", {"step": 3}, "unknown setting of attack pgd 'step': did you mean 'steps'"),
+        ("fgsm", {"steps": 3}, "unknown setting of attack fgsm"),
+        ("pdg", {}, "unknown attack 'pdg': did you mean 'pgd'"),
+    ],
+    ids=str,
+)
+def test_bad_settings(name, settings, message):
+    with pytest.raises(InputError, match=message):
+        create_attack(name, **settings)
+
+
+def test_bounded():
+    assert {name: bounded(name) for name in list_attacks()} == {
+        "fgsm": True,
+        "ifgsm": True,
+        "mifgsm": True,
+        "pgd": True,
+        "sa_pgd": True,
+        "spsa": True,
+        "cw": False,
+        "gaussian_noise": False,
+        "apgd_ce": True,
+        "apgd_dlr": True,
+        "fab": True,
+        "square": True,
+        "autoattack": True,
+        "autoattack_rand": True,
+    }
+    with pytest.raises(InputError, match="did you mean 'fgsm'"):
+        bounded("fgms")
+
+
+def test_differentiates():
+    blind = {name for name in list_attacks() if not create_attack(name).differentiates}
+    assert blind == {"spsa", "square", "gaussian_noise"}
+
+
+def test_defaults_are_the_paper_s():
+    pgd = create_attack("pgd")
+    assert (pgd.eps, pgd.steps, pgd.step_size, pgd.random_start) == (8 / 255, 7, 2 / 255, True)
+    fgsm = create_attack("fgsm", eps="4/255")
+    assert (fgsm.steps, fgsm.step_size, fgsm.momentum) == (1, 4 / 255, 0)
+    assert create_attack("mifgsm").momentum == 1
