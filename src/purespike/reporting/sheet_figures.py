@@ -31,44 +31,80 @@ def sheet_figure(sheet: Sheet) -> Figure:
 
 
 def _dots(sheet: Sheet) -> Figure:
-    """A panel per group: methods down, accuracy across, a mark per attack in the colour of its attacker."""
-    groups = _groups(sheet)
-    heights = [len(rows) for rows in groups.values()]
-    figure = new_figure(9.5, 1.5 + 0.38 * sum(heights) + 0.75 * len(groups))
+    """A panel per attack and group: methods down, accuracy across, what the paper prints hollow."""
+    groups = {name: _methods(rows) for name, rows in _groups(sheet).items()}
+    titles = list(dict.fromkeys(column["title"] for column in sheet["columns"]))
+    heights = [len(methods) + 0.8 for methods in groups.values()]
+    figure = new_figure(2.6 + 1.3 * len(titles), 1.1 + 0.3 * sum(heights))
     panels = figure.subplots(
-        len(groups), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
-    )[:, 0]
+        len(groups), len(titles), squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
+    )
     drawn: dict[str, Any] = {}
-    for axes, (name, rows) in zip(panels, groups.items(), strict=True):
-        dress(axes, title=name, x="accuracy in %" if axes is panels[-1] else "", grid="both")
-        for place, row in enumerate(rows):
-            printed = row["origin"] in ("paper", "quoted")
-            for column in sheet["columns"]:
-                cell = row["cells"].get(column["key"])
-                if cell is None:
-                    continue
-                label, color, marker = STYLES[column["attacker"]]
-                # one row's attackers stand above each other, so that equal numbers are all seen
-                lift = {"alone": 0.14, "adaptive": -0.14}.get(column["attacker"], 0.0)
-                shown = axes.plot(
-                    100 * cell["mean"],
-                    place - lift,
-                    linestyle="none",
-                    marker=marker,
-                    markersize=5.5,
-                    color=color,
-                    markerfacecolor="white" if printed else color,
-                    alpha=0.9,
-                )[0]
-                drawn.setdefault(f"{label}, printed" if printed else label, shown)
-        axes.set_yticks(range(len(rows)), [row["method"] for row in rows], color=INK, parse_math=False)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(-2, 102)
-        _say_missing(axes, rows)
+    for number, (line, (name, methods)) in enumerate(zip(panels, groups.items(), strict=True)):
+        for axes, title in zip(line, titles, strict=True):
+            dress(axes, x="%" if number == len(groups) - 1 else "", grid="both")
+            columns = [column for column in sheet["columns"] if column["title"] == title]
+            for place, rows in enumerate(methods.values()):
+                for row in rows:
+                    _marks(axes, place, row, columns, drawn)
+            axes.set_yticks(range(len(methods)), methods if title == titles[0] else [], color=INK)
+            axes.set_ylim(len(methods) - 0.5, -0.5)
+            axes.set(xlim=(-6, 106), xticks=(0, 50, 100))
+            if number == 0:
+                axes.set_title(title, fontsize=9.5, color=INK, pad=16, parse_math=False)
+        _group_name(line[0], name)
+        _say_missing(line[0], methods)
     figure.legend(
         drawn.values(), drawn.keys(), loc="outside lower left", ncols=4, frameon=False, fontsize=8.5
     )
     return figure
+
+
+def _methods(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each line: what the paper prints of a method of ours stands on the line of ours."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(row["method"].removesuffix(", paper"), []).append(row)
+    return lines
+
+
+def _marks(axes: Axes, place: int, row: Row, columns: Sequence[Any], drawn: dict[str, Any]) -> None:
+    """The marks of a row in the panel of one attack; ``drawn`` collects one of each for the legend."""
+    printed = row["origin"] in ("paper", "quoted")
+    for column in columns:
+        cell = row["cells"].get(column["key"])
+        if cell is None:
+            continue
+        label, color, marker = STYLES[column["attacker"]]
+        mean = 100 * cell["mean"]
+        if cell["low"] is not None:
+            axes.plot((100 * cell["low"], 100 * cell["high"]), (place, place), color=color, alpha=0.3, lw=3)
+        shown = axes.plot(
+            mean,
+            place,
+            linestyle="none",
+            marker=marker,
+            markersize=5.5,
+            color=color,
+            markerfacecolor="white" if printed else color,
+            clip_on=False,
+        )[0]
+        drawn.setdefault(f"{label}, printed" if printed else label, shown)
+
+
+def _group_name(axes: Axes, name: str) -> None:
+    axes.annotate(
+        name,
+        (0, 1),
+        (-8, 6),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=9.5,
+        fontweight="bold",
+        color=INK,
+        parse_math=False,
+    )
 
 
 def _curves(sheet: Sheet) -> Figure:
@@ -140,7 +176,7 @@ def _groups(sheet: Sheet) -> dict[str, list[Row]]:
     return groups
 
 
-def _say_missing(axes: Axes, rows: Sequence[Row]) -> None:
-    for place, row in enumerate(rows):
-        if row["origin"] == "missing":
-            axes.text(1, place, "not measured", va="center", fontsize=8.5, color=FAINT)
+def _say_missing(axes: Axes, methods: Mapping[str, Sequence[Row]]) -> None:
+    for place, rows in enumerate(methods.values()):
+        if any(row["origin"] == "missing" for row in rows):
+            axes.text(2, place, "not measured", va="center", fontsize=7, color=FAINT)

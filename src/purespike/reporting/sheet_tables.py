@@ -98,19 +98,17 @@ def _under(column: Mapping[str, Any]) -> str:
 
 
 def _notes(sheet: Sheet) -> Iterator[str]:
-    shares = [column for column in sheet["columns"] if column["unit"] == "%"]
-    if shares:
-        yield (
-            "Accuracy in % with "
-            + (
-                "its standard deviation over seeds"
-                if len(sheet["seeds"]) > 1
-                else "its 95% Wilson interval, one seed"
-            )
-            + f"; {sheet['scale']['images']} test images attacked. Scale: {sheet['scale']['about']}."
-        )
+    cells = [cell for row in sheet["rows"] for cell in row["cells"].values()]
+    scale = f"{sheet['scale']['images']} test images. Scale: {sheet['scale']['about']}."
+    if len(sheet["seeds"]) > 1:
+        yield f"In %, mean ± standard deviation over {len(sheet['seeds'])} seeds; {scale}"
+    elif any(cell["low"] is not None for cell in cells):
+        yield f"Accuracy in % with its 95% Wilson interval, one seed; attacked were {scale}"
+    elif any(cell["n"] for cell in cells):
+        yield f"One seed, {scale}"
+    else:
+        yield f"One seed. Scale: {sheet['scale']['about']}."
     yield from sheet["notes"]
-    reasons = {row["reason"] for row in sheet["rows"] if row["origin"] == "missing"}
-    if reasons:
+    if any(row["origin"] == "missing" for row in sheet["rows"]):
         names = dict.fromkeys(row["group"] for row in sheet["rows"] if row["origin"] == "missing")
         yield f"Not measured: {', '.join(names)}, whose images could not be had on this machine."

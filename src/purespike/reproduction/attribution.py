@@ -1,5 +1,6 @@
 """Figure 1: where the classifier looks, on clean, adversarial and purified images (Grad-CAM)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from purespike.reporting.drawing import png
 from purespike.reproduction.sheet import Cell, Column, Sheet
 from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
 
-LIKE = Column("cosine of the maps", unit="cosine")
-SAME = Column("same class as clean")
+LIKE = Column("cosine of the maps", unit="")
+SAME = Column("same class as clean, in %")
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def fig1(workshop: Workshop) -> Sheet:
@@ -62,7 +64,7 @@ def _compare(workshop: Workshop, model: Defended, seed: int) -> dict[str, tuple[
         }
     seen = {name: _seen(model, stage) for name, stage in stages.items()}
     if seed == workshop.seeds[0] and workshop.accelerator.is_main_process:
-        _draw(workshop, list(chosen.class_names), labels, stages, seen)
+        _draw(workshop, _names(chosen.class_names), labels, stages, seen)
     maps, classes = seen["clean"]
     return {
         name: (
@@ -80,6 +82,12 @@ def _seen(model: Defended, images: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         classes = model.classifier(images).argmax(1)
     return grad_cam(model.classifier, images.clone(), classes), classes
+
+
+def _names(known: Sequence[str]) -> list[str]:
+    """Arrays come without names; those of CIFAR-10 are known."""
+    numbered = list(known) == [str(number) for number in range(len(NAMES))]
+    return list(NAMES if numbered else known)
 
 
 def _draw(
