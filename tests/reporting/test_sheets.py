@@ -119,6 +119,25 @@ def test_every_cell_is_a_mark_at_its_number_on_the_line_of_its_method():
     assert [axes.get_title() for axes in figure.axes] == ["Clean", "PGD", "", ""]
 
 
+def test_curves_by_steps_and_by_size_do_not_mix():
+    both = sheet(kind="curves", columns=[column("5 steps"), column("10 steps"), column("eps 1/255")])
+    values = {"5 steps|": cell(0.4, n=9), "10 steps|": cell(0.3, n=9), "eps 1/255|": cell(0.6, n=9)}
+    both["rows"] = [
+        {"group": "CIFAR-10", "method": "Ours, adaptive", "origin": "measured", "cells": values},
+        {
+            "group": "CIFAR-10",
+            "method": "Ours, paper",
+            "origin": "paper",
+            "cells": {"eps 1/255|": cell(0.59)},
+        },
+    ]
+    steps, size = sheet_figure(both).axes
+    (ours,) = steps.lines
+    assert list(ours.get_xdata()) == [5, 10] and list(ours.get_ydata()) == [40, 30]
+    assert [list(line.get_xdata()) for line in size.lines] == [[1], [1]]
+    assert ours.get_linestyle() == "--" and size.lines[1].get_linestyle() == "None"
+
+
 @pytest.mark.parametrize("kind", ["dots", "curves", "bars"])
 def test_every_kind_draws_also_where_nothing_was_measured(kind):
     nothing = sheet(kind=kind)

@@ -118,14 +118,16 @@ def _curves(sheet: Sheet) -> Figure:
     if not groups:
         return figure
     panels = figure.subplots(len(groups), 2, squeeze=False)
+    cells = [cell for rows in groups.values() for row in rows for cell in row["cells"].values()]
+    top = min(102, 100 * max(cell["mean"] for cell in cells) + 10)
     drawn: dict[str, Any] = {}
     for line, (name, rows) in zip(panels, groups.items(), strict=True):
         for axes, word in zip(line, ("steps", "eps"), strict=True):
-            columns = [column for column in sheet["columns"] if word in column["title"]]
+            columns = [column for column in sheet["columns"] if word in column["title"].split()]
             places = [int(re.findall(r"\d+", column["title"])[0]) for column in columns]
             label = "PGD steps" if word == "steps" else "eps in 1/255"
             dress(axes, title=f"{name}, by {word}", x=label, y="accuracy in %")
-            axes.set_ylim(-2, 102)
+            axes.set_ylim(-2, top)
             methods = list(dict.fromkeys(row["method"].split(",")[0] for row in rows))
             for row in rows:
                 known = [

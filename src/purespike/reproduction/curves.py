@@ -6,7 +6,7 @@ from torch import nn
 
 from purespike.reproduction import paper
 from purespike.reproduction.measure import Attacks, measure
-from purespike.reproduction.sheet import ATTACKERS, Cell, Column, Sheet
+from purespike.reproduction.sheet import Cell, Column, Sheet
 from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
 
 STEPS = (5, 10, 20, 30, 40, 50)
@@ -28,8 +28,8 @@ def fig5(workshop: Workshop) -> Sheet:
         [Column(title) for title in (*BY_STEPS, *BY_SIZE)],
         kind="curves",
         notes=[
-            "Each curve stands twice: attacked through the classifier alone (undefended, or oblivious where "
-            "there is a purifier; the paper's), and adaptive, through the whole.",
+            "Each curve stands twice: the paper's attacker of the classifier alone (undefended, or oblivious "
+            "where there is a purifier), and adaptive, through the whole.",
             "The paper does not say how many steps its right-hand panels take.",
         ],
     )
@@ -47,7 +47,9 @@ def fig5(workshop: Workshop) -> Sheet:
                 sheet.missing(TITLES[dataset], method, str(error))
                 continue
             for attacker in ("alone", "adaptive"):
-                sheet.add(TITLES[dataset], f"{method}, {ATTACKERS[attacker][0]}", _of(found, attacker))
+                cells = _of(found, attacker)
+                (threat,) = {cell.threat for cell in cells.values()}
+                sheet.add(TITLES[dataset], f"{method}, {threat}", cells)
         printed = {f"eps {size}/255|": value for size, value in paper.FIGURE5.get(dataset, {}).items()}
         if printed:
             sheet.printed(TITLES[dataset], "Ours, paper (from its text)", printed)
