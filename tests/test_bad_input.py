@@ -129,9 +129,27 @@ MISTAKES = {
         "evaluate run --attacks fgsm --data npz:many",
         r"labels: .*at most 9, found 0 to 11",
     ),
-    "not logits": ("evaluate bad_models:flat", r"must map images \[N, C, H, W\] to logits \[N, K\]"),
-    "words for logits": ("evaluate bad_models:words", r"must map images \[N, C, H, W\] to logits"),
-    "images for logits": ("evaluate bad_models:images", r"must map images \[N, C, H, W\] to logits"),
+    "images not named": (
+        "evaluate bad_models:linear --attacks fgsm",
+        r"--data: on which images\? bad_models:linear is no run.*--data cifar10",
+    ),
+    "unknown experiment": ("reproduce tabel1", r"unknown experiment 'tabel1': did you mean 'table1'\?"),
+    "unknown scale": ("reproduce table1 --scale cup", r"unknown scale 'cup': did you mean 'cpu'\?"),
+    "no source": ("reproduce table1 --data cifar10", r"--data cifar10: write SET=SOURCE"),
+    "source of another set": ("reproduce table1 --data cifar=x", r"unknown data set of this scale 'cifar'"),
+    "no page": ("reproduce table1 --page none.md", r"none\.md: no such page"),
+    "not logits": (
+        "evaluate bad_models:flat --data digits",
+        r"must map images \[N, C, H, W\] to logits \[N, K\]",
+    ),
+    "words for logits": (
+        "evaluate bad_models:words --data digits",
+        r"must map images \[N, C, H, W\] to logits",
+    ),
+    "images for logits": (
+        "evaluate bad_models:images --data digits",
+        r"must map images \[N, C, H, W\] to logits",
+    ),
     "a classifier for a purifier": (
         "evaluate bad_models:linear --purifier run/classifier.safetensors",
         r"model fails on images of shape \[1, 3, 32, 32\]",

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 from training.tiny import finished, outcomes, write_recipe
 
@@ -38,6 +41,7 @@ HELP = {
     "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
     "leaderboard": ["DIR", "--out"],
     "info": ["MODEL", "--device"],
+    "reproduce": ["EXPERIMENT", "--scale", "--seeds", "--data", "--out", "--page", "--device"],
 }
 
 
@@ -125,6 +129,23 @@ def test_evaluate_without_a_purifier_says_so(call):
         )
     )
     assert "No purifier: give one with --purifier" in printed
+
+
+def test_evaluate_attacks_the_run_s_own_images(call, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"mine-{split}.npz", x=pictures, y=np.arange(8) % 10)
+    source = f"npz:{tmp_path / 'mine'}"
+    run = tmp_path / "run"
+    shutil.copytree(finished(), run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"] = {"source": source}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    few = ("--attacks", "fgsm", "--threat", "undefended", "--diagnose", 0, "--device", "cpu")
+    for place in (run, run / "classifier.safetensors"):
+        call("evaluate", place, *few, "--out", tmp_path / "out")
+        content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert content["data"]["source"] == "mine"
 
 
 def test_info_of_a_run(call):

@@ -224,6 +224,17 @@ def share_of(recipe: Recipe, data: Data) -> Data:
     )
 
 
+def source_of(place: str | Path) -> str | None:
+    """The data that a run folder, or a checkpoint in one, was trained and tested on; ``None`` elsewhere.
+
+    Raises:
+        InputError: the folder's recipe is damaged.
+    """
+    folder = Path(place).parent if Path(place).is_file() else Path(place)
+    path = folder / "recipe.yaml"
+    return load_recipe(path).data.source if path.is_file() else None
+
+
 def training_images(folder: Path) -> ImageSet | None:
     """The images that the models of a run folder are trained on; ``None`` where there is no run.
 

@@ -142,7 +142,7 @@ def test_the_ablation_shares_one_classifier(workshop):
     models = workshop.folder / "models" / "cifar10"
     weights = [
         (models / name / "seed0" / "classifier.safetensors").read_bytes()
-        for name in ("plain", "ablation-half clean")
+        for name in ("plain", "ablation-half-clean")
     ]
     assert len({len(each) for each in weights}) == 1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @app.command()
 def evaluate(
     model: Model,
-    data: Data = "digits",
+    data: Data = None,
     purifier: Annotated[
         str | None, typer.Option(help="Put this purifier before MODEL: checkpoint or module:function.")
     ] = None,
@@ -107,8 +107,9 @@ def evaluate(
         raise InputError(f"{out}: is a run folder with an evaluation of its own; choose another --out")
     chosen = select_suite(suite, norm)
     attacked = _defend(resolve(model), purifier)
+    source = _source(data, model, *([purifier] if purifier else []))
     with accelerator.main_process_first():
-        pictures = load_data(data).test
+        pictures = load_data(source).test
     evaluation = measure(
         attacked,
         pictures,
@@ -153,7 +154,7 @@ def transfer(
         list[str],
         typer.Option("--target", metavar="[NAME=]MODEL", help="Who is sent the images; may be repeated."),
     ],
-    data: Data = "digits",
+    data: Data = None,
     attacks: Annotated[
         str, typer.Option(help="Comma-separated; settings after colons, e.g. fgsm,pgd:steps=20.")
     ] = "fgsm,pgd:steps=5,pgd:steps=10,pgd:steps=20",
@@ -186,9 +187,10 @@ def transfer(
     attacked, judged = named(substitutes), named(targets)
     # a model named on both sides is one object: its own row is known for the white-box case that way
     models = {place: resolve(place) for place in (*attacked.values(), *judged.values())}
+    source = _source(data, *judged.values())
     trained_on = {}
     with accelerator.main_process_first():
-        pictures = load_data(data).test
+        pictures = load_data(source).test
         for key, place in (attacked | judged).items():
             # what a model was trained on is worth knowing, and no condition
             folder = Path(place).parent if Path(place).is_file() else Path(place)
@@ -232,6 +234,20 @@ def leaderboard(
     from purespike.reporting.leaderboard import write_leaderboard
 
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
+
+
+def _source(data: str | None, *places: str) -> str:
+    """What was asked for, or the data of the runs themselves: never those of another task."""
+    from purespike.errors import InputError
+    from purespike.experiment import source_of
+
+    if data is not None:
+        return data
+    known = {source_of(place) for place in places} - {None}
+    if len(known) != 1:
+        why = "the runs name different ones" if known else f"{places[0]} is no run that could say"
+        raise InputError(f"--data: on which images? {why}; give e.g. --data cifar10")
+    return str(known.pop())
 
 
 def _defend(model: "nn.Module", purifier: str | None) -> "nn.Module":

@@ -32,7 +32,12 @@ Model = Annotated[
         help="A .safetensors checkpoint, a run folder, or module:function returning an nn.Module.",
     ),
 ]
-Data = Annotated[str, typer.Option(help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.", show_default="the run's own"
+    ),
+]
 Images = Annotated[int | None, typer.Option(help="At most so many test images.", show_default="all")]
 BatchSize = Annotated[int, typer.Option(help="Images per forward.")]
 

@@ -43,6 +43,7 @@ def reproduce(
 ) -> None:
     """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
     from purespike.checks import check_steps
+    from purespike.errors import InputError
     from purespike.reproduction import load_scale
     from purespike.reproduction import reproduce as repeat
     from purespike.reproduction.experiments import check_experiments, document
@@ -52,6 +53,8 @@ def reproduce(
     names = check_experiments(experiments)
     chosen = load_scale(scale)
     sources = parse_sources(data, chosen)
+    if page is not None and not page.is_file():
+        raise InputError(f"{page}: no such page")
     accelerator = start(device, chosen.precision)
     folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
     workshop = Workshop(chosen, folder, accelerator, sources=sources, seeds=seeds)

@@ -1,5 +1,6 @@
 """Models and measurements that the experiments share: each is made once, and kept."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ class Workshop:
         if not changes:
             return self.defended(dataset, seed=seed)
         classifier = self.classifier(dataset, seed=seed)
-        run = self.run(dataset, f"ablation-{name}", seed, changes)
+        place = re.sub(r"[^\w.=]+", "-", f"ablation {name}")
+        run = self.run(dataset, place, seed, changes)
         run.claim()
         purifier = run.purifier(self.data(dataset, seed), run.adopt(classifier))
         return Defended(purifier, classifier).eval()
