@@ -116,8 +116,9 @@ class ClassifierRecipe(Training):
 
 
 class PurifierRecipe(Training):
-    """Architecture and training (Algorithm 1, Adam) of the purifier; defaults are the paper's.
+    """Architecture and training (Algorithm 1, Adam) of the purifier; the paper's but for ``thresholds``.
 
+    Three thresholds instead of its LIF neuron's one undo more of an oblivious attack in our ablation.
     ``attack`` makes the training examples: the settings of one attack, by name. λ, γ are CBDNet's. The paper
     leaves open ``beta``, ``switch_epoch`` and what σ(n) is, here ``noise_level``
     (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
@@ -126,7 +127,7 @@ class PurifierRecipe(Training):
 
     width: Rate = 1.0
     time_steps: Positive = 4
-    thresholds: tuple[float, ...] = (0.6,)
+    thresholds: tuple[float, ...] = (0.6, 1.6, 2.6)
     decay: Annotated[float, Field(ge=0, le=1)] = 0.25
     surrogate: str = "rectangle(width=1)"
     epochs: Positive = 200
