@@ -81,6 +81,7 @@ def test_train_then_run_is_one_run(call, tmp_path):
     assert outcomes(tmp_path / "run") == outcomes(finished())
     for threat in ("ndefended", "blivious", "BPDA", "daptive"):
         assert threat in printed, "no number without its threat model"
+    assert printed.count("VERDICT: ") == 1
 
 
 def test_the_default_folder_is_named_after_the_recipe(call, tmp_path, monkeypatch):

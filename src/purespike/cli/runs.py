@@ -34,6 +34,8 @@ def run(
     evaluation, report = runner()
     if runner.accelerator.is_main_process:
         show(console_table(evaluation.content))
+        if evaluation.verdict is not None:
+            show(str(evaluation.verdict))
         show(f"report: {report}")
 
 
