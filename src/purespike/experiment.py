@@ -26,6 +26,7 @@ from purespike.reporting.reading import read_evaluation
 from purespike.reporting.words import NORMS
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
+from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
 
 SHOWN = 8
@@ -51,7 +52,7 @@ class Run:
     def data(self) -> Data:
         """Load the data; only a recipe that got so far makes the folder its own."""
         # one process decodes and caches, the others read the cache
-        with self.accelerator.main_process_first():
+        with main_first(self.accelerator):
             data = load_data(self.recipe.data.source)
         data = share_of(self.recipe, data)
         self.claim()

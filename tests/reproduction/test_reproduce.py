@@ -10,39 +10,7 @@ from purespike.reproduction import load_scale, reproduce
 from purespike.reproduction.experiments import EXPERIMENTS, check_experiments, document
 from purespike.reproduction.workshop import Workshop
 from purespike.training.engine import accelerator
-
-TRAINED = "{architecture: %s, width: 0.0625, time_steps: 2, epochs: 1, batch_size: 32, learning_rate: 0.1}"
-TINY = yaml.safe_load(
-    f"""
-about: a test
-images: 4
-batch_size: 4
-surrogates: [rectangle(width=1)]
-losses: [ce]
-timed_images: 32
-repeats: 1
-shown: 2
-recipes:
-  mnist: &recipe
-    data: {{source: digits, train_limit: 64, test_limit: 16}}
-    classifier: {TRAINED % "resnet14_snn"}
-    purifier: {{width: 0.0625, time_steps: 2, epochs: 1, batch_size: 32, learning_rate: 0.001}}
-  cifar10: *recipe
-  cifar100: {{data: {{source: "npz:missing/cifar100"}}}}
-  svhn: {{data: {{source: "npz:missing/svhn"}}}}
-variants:
-  k1: {{classifier: {{thresholds: [0.6]}}}}
-  k2: {{classifier: {{thresholds: [0.6, 1.6]}}}}
-  k3: {{classifier: {{thresholds: [0.6, 1.6, 2.6]}}}}
-  k4: {{classifier: {{thresholds: [0.6, 1.6, 2.6, 3.6]}}}}
-  ols: {{classifier: {{smoothing: ols}}}}
-  resnet20: {{classifier: {{architecture: resnet20_snn}}}}
-  wideresnet: {{classifier: {{architecture: wideresnet16_8_snn}}}}
-ablations:
-  default: {{}}
-  half clean: {{purifier: {{clean_share: 0.5}}}}
-"""
-)
+from reproduction.tiny import TINY
 
 
 @pytest.fixture(scope="module")

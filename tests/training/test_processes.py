@@ -1,11 +1,14 @@
 """Two processes, started as a user would start them, find and leave what one does."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 
 import numpy as np
+import yaml
+from reproduction.tiny import TINY
 
 from purespike import evaluate
 from purespike.data import load_data
@@ -77,6 +80,19 @@ def test_two_processes_train_a_run_with_the_same_files(tmp_path):
     assert [(row["stage"], row["epoch"]) for row in rows] == [(row["stage"], row["epoch"]) for row in alone]
     weights, _ = checkpoint(tmp_path / "run" / "purifier.safetensors")
     assert weights.keys() == checkpoint(finished() / "purifier.safetensors")[0].keys()
+
+
+def test_two_processes_repeat_experiments_as_one_does(tmp_path):
+    """Also where data cannot be had, and times of one are asked for."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    settings = ["reproduce", "fig4", "fig1", "--scale", tmp_path / "tiny.yaml"]
+    printed = launch(*settings, "--out", tmp_path / "two", processes=2).stdout
+    for name in ("fig4", "fig1"):
+        assert printed.count(f"{name}: {tmp_path}/two/{name}") == 1, "only one process speaks"
+    content = json.loads((tmp_path / "two" / "fig4" / "result.json").read_text())
+    assert {row["origin"] for row in content["rows"]} == {"measured", "paper", "missing"}
+    assert (tmp_path / "two" / "fig1" / "figure.png").exists()
+    assert not (tmp_path / "two" / "checkpoint" / "timing").exists()
 
 
 def test_two_processes_smooth_labels_by_what_both_got_right(tmp_path):

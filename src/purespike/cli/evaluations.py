@@ -97,6 +97,7 @@ def evaluate(
     from purespike.models import Defended
     from purespike.models.resolve import model_name, named, resolve
     from purespike.reporting.tables import console_table
+    from purespike.training.engine import main_first
 
     accelerator = start(device)
     check_steps(batch_size, name="batch_size")
@@ -108,7 +109,7 @@ def evaluate(
     chosen = select_suite(suite, norm)
     attacked = _defend(resolve(model), purifier)
     source = _source(data, model, *([purifier] if purifier else []))
-    with accelerator.main_process_first():
+    with main_first(accelerator):
         pictures = load_data(source).test
     evaluation = measure(
         attacked,
@@ -181,6 +182,7 @@ def transfer(
     from purespike.models.resolve import named, resolve
     from purespike.reporting.drawing import png
     from purespike.reporting.matrix import transfer_heatmap
+    from purespike.training.engine import main_first
 
     accelerator = start(device)
     check_steps(batch_size, name="batch_size")
@@ -189,7 +191,7 @@ def transfer(
     models = {place: resolve(place) for place in (*attacked.values(), *judged.values())}
     source = _source(data, *judged.values())
     trained_on = {}
-    with accelerator.main_process_first():
+    with main_first(accelerator):
         pictures = load_data(source).test
         for key, place in (attacked | judged).items():
             # what a model was trained on is worth knowing, and no condition

@@ -1,11 +1,13 @@
 """Figure 4: the time it takes to train the purifier, against adversarial training of its classifier."""
 
 import json
+import shutil
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from accelerate import Accelerator
 
 from purespike.attacks import create_attack
 from purespike.data import Data
@@ -91,31 +93,34 @@ def _measure(workshop: Workshop, dataset: str, recipe: Recipe, data: Data) -> di
     short = Recipe.model_validate(changed(values, once))
     attack = create_attack(**recipe.purifier.attack)
     seconds: dict[str, list[float]] = {"crafting": [], "purifier": [], "classifier": []}
+    # one folder, since several processes share what they craft and write
+    folder = workshop.folder / "checkpoint" / "timing"
     # the first round compiles, and is not counted
     for repeat in range(workshop.scale.repeats + 1):
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            begun = time.monotonic()
-            craft(
-                classifier,
-                few.train,
-                attack,
-                folder=folder / "checkpoint" / "adversarial",
-                seed=0,
-                batch_size=recipe.purifier.batch_size,
-                accelerator=accelerator,
-            )
-            crafting = time.monotonic() - begun
-            given = {"folder": folder, "seed": 0, "accelerator": accelerator}
-            train_purifier(short.purifier, classifier, few.train, **given)
-            train_classifier(short.classifier, few, **given)
-            if repeat:
-                lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-                rows = [json.loads(line) for line in lines]
-                seconds["crafting"].append(crafting)
-                for stage in ("purifier", "classifier"):
-                    found = [row["seconds"] for row in rows if row["stage"] == stage and row["epoch"] == 1]
-                    seconds[stage] += found
+        _empty(folder, accelerator)
+        begun = time.monotonic()
+        craft(
+            classifier,
+            few.train,
+            attack,
+            folder=folder / "checkpoint" / "adversarial",
+            seed=0,
+            batch_size=recipe.purifier.batch_size,
+            accelerator=accelerator,
+        )
+        crafting = time.monotonic() - begun
+        given = {"folder": folder, "seed": 0, "accelerator": accelerator}
+        train_purifier(short.purifier, classifier, few.train, **given)
+        train_classifier(short.classifier, few, **given)
+        accelerator.wait_for_everyone()
+        if repeat:
+            lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = [json.loads(line) for line in lines]
+            seconds["crafting"].append(crafting)
+            for stage in ("purifier", "classifier"):
+                found = [row["seconds"] for row in rows if row["stage"] == stage and row["epoch"] == 1]
+                seconds[stage] += found
+    _empty(folder, accelerator)
     share = len(data.train) / len(few.train)
     medians = {name: share * statistics.median(values) for name, values in seconds.items()}
     ours = {"crafting": medians["crafting"], "epoch": medians["purifier"], "epochs": recipe.purifier.epochs}
@@ -123,3 +128,10 @@ def _measure(workshop: Workshop, dataset: str, recipe: Recipe, data: Data) -> di
     for row in (ours, other):
         row["total"] = row["crafting"] + row["epoch"] * row["epochs"]
     return {"ours": ours, "adversarial": other}
+
+
+def _empty(folder: Path, accelerator: Accelerator) -> None:
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+    accelerator.wait_for_everyone()

@@ -15,6 +15,7 @@ from purespike.experiment import Run, share_of
 from purespike.models import Defended
 from purespike.recipe import Recipe
 from purespike.reproduction.scale import Scale, changed
+from purespike.training.engine import main_first
 
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 
@@ -63,7 +64,7 @@ class Workshop:
         if key not in self._data:
             recipe = self.recipe(dataset, seed=seed)
             try:
-                with self.accelerator.main_process_first():
+                with main_first(self.accelerator):
                     loaded = load_data(recipe.data.source)
             except InputError as error:
                 raise Unavailable(f"not measured: {error}") from error

@@ -1,6 +1,8 @@
 """Device, precision and processes, through Accelerate."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 from accelerate import Accelerator
@@ -11,6 +13,21 @@ from purespike.errors import InputError, unknown
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@contextlib.contextmanager
+def main_first(accelerator: Accelerator) -> Iterator[None]:
+    """The main process goes first, e.g. to download; where it fails it still lets the others follow.
+
+    Accelerate's own leaves them waiting then, one barrier behind if the error is handled.
+    """
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()
 
 
 def accelerator(*, device: str = "auto", precision: str = "fp32") -> Accelerator:
