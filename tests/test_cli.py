@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from reproduction.tiny import TINY
 from torch import nn
 from training.tiny import finished, outcomes, write_recipe
 
@@ -147,6 +148,18 @@ def test_evaluate_attacks_the_run_s_own_images(call, tmp_path):
         call("evaluate", place, *few, "--out", tmp_path / "out")
         content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
         assert content["data"]["source"] == "mine"
+
+
+def test_reproduce_says_why_something_is_not_measured(call, tmp_path):
+    scale = {**TINY, "recipes": {**TINY["recipes"], "mnist": TINY["recipes"]["svhn"]}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(scale))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table1 -->\n<!-- /table1 -->\n")
+    out = ("--out", tmp_path / "out", "--page", page, "--device", "cpu")
+    printed = call("reproduce", "table1", "--scale", tmp_path / "tiny.yaml", *out)
+    assert "| K=1 | not measured |" in printed and "27.45" in printed
+    assert printed.count("(--data SET=SOURCE)") == 1 and "missing/svhn" in printed
+    assert f"table1: {tmp_path}/out/table1" in printed and "27.45" in page.read_text()
 
 
 def test_info_of_a_run(call):

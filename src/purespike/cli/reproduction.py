@@ -42,6 +42,8 @@ def reproduce(
     device: Device = "auto",
 ) -> None:
     """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
+    import json
+
     from purespike.checks import check_steps
     from purespike.errors import InputError
     from purespike.reproduction import load_scale
@@ -62,6 +64,9 @@ def reproduce(
         made = repeat(name, workshop, origin={"name": Path(scale).stem})
         if accelerator.is_main_process:
             show((made / "table.md").read_text(encoding="utf-8"))
+            rows = json.loads((made / "result.json").read_text(encoding="utf-8"))["rows"]
+            for reason in dict.fromkeys(row["reason"] for row in rows if row["origin"] == "missing"):
+                show(f"{reason} (--data SET=SOURCE)")
             show(f"{name}: {made}")
     if page is not None and accelerator.is_main_process:
         document(folder, page)
