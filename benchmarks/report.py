@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.measure import Settings, quartiles
 from purespike.environment import provenance
 from purespike.errors import InputError
-from purespike.files import replacing
+from purespike.files import write_text
 from purespike.reporting.markers import fill
 
 PEERS = ("spikingjelly", "snntorch", "foolbox", "pyautoattack")
@@ -128,5 +128,4 @@ def markdown(folder: Path, names: Iterable[str]) -> str:
 def document(folder: Path, page: Path, names: Iterable[str]) -> None:
     """Put the tables of ``folder`` between the markers of ``page``."""
     text = fill(page.read_text(encoding="utf-8"), "measured", markdown(folder, names))
-    with replacing(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(page, text)

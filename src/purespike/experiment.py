@@ -225,28 +225,25 @@ def share_of(recipe: Recipe, data: Data) -> Data:
     )
 
 
-def source_of(place: str | Path) -> str | None:
-    """The data that a run folder, or a checkpoint in one, was trained and tested on; ``None`` elsewhere.
+def recipe_of(place: str | Path) -> Recipe | None:
+    """The recipe of a run folder, or of a checkpoint in one; ``None`` elsewhere.
 
     Raises:
-        InputError: the folder's recipe is damaged.
+        InputError: the recipe is damaged.
     """
     folder = Path(place).parent if Path(place).is_file() else Path(place)
     path = folder / "recipe.yaml"
-    return load_recipe(path).data.source if path.is_file() else None
+    return load_recipe(path) if path.is_file() else None
 
 
-def training_images(folder: Path) -> ImageSet | None:
-    """The images that the models of a run folder are trained on; ``None`` where there is no run.
+def training_images(place: str | Path) -> ImageSet | None:
+    """The images that the models of a run were trained on; ``None`` where there is no run.
 
     Raises:
-        InputError: the folder's recipe is damaged, or its data cannot be loaded.
+        InputError: its recipe is damaged, or its data cannot be loaded.
     """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        return None
-    recipe = load_recipe(path)
-    return share_of(recipe, load_data(recipe.data.source)).train
+    recipe = recipe_of(place)
+    return None if recipe is None else share_of(recipe, load_data(recipe.data.source)).train
 
 
 def _read_evaluation(path: Path) -> Evaluation:

@@ -40,6 +40,12 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON to ``path`` atomically; NaN is refused, since JSON has none."""
     text = json.dumps(value, indent=1, allow_nan=False)

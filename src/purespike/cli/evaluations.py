@@ -178,7 +178,7 @@ def transfer(
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix
     from purespike.experiment import training_images
-    from purespike.files import replacing
+    from purespike.files import write_bytes
     from purespike.models.resolve import named, resolve
     from purespike.reporting.drawing import png
     from purespike.reporting.matrix import transfer_heatmap
@@ -195,9 +195,8 @@ def transfer(
         pictures = load_data(source).test
         for key, place in (attacked | judged).items():
             # what a model was trained on is worth knowing, and no condition
-            folder = Path(place).parent if Path(place).is_file() else Path(place)
             with contextlib.suppress(InputError):
-                if (found := training_images(folder)) is not None:
+                if (found := training_images(place)) is not None:
                     trained_on[key] = found
     matrix = transfer_matrix(
         {key: models[place] for key, place in attacked.items()},
@@ -218,8 +217,7 @@ def transfer(
     show(matrix.markdown())
     if out:
         matrix.save(out / "transfer.json")
-        with replacing(out / "figures" / "transfer.png") as temporary:
-            temporary.write_bytes(png(transfer_heatmap(matrix.content)))
+        write_bytes(out / "figures" / "transfer.png", png(transfer_heatmap(matrix.content)))
         show(f"matrix: {out / 'transfer.json'}")
 
 
@@ -241,15 +239,15 @@ def leaderboard(
 def _source(data: str | None, *places: str) -> str:
     """What was asked for, or the data of the runs themselves: never those of another task."""
     from purespike.errors import InputError
-    from purespike.experiment import source_of
+    from purespike.experiment import recipe_of
 
     if data is not None:
         return data
-    known = {source_of(place) for place in places} - {None}
+    known = {recipe.data.source for place in places if (recipe := recipe_of(place)) is not None}
     if len(known) != 1:
         why = "the runs name different ones" if known else f"{places[0]} is no run that could say"
         raise InputError(f"--data: on which images? {why}; give e.g. --data cifar10")
-    return str(known.pop())
+    return known.pop()
 
 
 def _defend(model: "nn.Module", purifier: str | None) -> "nn.Module":

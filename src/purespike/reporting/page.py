@@ -11,7 +11,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from purespike.errors import InputError
-from purespike.files import replacing, write_text
+from purespike.files import write_bytes, write_text
 from purespike.reporting import figures, reading, summary, tables, words
 from purespike.reporting.drawing import png
 
@@ -133,8 +133,7 @@ def _picture(path: Path, alt: str, draw: Callable[[], Figure]) -> Picture:
         content = png(draw())
     except InputError as error:
         return Picture(alt, absent=str(error))
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return Picture(alt, uri=f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")
 
 

@@ -7,19 +7,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from purespike.reporting.drawing import FAINT, INK, SERIES, THREAT_COLORS, dress, new_figure
+from purespike.reporting.drawing import FAINT, INK, SERIES, THREAT_COLORS, THREAT_MARKERS, dress, new_figure
+from purespike.reporting.sheet_tables import HEADS
 
 Sheet = Mapping[str, Any]
 Row = Mapping[str, Any]
 PRINTED = "#9aa1aa"
-# by who attacks
-STYLES = {
-    "alone": ("classifier alone", THREAT_COLORS["oblivious"], "s"),
-    "transfer": ("transfer", THREAT_COLORS["transfer"], "v"),
-    "bpda": ("bpda", THREAT_COLORS["bpda"], "^"),
-    "adaptive": ("adaptive", THREAT_COLORS["adaptive"], "D"),
-    "": ("clean or noise", THREAT_COLORS["undefended"], "o"),
-}
+# the threat model whose colour and marker an attacker wears, where it is no threat model itself
+WORN = {"alone": "oblivious", "": "undefended"}
 
 
 def sheet_figure(sheet: Sheet) -> Figure:
@@ -75,15 +70,15 @@ def _marks(axes: Axes, place: int, row: Row, columns: Sequence[Any], drawn: dict
         cell = row["cells"].get(column["key"])
         if cell is None:
             continue
-        label, color, marker = STYLES[column["attacker"]]
-        mean = 100 * cell["mean"]
+        threat = WORN.get(column["attacker"], column["attacker"])
+        label, color = HEADS[column["attacker"]] or "clean or noise", THREAT_COLORS[threat]
         if cell["low"] is not None:
             axes.plot((100 * cell["low"], 100 * cell["high"]), (place, place), color=color, alpha=0.3, lw=3)
         shown = axes.plot(
-            mean,
+            100 * cell["mean"],
             place,
             linestyle="none",
-            marker=marker,
+            marker=THREAT_MARKERS[threat],
             markersize=5.5,
             color=color,
             markerfacecolor="white" if printed else color,

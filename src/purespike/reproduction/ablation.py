@@ -1,9 +1,11 @@
 """The purifier's open choices, one changed at a time, all before the same classifier."""
 
-from purespike.reproduction.measure import CLEAN, Attacks, columns_of, measure
+from functools import partial
+
+from purespike.reproduction.measure import CLEAN, Attacks, add_row, columns_of
 from purespike.reproduction.sheet import Sheet
 from purespike.reproduction.tables import BOTH, READING
-from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
+from purespike.reproduction.workshop import Workshop
 
 ATTACKS: Attacks = {
     "Gaussian 20": {"name": "gaussian_noise"},
@@ -23,16 +25,5 @@ def ablation(workshop: Workshop) -> Sheet:
     )
     for name, changes in workshop.scale.ablations.items():
         method = name if changes else f"{name} (the scale's own)"
-        try:
-            cells = measure(
-                workshop,
-                "cifar10",
-                lambda seed, name=name: workshop.ablated("cifar10", name, seed),  # type: ignore[misc]
-                ATTACKS,
-                BOTH,
-            )
-        except Unavailable as error:
-            sheet.missing(TITLES["cifar10"], method, str(error))
-        else:
-            sheet.add(TITLES["cifar10"], method, cells)
+        add_row(sheet, workshop, "cifar10", method, partial(workshop.ablated, "cifar10", name), ATTACKS, BOTH)
     return sheet

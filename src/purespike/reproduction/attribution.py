@@ -8,7 +8,7 @@ from torch import Tensor
 
 from purespike.attacks import create_attack
 from purespike.explain import grad_cam, similarity
-from purespike.files import replacing
+from purespike.files import write_bytes
 from purespike.models import Defended
 from purespike.reporting.attribution import Explained, Row, grad_cam_figure
 from purespike.reporting.drawing import png
@@ -117,5 +117,4 @@ def _draw(
         )
         for place in order
     ]
-    with replacing(workshop.folder / "fig1" / "figure.png") as temporary:
-        temporary.write_bytes(png(grad_cam_figure(rows)))
+    write_bytes(workshop.folder / "fig1" / "figure.png", png(grad_cam_figure(rows)))

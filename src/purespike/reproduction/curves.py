@@ -1,13 +1,14 @@
 """Figure 5: accuracy over the steps and the size of PGD, four curves and two attackers each."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from purespike.reproduction import paper
-from purespike.reproduction.measure import Attacks, measure
+from purespike.reproduction.measure import Attacks, measure, unless_missing
 from purespike.reproduction.sheet import Cell, Column, Sheet
-from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
+from purespike.reproduction.workshop import TITLES, Workshop
 
 STEPS = (5, 10, 20, 30, 40, 50)
 SIZES = (1, 2, 4, 8, 16)
@@ -35,21 +36,18 @@ def fig5(workshop: Workshop) -> Sheet:
     )
     for dataset in ("cifar10", "cifar100", "svhn"):
         methods: dict[str, Callable[[int], nn.Module]] = {
-            "Baseline": lambda seed, dataset=dataset: workshop.classifier(dataset, seed=seed),  # type: ignore[misc]
-            "OLS": lambda seed, dataset=dataset: workshop.classifier(dataset, "ols", seed),  # type: ignore[misc]
-            "Ours": lambda seed, dataset=dataset: workshop.defended(dataset, seed=seed),  # type: ignore[misc]
-            "Ours + OLS": lambda seed, dataset=dataset: workshop.defended(dataset, "ols", seed),  # type: ignore[misc]
+            "Baseline": partial(workshop.classifier, dataset, "plain"),
+            "OLS": partial(workshop.classifier, dataset, "ols"),
+            "Ours": partial(workshop.defended, dataset, "plain"),
+            "Ours + OLS": partial(workshop.defended, dataset, "ols"),
         }
         for method, model in methods.items():
-            try:
+            with unless_missing(sheet, TITLES[dataset], method):
                 found = measure(workshop, dataset, model, {**BY_STEPS, **BY_SIZE}, ("alone", "adaptive"))
-            except Unavailable as error:
-                sheet.missing(TITLES[dataset], method, str(error))
-                continue
-            for attacker in ("alone", "adaptive"):
-                cells = _of(found, attacker)
-                (threat,) = {cell.threat for cell in cells.values()}
-                sheet.add(TITLES[dataset], f"{method}, {threat}", cells)
+                for attacker in ("alone", "adaptive"):
+                    cells = _of(found, attacker)
+                    (threat,) = {cell.threat for cell in cells.values()}
+                    sheet.add(TITLES[dataset], f"{method}, {threat}", cells)
         printed = {f"eps {size}/255|": value for size, value in paper.FIGURE5.get(dataset, {}).items()}
         if printed:
             sheet.printed(TITLES[dataset], "Ours, paper (from its text)", printed)

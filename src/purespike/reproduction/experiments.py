@@ -7,7 +7,7 @@ from pathlib import Path
 
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
-from purespike.files import replacing, write_json, write_text
+from purespike.files import write_bytes, write_json, write_text
 from purespike.reporting import markers
 from purespike.reporting.drawing import png
 from purespike.reporting.sheet_figures import sheet_figure
@@ -83,8 +83,7 @@ def reproduce(name: str, workshop: Workshop, *, origin: dict[str, object]) -> Pa
         write_text(folder / "table.tex", latex_sheet(content))
         # Figure 1 draws pictures of its own
         if content["kind"] != "pictures":
-            with replacing(folder / "figure.png") as temporary:
-                temporary.write_bytes(png(sheet_figure(content)))
+            write_bytes(folder / "figure.png", png(sheet_figure(content)))
     workshop.accelerator.wait_for_everyone()
     return folder
 

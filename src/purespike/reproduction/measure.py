@@ -1,6 +1,7 @@
 """From models of several seeds to one row of cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -8,8 +9,8 @@ from torch import nn
 from purespike.checks import parse_eps
 from purespike.evaluation import Evaluation
 from purespike.models import Defended
-from purespike.reproduction.sheet import ATTACKERS, Cell, Column
-from purespike.reproduction.workshop import Workshop
+from purespike.reproduction.sheet import ATTACKERS, Cell, Column, Sheet
+from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
 
 # title of the column, and the attack
 Attacks = Mapping[str, Mapping[str, Any]]
@@ -51,7 +52,7 @@ def measure(
     threats: dict[str, str] = {}
     for seed in workshop.seeds:
         model = models(seed)
-        whom = {name: ATTACKERS[name][1 if isinstance(model, Defended) else 2] for name in attackers}
+        whom = {name: ATTACKERS[name][0 if isinstance(model, Defended) else 1] for name in attackers}
         sent = None if substitutes is None else substitutes(seed)
         for budget in dict.fromkeys(str(attack.get("eps", eps)) for attack in attacks.values()):
             here = {key: dict(attack) for key, attack in attacks.items() if attack.get("eps", eps) == budget}
@@ -69,10 +70,35 @@ def measure(
                         key = Column(title, "" if noise else attacker).key
                         found.setdefault(key, []).append(cell["score"])
                         threats[key] = "noise" if noise else str(threat)
-            found.setdefault(CLEAN.key, [])
-            if len(found[CLEAN.key]) <= seed:
-                found[CLEAN.key].append(_clean(result, isinstance(model, Defended)))
+        found.setdefault(CLEAN.key, []).append(_clean(result, isinstance(model, Defended)))
     return {key: _pooled(scores, threats.get(key)) for key, scores in found.items()}
+
+
+def add_row(
+    sheet: Sheet,
+    workshop: Workshop,
+    dataset: str,
+    method: str,
+    models: Callable[[int], nn.Module],
+    attacks: Attacks,
+    attackers: Sequence[str],
+    *,
+    group: str = "",
+    **settings: Any,
+) -> None:
+    """Append what :func:`measure` finds, or why it cannot; ``group`` is the data set's title by default."""
+    group = group or TITLES[dataset]
+    with unless_missing(sheet, group, method):
+        sheet.add(group, method, measure(workshop, dataset, models, attacks, attackers, **settings))
+
+
+@contextlib.contextmanager
+def unless_missing(sheet: Sheet, group: str, method: str) -> Iterator[None]:
+    """Where images cannot be had inside, a row of ``sheet`` says so."""
+    try:
+        yield
+    except Unavailable as error:
+        sheet.missing(group, method, str(error))
 
 
 def _cell(

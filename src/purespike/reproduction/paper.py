@@ -4,7 +4,6 @@
 TABLE1 = {1: (71.67, 27.45), 2: (72.57, 37.51), 3: (79.11, 45.86)}
 
 # Table 2: clean, Gaussian noise, FGSM, I-FGSM, MI-FGSM, PGD, C&W
-TABLE2_COLUMNS = ("clean", "gaussian", "fgsm", "ifgsm", "mifgsm", "pgd", "cw")
 TABLE2 = {
     "svhn": {
         "Ours": (89.98, 90.88, 82.96, 89.97, 84.46, 88.35, 90.75),

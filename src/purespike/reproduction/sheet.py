@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# who attacks: the words of the column heads, and the threat model behind them with and without purifier
-ATTACKERS: dict[str, tuple[str, str | None, str | None]] = {
-    "alone": ("classifier alone", "oblivious", "undefended"),
-    "adaptive": ("whole, adaptive", "adaptive", "adaptive"),
-    "bpda": ("whole, BPDA", "bpda", None),
-    "transfer": ("substitute, transfer", "transfer", "transfer"),
-    "": ("", None, None),
+# who attacks: the threat model with a purifier, and without
+ATTACKERS: dict[str, tuple[str | None, str | None]] = {
+    "alone": ("oblivious", "undefended"),
+    "adaptive": ("adaptive", "adaptive"),
+    "bpda": ("bpda", None),
+    "transfer": ("transfer", "transfer"),
+    "": (None, None),
 }
 ORIGINS = ("measured", "paper", "quoted", "missing")
 
@@ -71,10 +71,16 @@ class Sheet:
         content = {key: cell.to_json() for key, cell in cells.items()}
         self.rows.append({"group": group, "method": method, "origin": origin, "cells": content})
 
-    def printed(self, group: str, method: str, values: Mapping[str, float], origin: str = "paper") -> None:
+    def printed(
+        self, group: str, method: str, values: Mapping[str, float | None], origin: str = "paper"
+    ) -> None:
         """Append a row of printed figures, in % where the column's unit is %, by the key of the column."""
         units = {column.key: column.unit for column in self.columns}
-        scaled = {key: value / 100 if units[key] == "%" else value for key, value in values.items()}
+        scaled = {
+            key: value / 100 if units[key] == "%" else value
+            for key, value in values.items()
+            if value is not None
+        }
         self.add(group, method, {key: Cell((value,)) for key, value in scaled.items()}, origin)
 
     def missing(self, group: str, method: str, reason: str) -> None:

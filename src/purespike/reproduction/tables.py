@@ -1,14 +1,15 @@
 """Tables 1 to 4, and the move of a purifier to another classifier (section 5.2.4)."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import nn
 
 from purespike.models import Defended
 from purespike.reproduction import paper
-from purespike.reproduction.measure import CLEAN, Attacks, columns_of, measure
-from purespike.reproduction.sheet import Cell, Column, Sheet
-from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
+from purespike.reproduction.measure import CLEAN, Attacks, add_row, columns_of, measure, unless_missing
+from purespike.reproduction.sheet import Column, Sheet
+from purespike.reproduction.workshop import TITLES, Workshop
 
 BOTH = ("alone", "adaptive")
 READING = (
@@ -36,7 +37,6 @@ TRANSFERRED: Attacks = {
 ADVANCED: Attacks = {"APGD-CE": {"name": "apgd_ce"}, "AutoAttack": {"name": "autoattack"}}
 BPDA: Attacks = {"BPDA20+EOT": {"name": "pgd", "steps": 20, "eot": 10}}
 SUBSTITUTES = {"wideresnet": "WideResNet16-8-SNN", "resnet20": "ResNet20-SNN"}
-LADDER = (0.6, 1.6, 2.6, 3.6)
 
 
 def table1(workshop: Workshop) -> Sheet:
@@ -48,11 +48,8 @@ def table1(workshop: Workshop) -> Sheet:
         notes=[READING, "The paper does not say how many steps its PGD takes; here 20 of 0.02."],
     )
     for count in (1, 2, 3, 4):
-
-        def model(seed: int, variant: str = f"k{count}") -> nn.Module:
-            return workshop.classifier("mnist", variant, seed)
-
-        _measured(sheet, workshop, "mnist", f"K={count}", model, MNIST_ATTACKS, BOTH, eps="0.2")
+        model = partial(workshop.classifier, "mnist", f"k{count}")
+        add_row(sheet, workshop, "mnist", f"K={count}", model, MNIST_ATTACKS, BOTH, eps="0.2")
         if count in paper.TABLE1:
             keys = [Column(title, "alone").key for title in MNIST_ATTACKS]
             printed = dict(zip(keys, paper.TABLE1[count], strict=True))
@@ -75,13 +72,12 @@ def table2(workshop: Workshop) -> Sheet:
     keys = [CLEAN.key, "Gaussian 20|", *(Column(title, "alone").key for title in list(WHITE_BOX)[1:])]
     for dataset in ("cifar10", "cifar100", "svhn"):
         for method, model in _methods(workshop, dataset).items():
-            _measured(sheet, workshop, dataset, method, model, WHITE_BOX, BOTH)
+            add_row(sheet, workshop, dataset, method, model, WHITE_BOX, BOTH)
             if method in paper.TABLE2[dataset]:
                 values = dict(zip(keys, paper.TABLE2[dataset][method], strict=True))
                 sheet.printed(TITLES[dataset], f"{method}, paper", values)
         for method, figures in paper.TABLE2_QUOTED[dataset].items():
-            quoted = {key: value for key, value in zip(keys, figures, strict=True) if value is not None}
-            sheet.printed(TITLES[dataset], method, quoted, origin="quoted")
+            sheet.printed(TITLES[dataset], method, dict(zip(keys, figures, strict=True)), origin="quoted")
     return sheet
 
 
@@ -99,8 +95,8 @@ def table3(workshop: Workshop) -> Sheet:
         ],
     )
     methods: dict[str, Callable[[int], nn.Module]] = {
-        "Ours": lambda seed: workshop.defended("cifar10", seed=seed),
-        "OLS": lambda seed: workshop.classifier("cifar10", "ols", seed),
+        "Ours": partial(workshop.defended, "cifar10", "plain"),
+        "OLS": partial(workshop.classifier, "cifar10", "ols"),
     }
     for variant, title in SUBSTITUTES.items():
 
@@ -108,7 +104,7 @@ def table3(workshop: Workshop) -> Sheet:
             return {variant: workshop.classifier("cifar10", variant, seed)}
 
         for method, model in methods.items():
-            _measured(
+            add_row(
                 sheet,
                 workshop,
                 "cifar10",
@@ -141,19 +137,14 @@ def table4(workshop: Workshop) -> Sheet:
     )
     keys = ["APGD-CE|alone", "AutoAttack|alone", "BPDA20+EOT|bpda"]
     for dataset in ("cifar10", "cifar100", "svhn"):
-
-        def model(seed: int, dataset: str = dataset) -> nn.Module:
-            return workshop.defended(dataset, seed=seed)
-
-        def cells(dataset: str = dataset) -> dict[str, Cell]:
-            found = measure(workshop, dataset, model, ADVANCED, BOTH)
-            return {**found, **measure(workshop, dataset, model, BPDA, ("bpda", "adaptive"))}
-
-        _row(sheet, TITLES[dataset], "Ours", cells)
+        model = partial(workshop.defended, dataset, "plain")
+        with unless_missing(sheet, TITLES[dataset], "Ours"):
+            cells = measure(workshop, dataset, model, ADVANCED, BOTH)
+            cells |= measure(workshop, dataset, model, BPDA, ("bpda", "adaptive"))
+            sheet.add(TITLES[dataset], "Ours", cells)
         sheet.printed(TITLES[dataset], "Ours, paper", dict(zip(keys, paper.TABLE4[dataset], strict=True)))
         for method, figures in paper.TABLE4_QUOTED[dataset].items():
-            quoted = {key: value for key, value in zip(keys, figures, strict=True) if value is not None}
-            sheet.printed(TITLES[dataset], method, quoted, origin="quoted")
+            sheet.printed(TITLES[dataset], method, dict(zip(keys, figures, strict=True)), origin="quoted")
     return sheet
 
 
@@ -171,12 +162,12 @@ def transfer(workshop: Workshop) -> Sheet:
         return Defended(purifier, workshop.classifier("cifar10", "resnet20", seed)).eval()
 
     methods: dict[str, Callable[[int], nn.Module]] = {
-        "SENet18-SNN, its purifier": lambda seed: workshop.defended("cifar10", seed=seed),
-        "ResNet20-SNN, no purifier": lambda seed: workshop.classifier("cifar10", "resnet20", seed),
+        "SENet18-SNN, its purifier": partial(workshop.defended, "cifar10", "plain"),
+        "ResNet20-SNN, no purifier": partial(workshop.classifier, "cifar10", "resnet20"),
         "ResNet20-SNN, that purifier": moved,
     }
     for method, model in methods.items():
-        _measured(sheet, workshop, "cifar10", method, model, WHITE_BOX, BOTH)
+        add_row(sheet, workshop, "cifar10", method, model, WHITE_BOX, BOTH)
     return sheet
 
 
@@ -184,39 +175,13 @@ def _methods(workshop: Workshop, dataset: str) -> Mapping[str, Callable[[int], n
     """The rows of our own, those without a purifier first."""
 
     def bare(variant: str) -> Callable[[int], nn.Module]:
-        return lambda seed: workshop.classifier(dataset, variant, seed)
+        return partial(workshop.classifier, dataset, variant)
 
     trained = {"fgsm_at": "FGSM-AT", "pgd_at": "PGD-AT", "trades": "TRADES"}
     return {
         "no defence": bare("plain"),
         "OLS": bare("ols"),
         **{title: bare(name) for name, title in trained.items() if name in workshop.scale.variants},
-        "Ours": lambda seed: workshop.defended(dataset, seed=seed),
-        "Ours + OLS": lambda seed: workshop.defended(dataset, "ols", seed),
+        "Ours": partial(workshop.defended, dataset, "plain"),
+        "Ours + OLS": partial(workshop.defended, dataset, "ols"),
     }
-
-
-def _measured(
-    sheet: Sheet,
-    workshop: Workshop,
-    dataset: str,
-    method: str,
-    model: Callable[[int], nn.Module],
-    attacks: Attacks,
-    attackers: tuple[str, ...],
-    *,
-    group: str = "",
-    eps: str = "8/255",
-    substitutes: Callable[[int], dict[str, nn.Module]] | None = None,
-) -> None:
-    def cells() -> dict[str, Cell]:
-        return measure(workshop, dataset, model, attacks, attackers, eps=eps, substitutes=substitutes)
-
-    _row(sheet, group or TITLES[dataset], method, cells)
-
-
-def _row(sheet: Sheet, group: str, method: str, cells: Callable[[], dict[str, Cell]]) -> None:
-    try:
-        sheet.add(group, method, cells())
-    except Unavailable as error:
-        sheet.missing(group, method, str(error))
