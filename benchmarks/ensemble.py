@@ -11,7 +11,7 @@ from benchmarks.measure import Settings, times
 from benchmarks.peers import available
 from benchmarks.report import Result, timed
 from purespike.attacks import SignAttack, worst_case
-from purespike.checks import parse_eps
+from purespike.budget import parse_eps
 from purespike.data import load_data
 from purespike.evaluation.evaluate import LOSSES, SURROGATES
 from purespike.models import Defended

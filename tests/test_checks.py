@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purespike.checks import check_images, check_labels, check_steps, format_eps, parse_eps
+from purespike.budget import format_eps, parse_eps
+from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from purespike import InputError
 from purespike.attacks import create_attack
-from purespike.checks import parse_eps
+from purespike.budget import parse_eps
 from purespike.evaluation.plan import plan_jobs
 from purespike.models import list_models
 from purespike.neurons import parse_surrogate

@@ -1,7 +1,6 @@
-"""What images, labels and attack budgets must look like; every violation is one clear :class:`InputError`."""
+"""What images and labels must look like; every violation is one clear :class:`InputError`."""
 
 import math
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -59,48 +58,6 @@ def check_labels(labels: Tensor, *, count: int, classes: int | None = None) -> T
             f"labels: must be at least 0{upper}, found {labels.min().item()} to {labels.max().item()}"
         )
     return labels.long()
-
-
-def parse_eps(eps: float | str, *, name: str = "eps") -> float:
-    """Turn a perturbation size in pixel units, a number or a fraction such as ``"8/255"``, into a float.
-
-    Raises:
-        InputError: not a number, or outside [0, 1].
-    """
-    value = _number(eps, name=name, example="8/255")
-    if not 0 <= value <= 1:
-        raise InputError(
-            f"{name}: must lie in [0, 1] in pixel units (1 = full range), got {eps}; write 8/255, not 8"
-        )
-    return value
-
-
-def parse_radius(eps: float | str) -> float:
-    """Turn an L2 radius in pixel units, a number or a fraction such as ``"128/255"``, into a float.
-
-    Raises:
-        InputError: not a number, not positive, or not finite.
-    """
-    value = _number(eps, name="eps", example="128/255")
-    if not 0 < value < math.inf:
-        raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
-    return value
-
-
-def _number(text: float | str, *, name: str, example: str) -> float:
-    try:
-        return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        raise InputError(f"{name}: {text!r} is neither a number nor a fraction such as {example}") from None
-
-
-def format_eps(eps: float) -> str:
-    """Write a perturbation size the way the field does: ``8/255`` where that is exact, else a decimal."""
-    level = eps * 255
-    # the whole range, and a radius of an L2 ball, read better as they are
-    if eps % 1 and round(level) and abs(level - round(level)) < 1e-6:
-        return f"{round(level)}/255"
-    return f"{eps:g}"
 
 
 def check_steps(steps: int, *, name: str = "steps") -> int:

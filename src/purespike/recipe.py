@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from purespike.checks import parse_eps, parse_radius
+from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from purespike.checks import check_images, check_steps, parse_eps, parse_radius
+from purespike.budget import parse_eps, parse_radius
+from purespike.checks import check_images, check_steps
 from purespike.errors import InputError, unknown
 from purespike.modes import mode
 from purespike.seeding import generator, seeded

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from purespike.attacks.objective import attacked, margin
 from purespike.attacks.precision import own_logits
 from purespike.attacks.result import AttackResult, settings_of
-from purespike.checks import check_images, check_labels, check_steps, parse_eps, parse_radius
+from purespike.budget import parse_eps, parse_radius
+from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError, unknown
 from purespike.seeding import seeded
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked, margin
 from purespike.attacks.result import AttackResult, settings_of
-from purespike.checks import check_images, check_labels, parse_eps
+from purespike.budget import parse_eps
+from purespike.checks import check_images, check_labels
 
 
 @dataclass(frozen=True, kw_only=True)

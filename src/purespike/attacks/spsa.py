@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from purespike.checks import check_images, check_steps, parse_eps
+from purespike.budget import parse_eps
+from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from purespike.checks import parse_eps, parse_radius
+from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError
 from purespike.seeding import generator
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from purespike.checks import format_eps, parse_eps, parse_radius
+from purespike.budget import format_eps, parse_eps, parse_radius
 from purespike.errors import InputError
 from purespike.evaluation.scores import score
 from purespike.files import replacing, write_json, write_text

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from purespike.attacks import AttackResult
 from purespike.attacks.precision import own_logits
 from purespike.attacks.routes import Component, Route, follow
-from purespike.checks import format_eps
+from purespike.budget import format_eps
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.scores import likeness, score
 from purespike.evaluation.threat import THREATS, Scene, classifier_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scipy.stats import binomtest
 
-from purespike.checks import format_eps
+from purespike.budget import format_eps
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 
 SOURCE = "Carlini et al. 2019, On Evaluating Adversarial Robustness"

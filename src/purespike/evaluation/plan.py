@@ -7,7 +7,7 @@ from typing import Any
 
 from purespike.attacks import Attack, AutoAttack, SignAttack, bounded, create_attack
 from purespike.attacks.objective import objective
-from purespike.checks import parse_eps, parse_radius
+from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
 

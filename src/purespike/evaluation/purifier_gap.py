@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from purespike.attacks import IdentityBackward, SignAttack
-from purespike.checks import format_eps
+from purespike.budget import format_eps
 from purespike.evaluation.cell import Cell
 from purespike.evaluation.convergence import PINTOR
 from purespike.evaluation.determinism import TRAMER

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from purespike.checks import format_eps, parse_eps, parse_radius
+from purespike.budget import format_eps, parse_eps, parse_radius
 from purespike.errors import InputError
 from purespike.evaluation.verdict import Verdict
 from purespike.files import write_json

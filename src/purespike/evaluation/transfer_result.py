@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from purespike.checks import format_eps
+from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.evaluation.plan import parse_budgets
 from purespike.files import write_json

@@ -85,7 +85,7 @@ MISSING = "–"
 def eps_text(eps: float) -> str:
     """A perturbation size as the field writes it, ``16/255`` where that is exact."""
     # imported on use: checks needs torch, and a table must not wait for it to be imported
-    from purespike.checks import format_eps
+    from purespike.budget import format_eps
 
     return format_eps(eps)
 

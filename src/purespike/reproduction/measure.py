@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from purespike.checks import parse_eps
+from purespike.budget import parse_eps
 from purespike.evaluation import Evaluation
 from purespike.models import Defended
 from purespike.reproduction.sheet import ATTACKERS, Cell, Column, Sheet

@@ -1,0 +1,55 @@
+"""Perturbation budgets as text and number; needs no torch, so that reports and help open at once."""
+
+import math
+from fractions import Fraction
+
+from purespike.errors import InputError
+
+
+def parse_eps(eps: float | str, *, name: str = "eps") -> float:
+    """Turn a perturbation size in pixel units, a number or a fraction such as ``"8/255"``, into a float.
+
+    Raises:
+        InputError: not a number, or outside [0, 1].
+    """
+    value = _number(eps, name=name, example="8/255")
+    if not 0 <= value <= 1:
+        raise InputError(
+            f"{name}: must lie in [0, 1] in pixel units (1 = full range), got {eps}; write 8/255, not 8"
+        )
+    return value
+
+
+def parse_radius(eps: float | str) -> float:
+    """Turn an L2 radius in pixel units, a number or a fraction such as ``"128/255"``, into a float.
+
+    Raises:
+        InputError: not a number, not positive, or not finite.
+    """
+    value = _number(eps, name="eps", example="128/255")
+    if not 0 < value < math.inf:
+        raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
+    return value
+
+
+def format_eps(eps: float) -> str:
+    """Write a perturbation size the way the field does: ``8/255`` where that is exact, else a decimal."""
+    level = eps * 255
+    # the whole range, and a radius of an L2 ball, read better as they are
+    if eps % 1 and round(level) and abs(level - round(level)) < 1e-6:
+        return f"{round(level)}/255"
+    return f"{eps:g}"
+
+
+def same_eps(one: float | None, other: float | None) -> bool:
+    """Whether two perturbation sizes are the same up to rounding; two missing ones are."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) < 1e-6
+
+
+def _number(text: float | str, *, name: str, example: str) -> float:
+    try:
+        return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
+        raise InputError(f"{name}: {text!r} is neither a number nor a fraction such as {example}") from None

@@ -1,0 +1,1 @@
+"""What was measured, as types: read from and written to JSON, shown by reports; needs no torch."""

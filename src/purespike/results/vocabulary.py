@@ -1,0 +1,202 @@
+"""The words that every table, figure and page uses for threat models, attacks and norms."""
+
+from dataclasses import dataclass
+
+from purespike.errors import InputError
+
+NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
+MISSING = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatWords:
+    """What reports say of one threat model.
+
+    Args:
+        name: the word used in files, recipes and on the command line.
+        title: column title.
+        short: definition in a few words.
+        definition: definition in a sentence or two.
+        color: of its lines and bars, ``"#rrggbb"``.
+        marker: matplotlib marker, which tells it apart in grey print.
+        knowledge: rank of the attacker's knowledge of the model; waterfalls proceed from the lowest.
+        needs_purifier: whether it makes no sense without a purifier.
+        end_to_end: whether it attacks the defended model; ``False`` for the classifier without its purifier.
+        always_shown: whether a table of a defended model has its column even when it was not measured.
+    """
+
+    name: str
+    title: str
+    short: str
+    definition: str
+    color: str
+    marker: str
+    knowledge: int
+    needs_purifier: bool = False
+    end_to_end: bool = True
+    always_shown: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackWords:
+    """What reports and invariants know of one attack.
+
+    Args:
+        name: the word used in files, recipes and on the command line.
+        title: name in tables.
+        order: place in tables; attacks of one order stand as they were measured.
+        stepwise: whether its steps belong to its name, ``PGD-20``.
+        rank: strength; an attack is at least as strong as one of lower rank that takes no more steps.
+            ``None``: not compared.
+        contains: attacks whose successes it keeps by construction.
+        by_queries: whether it needs outputs alone.
+        suite: whether it runs several attacks, many times the steps that its settings name.
+    """
+
+    name: str
+    title: str
+    order: int = 1000
+    stepwise: bool = True
+    rank: int | None = None
+    contains: tuple[str, ...] = ()
+    by_queries: bool = False
+    suite: bool = False
+
+
+THREATS: dict[str, ThreatWords] = {}
+"""Threat models in the order of their columns."""
+
+ATTACKS: dict[str, AttackWords] = {}
+"""Attacks that say how they are called; ``purespike.attacks`` registers its own where it defines them."""
+
+
+def register_threat(words: ThreatWords) -> ThreatWords:
+    """Make ``words`` those of the threat model of that name.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if words.name in THREATS:
+        raise InputError(f"threat model {words.name!r} is registered twice")
+    THREATS[words.name] = words
+    return words
+
+
+def register_attack(words: AttackWords) -> AttackWords:
+    """Make ``words`` those of the attack of that name.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if words.name in ATTACKS:
+        raise InputError(f"attack {words.name!r} is registered twice")
+    ATTACKS[words.name] = words
+    return words
+
+
+def attack_words(name: str) -> AttackWords:
+    """The words of an attack; one that nobody registered is called by its name."""
+    return ATTACKS.get(name) or AttackWords(name=name, title=name)
+
+
+def threat_words(name: str) -> ThreatWords:
+    """The words of a threat model; one that nobody registered is called by its name, in grey."""
+    return THREATS.get(name) or ThreatWords(
+        name=name, title=name.title(), short=name, definition="", color="#7a828c", marker="x", knowledge=0
+    )
+
+
+def attack_text(attack: str, steps: int | None = None) -> str:
+    """An attack's title with its steps, ``PGD-20``; a single step goes without saying."""
+    words = attack_words(attack)
+    return f"{words.title}-{steps}" if steps and steps > 1 and words.stepwise else words.title
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent with one decimal, without the sign."""
+    return f"{100 * share:.1f}"
+
+
+# colours that common colour vision deficiencies leave distinct
+register_threat(
+    ThreatWords(
+        name="undefended",
+        title="Undefended",
+        short="classifier alone",
+        definition="No purifier. The attacker differentiates the classifier, and the classifier alone is "
+        "judged: the baseline that a defence has to beat.",
+        color="#7a828c",
+        marker="o",
+        knowledge=3,
+        end_to_end=False,
+        always_shown=True,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="oblivious",
+        title="Oblivious",
+        short="attacker unaware of the purifier",
+        definition="The attacker knows the classifier but not that a purifier stands before it. The images "
+        "that break the classifier are purified afterwards. Most purification papers report this number; "
+        "it is an upper bound.",
+        color="#0077bb",
+        marker="s",
+        knowledge=0,
+        needs_purifier=True,
+        always_shown=True,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="bpda",
+        title="BPDA",
+        short="purifier taken as identity",
+        definition="The attacker knows both. It runs the purifier forwards and takes it as the identity "
+        "backwards (backward pass differentiable approximation), so a purifier that merely hides its "
+        "gradient gains nothing.",
+        color="#e08a00",
+        marker="^",
+        knowledge=4,
+        needs_purifier=True,
+        always_shown=True,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="adaptive",
+        title="Adaptive",
+        short="full gradient, worst case",
+        definition="The attacker knows both and differentiates through purifier and classifier, with several "
+        "surrogate derivatives and losses. An image counts as broken if any of them breaks it: "
+        "the number to judge a defence by.",
+        color="#b5174b",
+        marker="D",
+        knowledge=5,
+        always_shown=True,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="transfer",
+        title="Transfer",
+        short="attack on a substitute",
+        definition="The attacker knows neither model; it trains a substitute, attacks that and sends the "
+        "images over.",
+        color="#009988",
+        marker="v",
+        knowledge=1,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="query",
+        title="Query",
+        short="outputs only",
+        definition="The attacker sees only outputs and searches without any gradient; "
+        "a defence that breaks here but not under gradients was hiding them.",
+        color="#7b4fb5",
+        marker="P",
+        knowledge=2,
+    )
+)
