@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from purespike.models import create
-from purespike.models.layers import Layers, Neurons
+from purespike.models.layers import Layers, Neurons, conv1x1
 from purespike.neurons import MultiLevelFiring, firing, firing_rates
 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
@@ -161,3 +161,22 @@ def test_a_classifier_equals_itself_run_apart(monkeypatch, name):
     monkeypatch.setattr(Layers, "forward", nn.Sequential.forward)
     assert firing_rates(model, images) == rates
     torch.testing.assert_close(together, everything(model, images), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [4, 6, 8], ids=str)
+def test_a_pointwise_convolution_is_a_product_of_matrices(channels, stride):
+    # with fewer than 8 channels the library's own backward damages the heap of some CPUs
+    torch.manual_seed(0)
+    layer = conv1x1(channels, 2 * channels, stride).double().to(memory_format=torch.channels_last)
+    images = torch.randn(64, channels, 8, 8, dtype=torch.float64, requires_grad=True)
+    outputs = layer(images)
+    weight = layer.weight.detach()[:, :, 0, 0]
+    torch.testing.assert_close(
+        outputs, torch.einsum("nchw,oc->nohw", images[..., ::stride, ::stride], weight).detach()
+    )
+    upstream = torch.randn_like(outputs)
+    outputs.backward(upstream)
+    expected = torch.zeros_like(images)
+    expected[..., ::stride, ::stride] = torch.einsum("nohw,oc->nchw", upstream, weight)
+    torch.testing.assert_close(images.grad, expected)

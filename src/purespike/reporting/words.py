@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from purespike.budget import format_eps
+
 Evaluation = Mapping[str, Any]
 
 
@@ -84,9 +86,6 @@ MISSING = "–"
 
 def eps_text(eps: float) -> str:
     """A perturbation size as the field writes it, ``16/255`` where that is exact."""
-    # imported on use: checks needs torch, and a table must not wait for it to be imported
-    from purespike.budget import format_eps
-
     return format_eps(eps)
 
 
