@@ -1,0 +1,210 @@
+"""One cell of the robustness table: one attack at one budget under one threat model, on all images."""
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from purespike.budget import format_eps
+from purespike.errors import InputError
+from purespike.results.record import Count, Number, Record
+from purespike.results.score import Score
+from purespike.results.vocabulary import NORMS, attack_text, percent
+
+
+class Component(Record):
+    """What one route of an attacker achieved.
+
+    Args:
+        surrogate: surrogate, approximation or substitute that was differentiated; ``"own"`` for none.
+        loss: loss that was maximised; ``"own"`` for the attack's.
+        attacked: number of images attacked along this route.
+        broken: number of those that it broke.
+    """
+
+    surrogate: str
+    loss: str
+    attacked: Count = 0
+    broken: Count
+
+
+class Quality(Record):
+    """Likeness of some images to their clean versions, mean over images.
+
+    Args:
+        images: description of the images.
+        psnr: peak signal-to-noise ratio in dB, at most 100.
+        ssim: structural similarity; absent for images smaller than its window.
+    """
+
+    images: str
+    psnr: Number | None = None
+    ssim: Number | None = None
+
+
+class AttackSettings(Record):
+    """Settings of an attack, whatever it has, as further keys; these are the ones that reports look at."""
+
+    def _get(self, name: str) -> Any:
+        return (self.model_extra or {}).get(name)
+
+    @property
+    def steps(self) -> int | None:
+        """Gradient steps, or their like."""
+        value = self._get("steps")
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    @property
+    def restarts(self) -> int:
+        """Random starts, 1 where the attack has none."""
+        value = self._get("restarts")
+        return value if isinstance(value, int) else 1
+
+    @property
+    def level(self) -> float | None:
+        """Standard deviation of noise."""
+        value = self._get("level")
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def version(self) -> str | None:
+        """Version of AutoAttack."""
+        value = self._get("version")
+        return None if value is None else str(value)
+
+
+class Bounded(Record):
+    """An attack at a budget under a threat model: what cells of tables and of transfer matrices share."""
+
+    attack: str
+    eps: Number | None
+    norm: str
+    threat: str
+
+    @property
+    def condition(self) -> str:
+        """Bound of the perturbation: ``L∞, eps 16/255``, ``L2, no eps bound``."""
+        norm = NORMS.get(self.norm, self.norm)
+        return f"{norm}, no eps bound" if self.eps is None else f"{norm}, eps {format_eps(self.eps)}"
+
+
+class Cell(Bounded):
+    """Outcomes of one attack under one threat model; 1 is still classified correctly.
+
+    For a stochastic model an outcome is that of the majority of ``passes``, and ``pass_accuracy`` the share
+    of correct single passes over all images.
+
+    Args:
+        attack: name of the attack.
+        eps: budget in pixel units, or L2 radius; ``None`` for an attack without one.
+        norm: ``"linf"``, ``"l2"`` or ``"noise"``.
+        threat: threat model.
+        outcomes: 0 or 1 per image; may be absent from files that others wrote.
+        settings: settings of the attack.
+        forwards: images passed through the model.
+        backwards: images differentiated.
+        seconds: time, summed over processes.
+        mean_l2: mean L2 distance from the clean images.
+        components: one entry per route of the attacker.
+        warnings: complaints of the attack.
+        quality: likeness of attacked and purified images to clean ones.
+        seed: seed of the evaluation.
+        passes: passes over which each image is judged.
+        pass_accuracy: see above; ``None`` for a deterministic model.
+        raised_from: steps of the attack whose budget the evaluation escalated to this one.
+        score: share of outcomes that are 1.
+    """
+
+    outcomes: tuple[Count, ...] = ()
+    settings: AttackSettings = Field(default_factory=AttackSettings)
+    forwards: Count | None = None
+    backwards: Count | None = None
+    seconds: Number | None = None
+    mean_l2: Number | None = None
+    components: tuple[Component, ...] = ()
+    warnings: tuple[str, ...] = ()
+    quality: tuple[Quality, ...] = ()
+    seed: Count | None = None
+    passes: Count = 1
+    pass_accuracy: Number | None = None
+    raised_from: Count | None = None
+    score: Score
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the attack, if its settings name them."""
+        return self.settings.steps
+
+    @property
+    def title(self) -> str:
+        """The attack with its steps: ``PGD-20``."""
+        return attack_text(self.attack, self.steps)
+
+    @property
+    def condition(self) -> str:
+        """Bound of the perturbation, of noise its level: ``L∞, eps 16/255``, ``noise, σ 0.1``."""
+        if self.eps is None and self.settings.level is not None:
+            return f"{NORMS.get(self.norm, self.norm)}, σ {format_eps(self.settings.level)}"
+        return super().condition
+
+    @property
+    def escalation(self) -> str:
+        """``raised from 20 steps`` where the evaluation escalated this attack's budget; else nothing."""
+        before = self.raised_from
+        if before is None:
+            return ""
+        if self.steps not in (None, before):
+            return f"raised from {before} steps"
+        return f"raised to {self.settings.restarts} starts" if self.settings.restarts > 1 else "budget raised"
+
+    @property
+    def per_pass(self) -> str:
+        """Accuracy of a single pass through a stochastic model, ``61.3 a pass``; else nothing."""
+        return "" if self.pass_accuracy is None else f"{percent(self.pass_accuracy)} a pass"
+
+    @property
+    def robust(self) -> np.ndarray:
+        """Bool ``[N]``: is the image still classified correctly?
+
+        Raises:
+            InputError: outcomes are absent, or their number is not that of the score.
+        """
+        values = np.asarray(self.outcomes, dtype=bool)
+        if len(values) != self.score.n:
+            raise InputError(
+                f"evaluation: {self.attack}, {self.threat} has outcomes for {len(values)} of "
+                f"{self.score.n} images; evaluate again"
+            )
+        return values
+
+    @property
+    def bound_key(self) -> str:
+        """Bound as part of a name: ``linf-8_255``, ``l2-0.5``, ``l2-unbounded``, ``noise-20_255``."""
+        return bound_key(self.norm, self.settings.level if self.eps is None else self.eps)
+
+    @property
+    def key(self) -> str:
+        """Name of the cell, ``adaptive/linf-8_255/pgd-20``: threat model, bound, attack with its steps."""
+        attack = f"{self.attack}-{self.steps}" if self.steps and self.steps > 1 else self.attack
+        return f"{self.threat}/{self.bound_key}/{attack}"
+
+    def line(self) -> str:
+        """One line for the console: the score, never without its threat model."""
+        norm = {"linf": "L∞", "l2": "L2"}.get(self.norm)
+        if norm is None:
+            budget = "noise"
+        elif self.eps is None:
+            budget = f"{norm} unbounded" + ("" if self.mean_l2 is None else f", mean {self.mean_l2:.2f}")
+        else:
+            budget = f"{norm} eps {format_eps(self.eps)}"
+        steps = f"-{self.steps}" if self.steps and self.steps > 1 else ""
+        score, took = self.score, "" if self.seconds is None else f", {self.seconds:.0f} s"
+        return (
+            f"{self.attack}{steps} ({budget}), {self.threat}: "
+            f"{score.accuracy:.1%} of {score.n} [{score.low:.1%}, {score.high:.1%}]{took}"
+        )
+
+
+def bound_key(norm: str, size: float | None) -> str:
+    """A bound as part of a name: ``linf-8_255``; see :attr:`Cell.bound_key`."""
+    return f"{norm}-{'unbounded' if size is None else format_eps(size).replace('/', '_')}"

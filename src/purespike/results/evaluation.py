@@ -1,0 +1,214 @@
+"""An evaluation: clean accuracy, every attack under every threat model, diagnostics and their verdict."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
+from purespike.errors import InputError
+from purespike.results.cell import Cell, Quality
+from purespike.results.finding import Finding, Verdict
+from purespike.results.provenance import DataDescription, ModelDescription, Provenance
+from purespike.results.record import Count, Number, Record
+from purespike.results.score import Score
+from purespike.results.vocabulary import THREATS, attack_words, threat_words
+
+
+class Conditions(Record):
+    """Settings that an evaluation ran with; older files lack some.
+
+    Args:
+        norm: norm of all budgets.
+        eps: budgets of the tables.
+        curve_eps: further budgets, of the accuracy-versus-eps curve.
+        attacks: name and settings of each attack.
+        threats: threat models.
+        surrogates: surrogates of the adaptive attacker.
+        losses: losses of the adaptive attacker.
+        substitutes: substitute models by name.
+        learned_bpda: fit of the approximation that the BPDA attacker learned, if it did.
+        eot: gradients averaged against a stochastic model.
+        passes: passes that judge an image of a stochastic model.
+        max_cost: gradients per image up to which budgets were escalated.
+        batch_size: images per forward.
+        precision: precision of the passes.
+        processes: number of processes.
+    """
+
+    norm: str | None = None
+    eps: tuple[Number, ...] = ()
+    curve_eps: tuple[Number, ...] = ()
+    attacks: tuple[dict[str, Any], ...] = ()
+    threats: tuple[str, ...] = ()
+    surrogates: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    substitutes: dict[str, ModelDescription] = Field(default_factory=dict)
+    learned_bpda: dict[str, Any] | None = None
+    eot: Count | None = None
+    passes: Count | None = None
+    max_cost: Count | None = None
+    batch_size: Count | None = None
+    precision: str | None = None
+    processes: Count | None = None
+
+
+class CleanScores(Record):
+    """Clean accuracy without the purifier, and with it if there is one."""
+
+    undefended: Score
+    defended: Score | None
+
+
+class CleanOutcomes(Record):
+    """Correct clean images, 0 or 1 each, without and with the purifier."""
+
+    undefended: tuple[Count, ...] = ()
+    defended: tuple[Count, ...] = ()
+
+
+class WorstCase(Record):
+    """Images robust to every attack of one budget and threat model."""
+
+    eps: Number
+    threat: str
+    score: Score
+
+
+class Evaluation(Record):
+    """Scores, outcomes per image, settings, seed and provenance: the content of ``evaluation.json``.
+
+    Args:
+        model: what was attacked.
+        data: the images.
+        settings: conditions of the measurement.
+        clean: clean accuracy on the attacked images.
+        clean_whole: clean accuracy on the whole test split, where only a subset was attacked.
+        clean_outcomes: clean outcomes per image.
+        labels: true class per image.
+        cells: every attack at every budget under every threat model.
+        worst_case: worst case per budget and threat model.
+        quality: likeness of attacked and purified images to clean ones.
+        diagnostics: findings; ``None`` for an evaluation that was not examined.
+        verdict: the worst of them.
+        seed: seed of every random draw.
+        provenance: origin.
+    """
+
+    if_unreadable: ClassVar[str] = "evaluate again"
+
+    schema_version: Literal[1] = Field(alias="schema")
+    model: ModelDescription
+    data: DataDescription
+    settings: Conditions
+    clean: CleanScores
+    clean_whole: CleanScores | None = None
+    clean_outcomes: CleanOutcomes | None = None
+    labels: tuple[Count, ...] | None = None
+    cells: tuple[Cell, ...]
+    worst_case: tuple[WorstCase, ...] = ()
+    quality: tuple[Quality, ...] = ()
+    diagnostics: tuple[Finding, ...] | None = None
+    verdict: Verdict | None = None
+    seed: Count | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The evaluation as plain JSON values; see :meth:`to_json`."""
+        return self.to_json()
+
+    @property
+    def norm(self) -> str:
+        """``"linf"`` or ``"l2"``: norm of the budgets."""
+        return self.settings.norm or next((c.norm for c in self.cells if c.eps is not None), "linf")
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Budgets that get a table: those of the settings that were measured, else all measured."""
+        measured = sorted({cell.eps for cell in self.cells if cell.eps is not None})
+        wanted = self.settings.eps or measured
+        return tuple(eps for eps in wanted if any(same_eps(eps, other) for other in measured))
+
+    @property
+    def defended(self) -> bool:
+        """Whether there is a purifier."""
+        return self.model.purifier is not None
+
+    @property
+    def end_to_end_threats(self) -> tuple[str, ...]:
+        """Measured threat models that attack the defended model: without a purifier all of them."""
+        seen = {cell.threat for cell in self.cells}
+        return tuple(
+            name
+            for name in (*THREATS, *sorted(seen - THREATS.keys()))
+            if name in seen and (not self.defended or threat_words(name).end_to_end)
+        )
+
+    def cell(self, attack: str, threat: str, eps: float | str | None = None) -> Cell:
+        """The first cell of this attack and threat model, at ``eps`` if given.
+
+        Raises:
+            InputError: there is none.
+        """
+        parse = parse_radius if self.norm == "l2" else parse_eps
+        wanted = None if eps is None else parse(eps)
+        for cell in self.cells:
+            same_budget = wanted is None or (cell.eps is not None and same_eps(cell.eps, wanted))
+            if cell.attack == attack and cell.threat == threat and same_budget:
+                return cell
+        budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
+        raise InputError(f"evaluation: holds no {attack} under threat model {threat}{budget}")
+
+    def accuracy(self, attack: str, threat: str, eps: float | str | None = None) -> float:
+        """Accuracy in [0, 1] of :meth:`cell`."""
+        return self.cell(attack, threat, eps).score.accuracy
+
+    def cells_at(self, eps: float, threats: Iterable[str]) -> list[Cell]:
+        """The cells of one budget under some threat models, in the order of tables, then of steps."""
+        wanted = set(threats)
+        found = [
+            cell
+            for cell in self.cells
+            if cell.threat in wanted and cell.norm == self.norm and same_eps(cell.eps, eps)
+        ]
+        return sorted(found, key=lambda cell: (attack_words(cell.attack).order, cell.steps or 1))
+
+    def worst_case_at(self, eps: float, threats: Iterable[str]) -> np.ndarray | None:
+        """Images robust to every attack of a budget and of some threat models, bool ``[N]``.
+
+        ``None`` if none of them was run.
+
+        Raises:
+            InputError: a cell has no outcomes per image.
+        """
+        columns = [cell.robust for cell in self.cells_at(eps, threats)]
+        return np.logical_and.reduce(columns) if columns else None
+
+    def clean_correct(self, *, defended: bool) -> np.ndarray:
+        """Correct clean images, bool ``[N]``, without or with the purifier.
+
+        Raises:
+            InputError: they were not kept.
+        """
+        kept = self.clean_outcomes
+        values = () if kept is None else kept.defended if defended else kept.undefended
+        if not values:
+            raise InputError("the outcomes per image on clean images were not kept")
+        return np.asarray(values, dtype=bool)
+
+    def __str__(self) -> str:
+        """One line per cell, each with its threat model, and the verdict."""
+        lines = [f"Evaluation on {self.data.text}, {self.model.text}"]
+        lines.append(f"clean: {self.clean.undefended.text}% {self.clean.undefended.interval}")
+        if self.clean.defended is not None:
+            lines[-1] += f", purified {self.clean.defended.text}% {self.clean.defended.interval}"
+        lines += [f"{cell.title} ({cell.condition}), {cell.threat}: {_score(cell)}" for cell in self.cells]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _score(cell: Cell) -> str:
+    return f"{cell.score.text}% {cell.score.interval} of {cell.score.n}"

@@ -1,0 +1,106 @@
+"""The base of all results, and reading one from a file: a bad file is one line that names file and field."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from purespike.errors import InputError
+from purespike.files import write_json
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number; a truth value is none."""
+Count = Annotated[int, Field(strict=True)]
+"""A whole number; a truth value is none."""
+
+
+class Record(BaseModel):
+    """Base of all results: frozen, fields in the order of their definition, unknown keys kept as they are."""
+
+    if_unreadable: ClassVar[str] = ""
+    """Advice for a file that cannot be read as such a record."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, protected_namespaces=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values; a field that was never given, as in an older file, is left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def from_json(cls, value: Any, *, source: str = "") -> Self:
+        """The record that :meth:`to_json` wrote, older versions of it included.
+
+        Args:
+            value: plain JSON values.
+            source: name of the file, for messages.
+
+        Raises:
+            InputError: a field is missing or has a wrong type; the message names source and field.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            where = f"{source}: " if source else ""
+            advice = f"; {cls.if_unreadable}" if cls.if_unreadable else ""
+            raise InputError(f"{where}malformed {cls.__name__.lower()}: {explain(error)}{advice}") from None
+
+    @classmethod
+    def read(cls, path: str | Path, *, hint: str = "") -> Self:
+        """The record in a JSON file.
+
+        Args:
+            path: path of the file.
+            hint: advice for a file that is missing, e.g. ``"; run `purespike evaluate` first"``.
+
+        Raises:
+            InputError: missing file, not JSON, or a field that is missing or has a wrong type.
+        """
+        return cls.from_json(read_json(path, hint=hint), source=str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the record as JSON to ``path``, atomically."""
+        write_json(path, self.to_json())
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing wrong in a value that was read, with its place."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{place}: is missing"
+    given = first["input"]
+    shown = f", got {given!r}" if isinstance(given, str | int | float | bool | None) else ""
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}".removeprefix(": ")
+
+
+def read_text(path: str | Path, *, hint: str = "") -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def read_json(path: str | Path, *, hint: str = "") -> Mapping[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        InputError: missing, not JSON, or no mapping.
+    """
+    try:
+        value = json.loads(read_text(path, hint=hint))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from None
+    except RecursionError:
+        raise InputError(f"{path}: not JSON (nested too deeply)") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON mapping, got a {type(value).__name__}")
+    return value

@@ -1,0 +1,46 @@
+"""Accuracies with their uncertainty."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from scipy.stats import binomtest
+
+from purespike.results.record import Count, Number, Record
+from purespike.results.vocabulary import percent
+
+
+class Score(Record):
+    """A share of images with its 95% Wilson interval (Wilson 1927); shares are in [0, 1]."""
+
+    correct: Count
+    n: Count
+    accuracy: Number
+    low: Number
+    high: Number
+
+    @classmethod
+    def of(cls, outcomes: Sequence[int]) -> Self:
+        """The share of ones among ``outcomes``, at least one of them."""
+        return cls.share(sum(outcomes), len(outcomes))
+
+    @classmethod
+    def share(cls, correct: int, n: int) -> Self:
+        """``correct`` of ``n`` images."""
+        interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
+        return cls(
+            correct=correct,
+            n=n,
+            accuracy=correct / n,
+            low=float(interval.low),
+            high=float(interval.high),
+        )
+
+    @property
+    def text(self) -> str:
+        """The accuracy in percent, without the sign: ``96.2``."""
+        return percent(self.accuracy)
+
+    @property
+    def interval(self) -> str:
+        """The interval in percent: ``[89.5, 98.7]``."""
+        return f"[{percent(self.low)}, {percent(self.high)}]"

@@ -1,0 +1,106 @@
+"""Committed evaluations load, and are written as they were; a damaged one is one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from purespike.errors import InputError
+from purespike.results import Evaluation
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / "results").rglob("evaluation.json"))
+NAMES = [str(path.parent.relative_to(ROOT / "results")) for path in COMMITTED]
+
+
+def test_there_are_committed_evaluations():
+    assert len(COMMITTED) >= 9
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+def test_a_committed_evaluation_is_written_as_it_was_read(path, tmp_path):
+    Evaluation.read(path).save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+def test_worst_cases_follow_from_the_outcomes(path):
+    evaluation = Evaluation.read(path)
+    assert evaluation.budgets
+    for case in evaluation.worst_case:
+        robust = evaluation.worst_case_at(case.eps, [case.threat])
+        assert robust.sum() == case.score.correct and len(robust) == case.score.n
+    for cell in evaluation.cells:
+        assert cell.robust.sum() == cell.score.correct
+        assert evaluation.cell(cell.attack, cell.threat).attack == cell.attack
+
+
+def test_the_line_of_a_cell_names_its_threat_model():
+    evaluation = Evaluation.read(ROOT / "results" / "digits" / "evaluation.json")
+    lines = str(evaluation).splitlines()
+    assert len(lines) == 2 + len(evaluation.cells)
+    for line, cell in zip(lines[2:], evaluation.cells, strict=True):
+        assert f", {cell.threat}: {100 * cell.score.accuracy:.1f}% [" in line
+    assert evaluation.accuracy("pgd", "adaptive", "16/255") == 0.0125
+    with pytest.raises(InputError, match=r"no square under threat model adaptive at eps 8/255"):
+        evaluation.cell("square", "adaptive", "8/255")
+    assert np.array_equal(evaluation.clean_correct(defended=True), evaluation.clean_outcomes.defended)
+
+
+DAMAGE = {
+    "schema": (lambda e: e.update(schema=2), "schema: Input should be 1, got 2"),
+    "no model": (lambda e: e.pop("model"), "model: is missing"),
+    "no classifier": (lambda e: e["model"].update(classifier=None), "model.classifier"),
+    "a score of text": (
+        lambda e: e["clean"]["undefended"].update(accuracy="all"),
+        "clean.undefended.accuracy: Input should be a valid number, got 'all'",
+    ),
+    "a truth value for a number": (lambda e: e["cells"][3].update(eps=True), r"cells.3.eps: .*got True"),
+    "cells": (lambda e: e.update(cells="none"), "cells: "),
+    "a cell without threat model": (lambda e: e["cells"][0].pop("threat"), "cells.0.threat: is missing"),
+    "outcomes": (lambda e: e["cells"][1].update(outcomes=[0, "x"]), r"cells.1.outcomes.1: .*got 'x'"),
+    "warnings": (lambda e: e["cells"][1].update(warnings=[3]), r"cells.1.warnings.0: .*got 3"),
+    "a level": (lambda e: e["verdict"].update(level="fine"), r"verdict.level: .*got 'fine'"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_file_is_one_line_that_names_file_and_field(name, tmp_path):
+    change, message = DAMAGE[name]
+    content = json.loads((ROOT / "results" / "digits" / "evaluation.json").read_text(encoding="utf-8"))
+    change(content)
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        Evaluation.read(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: malformed evaluation: ") and text.endswith("; evaluate again")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "not JSON"), ("[1]", "expected a JSON mapping, got a list"), ("[" * 100_000, "not JSON")],
+    ids=["empty", "list", "deep"],
+)
+def test_a_foreign_file_is_one_line(text, message, tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        Evaluation.read(path)
+    with pytest.raises(InputError, match=r"no such file; evaluate first"):
+        Evaluation.read(tmp_path / "missing.json", hint="; evaluate first")
+
+
+def test_keys_of_a_later_version_are_kept():
+    content = json.loads((ROOT / "results" / "digits" / "evaluation.json").read_text(encoding="utf-8"))
+    content["cells"][0]["certified"] = 0.5
+    assert Evaluation.from_json(content).to_json()["cells"][0]["certified"] == 0.5
+
+
+def test_results_need_no_torch():
+    code = "import sys, purespike.results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
