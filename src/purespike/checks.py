@@ -69,3 +69,8 @@ def check_steps(steps: int, *, name: str = "steps") -> int:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InputError(f"{name}: must be a whole number of at least 1, got {steps!r}")
     return steps
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 images as floats in [0, 1]; floats unchanged."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -1,6 +1,5 @@
 """A run from data to report; every stage whose result is in the run folder is skipped."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,16 @@ from purespike.attacks import create_attack
 from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
-from purespike.evaluation import Evaluation, evaluate
+from purespike.evaluation import evaluate
 from purespike.evaluation.artefacts import write_artefacts
-from purespike.evaluation.plan import check_ensemble, parse_budgets, plan_jobs
+from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
 from purespike.recipe import Recipe, load_recipe
-from purespike.reporting.reading import read_evaluation
-from purespike.reporting.words import NORMS
+from purespike.results import Evaluation
+from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
@@ -118,27 +117,14 @@ class Run:
         )
 
     def evaluation(self, data: Data, model: Defended) -> Evaluation:
-        """Attack the model every way the recipe names, or read what came of it."""
+        """Attack the model every way the recipe names, or read the result."""
         path = self.folder / "evaluation.json"
         if path.exists():
-            return _read_evaluation(path)
-        settings = self.recipe.evaluation
+            return Evaluation.read(path)
         result = evaluate(
             model,
             data.test,
-            attacks=settings.attacks,
-            threat=settings.threats,
-            eps=settings.eps,
-            norm=settings.norm,
-            learned_bpda=settings.learned_bpda,
-            curve=settings.curve,
-            curve_eps=settings.curve_eps,
-            surrogates=settings.surrogates,
-            losses=settings.losses,
-            images=settings.images,
-            batch_size=settings.batch_size,
-            diagnose=settings.diagnose,
-            max_cost=settings.max_cost,
+            self.recipe.evaluation,
             seed=self.recipe.seed,
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint" / "evaluation",
@@ -153,8 +139,8 @@ class Run:
         """Write ``report.html`` with its figures, tables, cards and outcomes from what the folder holds."""
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
-            content = read_evaluation(self.folder / "evaluation.json")
-            path = write_artefacts(content, self.folder, name=self.folder.name)
+            evaluation = Evaluation.read(self.folder / "evaluation.json")
+            path = write_artefacts(evaluation, self.folder, name=self.folder.name)
         self.accelerator.wait_for_everyone()
         return path
 
@@ -205,10 +191,10 @@ class Run:
 
 
 def share_of(recipe: Recipe, data: Data) -> Data:
-    """What a run of ``recipe`` trains and is tested on, out of all images of its source.
+    """The images of its source that a run of ``recipe`` trains and is tested on.
 
     Raises:
-        InputError: what :func:`purespike.data.attacker_data` raises.
+        InputError: as :func:`purespike.data.attacker_data` raises.
     """
     settings = recipe.data
     if settings.role == "defender":
@@ -246,18 +232,11 @@ def training_images(place: str | Path) -> ImageSet | None:
     return None if recipe is None else share_of(recipe, load_data(recipe.data.source)).train
 
 
-def _read_evaluation(path: Path) -> Evaluation:
-    try:
-        return Evaluation(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); delete it to evaluate again") from error
-
-
 def _headline(recipe: Recipe) -> tuple[Any, str]:
     """The last bounded attack of the table at its first eps."""
-    settings = recipe.evaluation
+    settings = resolve(recipe.evaluation)
     first = parse_budgets(settings.eps[:1], settings.norm)
-    jobs = plan_jobs(settings.attacks, first, norm=settings.norm)
+    jobs = plan_jobs(settings.attacks or (), first, norm=settings.norm)
     bounded = [job for job in jobs if job.eps is not None]
     attack = bounded[-1].attack if bounded else create_attack("fgsm", eps=first[0], norm=settings.norm)
     steps = getattr(attack, "steps", 1)
@@ -266,20 +245,20 @@ def _headline(recipe: Recipe) -> tuple[Any, str]:
 
 
 def _check_names(recipe: Recipe) -> None:
-    """Refuse what no registry knows and neurons that cannot be before hours of training, not after."""
-    settings = recipe.evaluation
+    """Refuse unknown names and impossible neurons before hours of training, not after."""
+    settings = resolve(recipe.evaluation)
     select_threats(settings.threats, Defended(nn.Identity(), nn.Identity()))
     if recipe.classifier.architecture not in list_models():
         raise unknown("model", recipe.classifier.architecture, list_models())
     for part in (recipe.classifier, recipe.purifier):
         Neurons(part.thresholds, part.decay, part.surrogate, part.time_steps)
+    budgets, curve = settings.eps, settings.curve_eps
     plan_jobs(
-        settings.attacks,
-        parse_budgets(settings.eps, settings.norm),
+        settings.attacks or (),
+        parse_budgets(budgets, settings.norm),
         settings.curve,
-        parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else [],
+        parse_budgets(curve, settings.norm) if curve else [],
         settings.norm,
     )
     create_attack(**recipe.purifier.attack)
     create_objective(recipe.classifier.adversarial)
-    check_ensemble(settings.surrogates, settings.losses)

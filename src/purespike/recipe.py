@@ -9,21 +9,15 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
-
-
-def _eps(value: float | str, info: ValidationInfo) -> float | str:
-    parse = parse_radius if info.data.get("norm") == "l2" else parse_eps
-    parse(value)
-    return value
+from purespike.settings import EvaluationSettings, Positive, Section
 
 
 def _name_alone(value: Any) -> Any:
@@ -44,16 +38,8 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Eps = Annotated[float | str, AfterValidator(_eps)]
-Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
-
-
-class Section(BaseModel):
-    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
 class DataRecipe(Section):
@@ -112,7 +98,7 @@ class ClassifierRecipe(Training):
     milestones: tuple[Positive, ...] = (80, 120)
     decay_factor: Rate = 0.1
     smoothing: Literal["none", "ols"] = "none"
-    adversarial: Annotated[Named, BeforeValidator(_name_alone)] = {"name": "none"}
+    adversarial: Annotated[Named, BeforeValidator(_name_alone)] = Field(default={"name": "none"})
 
 
 class PurifierRecipe(Training):
@@ -143,36 +129,31 @@ class PurifierRecipe(Training):
     clean_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class EvaluationRecipe(Section):
-    """Which attacks under which threat models; every attack is one mapping with its name and settings.
+_EVALUATION: dict[str, Any] = {
+    "attacks": ("gaussian_noise", "fgsm", "ifgsm", "mifgsm", "pgd", "pgd:steps=20", "cw"),
+    "surrogates": ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)"),
+    "learned_bpda": False,
+    "curve": "pgd:steps=20",
+    "curve_eps": ("2/255", "4/255", "8/255", "16/255"),
+    "threats": ("oblivious", "bpda", "adaptive"),
+    "images": 1000,
+}
 
-    ``eps`` lists the budgets of the table, ``curve`` and ``curve_eps`` the attack and budgets of the
-    accuracy-versus-eps curve, all of one ``norm``; ``surrogates`` × ``losses`` are what the adaptive attacker
-    tries, and with ``learned_bpda`` the one of ``bpda`` also imitates the purifier. On ``diagnose`` images
-    the evaluation examines itself; a budget that proves too small rises to ``max_cost`` gradients an image.
+
+class EvaluationRecipe(EvaluationSettings):
+    """The evaluation of a run: as :class:`~purespike.settings.EvaluationSettings`, the paper's by default.
+
+    A ``suite`` takes the place of the paper's attacks, and of the surrogates.
     """
 
-    attacks: tuple[dict[str, Any], ...] = (
-        {"name": "gaussian_noise"},
-        {"name": "fgsm"},
-        {"name": "ifgsm"},
-        {"name": "mifgsm"},
-        {"name": "pgd"},
-        {"name": "pgd", "steps": 20},
-        {"name": "cw"},
-    )
-    norm: Literal["linf", "l2"] = "linf"
-    learned_bpda: bool = False
-    eps: tuple[Eps, ...] = ("8/255",)
-    curve: dict[str, Any] | None = {"name": "pgd", "steps": 20}
-    curve_eps: tuple[Eps, ...] = ("2/255", "4/255", "8/255", "16/255")
-    threats: tuple[str, ...] = ("oblivious", "bpda", "adaptive")
-    surrogates: tuple[str, ...] = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
-    losses: tuple[str, ...] = ("ce", "margin")
-    images: Positive | None = 1000
-    batch_size: Positive = 128
-    diagnose: Annotated[int, Field(ge=0)] = 32
-    max_cost: Positive = 400
+    @model_validator(mode="before")
+    @classmethod
+    def _by_default(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = {cls.names().get(name, name) for name in values}
+        by_suite = ("attacks", "surrogates", "learned_bpda") if values.get("suite") is not None else ()
+        return {k: v for k, v in _EVALUATION.items() if k not in given and k not in by_suite} | values
 
 
 class Recipe(Section):

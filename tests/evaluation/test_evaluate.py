@@ -74,7 +74,9 @@ def test_the_victim_is_worth_attacking(result):
     assert clean["undefended"]["accuracy"] > 0.7 and clean["defended"]["accuracy"] > 0.5
     robust = {cell["attack"]: cell["score"]["accuracy"] for cell in result.content["cells"]}
     assert any(0 < accuracy < 0.9 for accuracy in robust.values())
-    differ = [result.cell("fgsm", threat)["outcomes"] for threat in ("undefended", "oblivious", "adaptive")]
+    differ = [
+        list(result.cell("fgsm", threat).outcomes) for threat in ("undefended", "oblivious", "adaptive")
+    ]
     assert len({tuple(outcomes) for outcomes in differ}) == 3, "the threat models are told apart"
 
 
@@ -101,9 +103,9 @@ def test_undefended_and_oblivious_are_one_attack_on_the_classifier_alone(result,
     if name != "gaussian_noise":
         undefended = both(undefended, right(model.classifier, *sample))
         oblivious = both(oblivious, right(model, *sample))
-    assert result.cell(name, "undefended")["outcomes"] == undefended
-    assert result.cell(name, "oblivious")["outcomes"] == oblivious
-    assert result.cell(name, "oblivious")["mean_l2"] == pytest.approx(sum(distances) / 20, rel=1e-5)
+    assert list(result.cell(name, "undefended").outcomes) == undefended
+    assert list(result.cell(name, "oblivious").outcomes) == oblivious
+    assert result.cell(name, "oblivious").mean_l2 == pytest.approx(sum(distances) / 20, rel=1e-5)
 
 
 class StraightThrough(nn.Module):
@@ -129,7 +131,7 @@ def test_bpda_takes_the_purifier_for_the_identity(result, sample):
             attacked[rows] = attack(StraightThrough(model), images[rows], labels[rows]).images
             expected += right(model, attacked, labels)
         expected = both(expected, right(model, *sample))
-        found = result.cell(name, "bpda")["outcomes"]
+        found = list(result.cell(name, "bpda").outcomes)
         assert sum(a != b for a, b in zip(found, expected, strict=True)) <= 1
 
 
@@ -159,8 +161,8 @@ def test_adaptive_is_the_worst_of_all_surrogates_and_losses(result, sample):
                         standing[start + row] = 0
                         rows.remove(row)
         cell = result.cell(name, "adaptive")
-        assert cell["outcomes"] == standing
-        found = {(c["surrogate"], c["loss"]): (c["attacked"], c["broken"]) for c in cell["components"]}
+        assert list(cell.outcomes) == standing
+        found = {(c.surrogate, c.loss): (c.attacked, c.broken) for c in cell.components}
         assert found == attempts
 
 
@@ -191,7 +193,7 @@ def test_the_worst_case_is_what_stands_under_every_bounded_attack(result):
     rows = {(row["eps"], row["threat"]): row["score"] for row in result.content["worst_case"]}
     assert rows.keys() == {(EPS, threat) for threat in ("undefended", "oblivious", "bpda", "adaptive")}
     for (_, threat), score in rows.items():
-        standing = both(*(result.cell(name, threat)["outcomes"] for name in BOUNDED))
+        standing = both(*(list(result.cell(name, threat).outcomes) for name in BOUNDED))
         assert score["correct"] == sum(standing) and score["n"] == 20
 
 
@@ -232,7 +234,7 @@ def test_other_attacks_in_the_table_change_nothing(sample):
     alone = purespike.evaluate(defended(), sample, **{**QUICK, "attacks": [SPECS["pgd"]]})
     among = purespike.evaluate(defended(), sample, **QUICK)
     for threat in ("undefended", "oblivious", "bpda", "adaptive"):
-        assert alone.cell("pgd", threat)["outcomes"] == among.cell("pgd", threat)["outcomes"]
+        assert list(alone.cell("pgd", threat).outcomes) == list(among.cell("pgd", threat).outcomes)
 
 
 def test_a_model_without_purifier(sample):
@@ -245,9 +247,9 @@ def test_a_model_without_purifier(sample):
 def test_a_foreign_module_alone_and_behind_the_purifier(sample):
     alone = purespike.evaluate(foreign(), sample, **QUICK)
     assert alone.content["model"]["classifier"]["architecture"] == "Sequential"
-    assert {c["surrogate"] for c in alone.cell("pgd", "adaptive")["components"]} == {"own"}
+    assert {c.surrogate for c in alone.cell("pgd", "adaptive").components} == {"own"}
     behind = purespike.evaluate(defended(foreign), sample, **QUICK)
-    cells = (evaluation.cell("pgd", "undefended")["outcomes"] for evaluation in (alone, behind))
+    cells = (list(evaluation.cell("pgd", "undefended").outcomes) for evaluation in (alone, behind))
     assert len({tuple(outcomes) for outcomes in cells}) == 1, "the classifier alone is the same victim"
 
 
@@ -262,7 +264,7 @@ def test_a_foreign_module_with_a_config_of_its_own(sample):
 
 def test_a_purifier_that_is_the_identity_changes_nothing(sample):
     found = purespike.evaluate(Defended(nn.Identity(), spiking()), sample, **QUICK)
-    outcomes = {t: found.cell("pgd", t)["outcomes"] for t in ("undefended", "oblivious")}
+    outcomes = {t: list(found.cell("pgd", t).outcomes) for t in ("undefended", "oblivious")}
     assert outcomes["undefended"] == outcomes["oblivious"]
     clean = next(row for row in found.content["quality"] if row["images"] == "clean, purified")
     assert (clean["psnr"], clean["ssim"]) == (100.0, pytest.approx(1.0))
@@ -324,7 +326,7 @@ def test_forwards_and_backwards_are_counted(sample):
     ).cell("fgsm", "undefended")
     attacked = sum(right(spiking(), *sample))
     assert 10 < attacked < 20
-    assert (cell["forwards"], cell["backwards"]) == (2 * attacked, attacked)
+    assert (cell.forwards, cell.backwards) == (2 * attacked, attacked)
 
 
 def test_where_nothing_is_right_nothing_is_attacked(sample):

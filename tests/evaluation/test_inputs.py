@@ -16,7 +16,7 @@ def test_data_as_set_and_as_tensors_and_by_name():
     by_set = purespike.evaluate(model, digits, **only)
     by_tensors = purespike.evaluate(model, (digits.to_float(), digits.labels), **only)
     by_name = purespike.evaluate(model, "digits", images=12, **only)
-    cells = [e.cell("fgsm", "undefended")["outcomes"] for e in (by_set, by_tensors, by_name)]
+    cells = [list(e.cell("fgsm", "undefended").outcomes) for e in (by_set, by_tensors, by_name)]
     assert cells[0] == cells[1] == cells[2]
     assert by_name.content["data"] == by_set.content["data"]
     assert by_set.content["data"]["source"] == "digits" and by_tensors.content["data"]["source"] == "tensors"

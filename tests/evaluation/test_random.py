@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import purespike
-from purespike.evaluation.inputs import draws
+from purespike.evaluation.inputs import is_stochastic
 from purespike.models import Defended
 
 from .victims import foreign, photographs, plain, spiking
@@ -51,8 +51,9 @@ def sample():
     ],
 )
 def test_who_draws_is_known(sample, model, random):
+    model = model()
     before = torch.random.get_rng_state()
-    assert draws(model(), sample[0][:4], 1e-4) is random
+    assert is_stochastic(model, sample[0][:4], 1e-4) is random
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -70,9 +71,9 @@ def test_it_is_attacked_and_judged_over_many_passes(sample):
         assert cell["settings"].get("eot", 20) == 20
     adaptive = found.cell("pgd", "adaptive")
     # three steps and a look at the last iterate, twenty passes each; each image is attacked at least once
-    attacked = adaptive["components"][0]["attacked"]
-    assert adaptive["backwards"] >= 20 * attacked
-    assert abs(adaptive["pass_accuracy"] - adaptive["score"]["accuracy"]) < 0.5
+    attacked = adaptive.components[0].attacked
+    assert adaptive.backwards >= 20 * attacked
+    assert abs(adaptive.pass_accuracy - adaptive.score.accuracy) < 0.5
 
 
 def test_majority_and_passes_agree_with_a_count_made_here(sample):

@@ -91,7 +91,10 @@ def test_chunks_of_another_evaluation_are_not_taken_for_this_one(sample, calls, 
     assert calls
 
 
-@pytest.mark.parametrize("damage", ["", "[", "[{}]", "[1]", '{"a": 1}'])
+SHORT = json.dumps({"parts": {"undefended": {"robust": [1], "right": [1.0], "distances": [0.0]}}})
+
+
+@pytest.mark.parametrize("damage", ["", "[", "[{}]", "[1]", '{"a": 1}', SHORT])
 def test_a_damaged_chunk_is_computed_again(sample, calls, tmp_path, damage):
     only = {**QUICK, "attacks": ["fgsm"], "threat": ["undefended"]}
     first = purespike.evaluate(spiking(), sample, folder=tmp_path, **only)
@@ -101,7 +104,7 @@ def test_a_damaged_chunk_is_computed_again(sample, calls, tmp_path, damage):
     calls.clear()
     assert plain(purespike.evaluate(spiking(), sample, folder=tmp_path, **only)) == plain(first)
     assert calls == ["fgsm"], "this chunk alone"
-    assert "undefended" in json.loads(paths[1].read_text())[0]["parts"]
+    assert "undefended" in json.loads(paths[1].read_text())["parts"]
 
 
 @pytest.mark.parametrize("reached", [1, 4, 7, 12])

@@ -93,12 +93,12 @@ def test_transfer_is_made_on_the_substitute_and_judged_by_the_whole(sample):
     crafted = attack(substitute, images[rows], labels[rows]).images
     survives = iter((model(crafted).argmax(1) == labels[rows]).tolist())
     by_linear = [int(next(survives)) if value else 0 for value in right]
-    linear, same = cell["components"]
-    assert (linear["surrogate"], linear["attacked"]) == ("linear", sum(right))
-    assert linear["broken"] == sum(right) - sum(by_linear)
+    linear, same = cell.components
+    assert (linear.surrogate, linear.attacked) == ("linear", sum(right))
+    assert linear.broken == sum(right) - sum(by_linear)
     # the second substitute is the model itself, and meets what is left
-    assert same["attacked"] == sum(by_linear) and same["broken"] > 0
-    assert sum(cell["outcomes"]) == sum(by_linear) - same["broken"]
+    assert same.attacked == sum(by_linear) and same.broken > 0
+    assert sum(cell.outcomes) == sum(by_linear) - same.broken
     assert found.content["settings"]["substitutes"].keys() == {"linear", "same"}
 
 
@@ -127,7 +127,7 @@ def test_budgets_of_either_norm(sample, norm):
     for cell in bounded:
         size = images[0].numel() ** 0.5 if norm == "linf" else 1
         assert 0 < cell["mean_l2"] <= cell["eps"] * size + 1e-4
-    before, after = (found.cell("pgd", "adaptive", value)["score"]["correct"] for value in (eps, 2 * eps))
+    before, after = (found.cell("pgd", "adaptive", value).score.correct for value in (eps, 2 * eps))
     assert after <= before < 20 and {row["eps"] for row in found.content["worst_case"]} == {eps, 2 * eps}
     assert {"linf": "L∞", "l2": "L2"}[norm] in repr(found)
 
@@ -135,7 +135,7 @@ def test_budgets_of_either_norm(sample, norm):
 def test_a_norm_is_the_evaluations_own(sample):
     for settings, message in (
         ({"attacks": [{**PGD, "norm": "l2"}]}, "norm is the evaluation's own"),
-        ({"norm": "l1"}, "unknown norm"),
+        ({"norm": "l1"}, "norm: Input should be 'linf' or 'l2', got 'l1'"),
     ):
         with pytest.raises(InputError, match=message):
             purespike.evaluate(defended(), sample, diagnose=0, **settings)

@@ -14,7 +14,8 @@ from purespike.attacks import SignAttack, create_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError
 from purespike.evaluation.transfer import transfer_matrix
-from purespike.evaluation.transfer_result import TransferMatrix
+from purespike.reporting.matrix_tables import markdown_matrix
+from purespike.results import TransferMatrix
 from purespike.seeding import derive
 
 EPS = 10 / 255
@@ -78,9 +79,9 @@ def test_every_cell_is_what_one_transfer_attack_finds(sample, matrix):
                         found = transfer(substitute, target, images[chunk], labels[chunk], attack=seeded)
                         fallen += found.success.int().tolist()
                     cell = matrix.cell(attack.name, name, other, eps)
-                    assert cell["outcomes"] == [1 - value for value in fallen]
-                    assert cell["score"]["accuracy"] == matrix.accuracy(attack.name, name, other, eps)
-                    assert cell["score"]["correct"] == 20 - sum(fallen) and cell["score"]["n"] == 20
+                    assert list(cell.outcomes) == [1 - value for value in fallen]
+                    assert cell.score.accuracy == matrix.accuracy(attack.name, name, other, eps)
+                    assert cell.score.correct == 20 - sum(fallen) and cell.score.n == 20
 
 
 def test_something_transfers_and_something_does_not(matrix):
@@ -105,8 +106,8 @@ def test_the_diagonal_is_the_white_box_attack(sample, matrix):
         spiking(), sample, attacks=["fgsm"], threat="undefended", eps=EPS, batch_size=8, seed=5, diagnose=0
     )
     # fgsm draws nothing, so that both make the same images
-    direct = evaluation.cell("fgsm", "undefended")["outcomes"]
-    assert matrix.cell("fgsm", "spiking", "spiking", EPS)["outcomes"] == direct
+    direct = list(evaluation.cell("fgsm", "undefended").outcomes)
+    assert list(matrix.cell("fgsm", "spiking", "spiking", EPS).outcomes) == direct
 
 
 def test_the_same_model_under_two_names_is_white_box(sample):
@@ -219,25 +220,25 @@ def test_shared_training_images_are_counted():
     floats = attacked.to_float(), attacked.labels
     again = transfer_matrix(names, {"target": model}, floats, **settings)
     assert again.content["training"] == found.content["training"]
-    assert "own was trained on 30 images: none of them attacked here, 10 of target's." in found.markdown()
+    assert "own was trained on 30 images: none of them attacked here, 10 of target's." in markdown_matrix(found)
 
 
 def test_what_is_saved_reads_back(matrix, tmp_path):
     matrix.save(tmp_path / "transfer.json")
     content = json.loads((tmp_path / "transfer.json").read_text())
-    assert TransferMatrix(content).accuracy("pgd", "foreign", "defended", EPS) == matrix.accuracy(
+    assert TransferMatrix.read(tmp_path / "transfer.json").accuracy(
         "pgd", "foreign", "defended", EPS
-    )
+    ) == matrix.accuracy("pgd", "foreign", "defended", EPS)
     assert content["provenance"]["seed"] == 5 and content["settings"]["attacks"][-1]["keep"] == "best"
 
 
 def test_markdown_holds_every_number_with_its_threat_model(matrix):
-    text = matrix.markdown()
+    text = markdown_matrix(matrix)
     assert "Threat model: transfer" in text and "PGD-3, L∞, eps 10/255" in text
     lines = text.splitlines()
     (first, *_) = [number for number, line in enumerate(lines) if line.startswith("| foreign")]
-    cells = [matrix.cell("fgsm", "foreign", name, EPS)["score"] for name in targets()]
-    shown = [f"{100 * c['accuracy']:.1f} [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in cells]
+    cells = [matrix.cell("fgsm", "foreign", name, EPS).score for name in targets()]
+    shown = [f"{100 * c.accuracy:.1f} [{100 * c.low:.1f}, {100 * c.high:.1f}]" for c in cells]
     assert lines[first] == f"| foreign | {shown[0]} | {shown[1]} |"
     assert lines[first + 1].startswith("| spiking | *") and lines[first + 1].count("*") == 2
     assert text.count("| none (clean) |") == 4

@@ -12,6 +12,7 @@ from purespike.attacks.autoattack import AutoAttack
 from purespike.attacks.registry import Attack
 from purespike.attacks.result import AttackResult, merge
 from purespike.neurons import parse_surrogate, surrogate_gradient
+from purespike.results import Component
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,6 @@ class Route:
     name: str
     loss: str
     run: Callable[[Attack, Tensor, Tensor], AttackResult]
-
-
-@dataclass(frozen=True)
-class Component:
-    """What became of one route: how many images it met, and how many of them it broke."""
-
-    surrogate: str
-    loss: str
-    attacked: int
-    broken: int
 
 
 def follow(
@@ -64,7 +55,8 @@ def follow(
         if once is None:
             break
         result = route.run(once, images[rows], labels[rows])
-        components.append(Component(route.name, route.loss, len(rows), int(result.success.sum())))
+        broken = int(result.success.sum())
+        components.append(Component(surrogate=route.name, loss=route.loss, attacked=len(rows), broken=broken))
         total = result if total is None else merge(total, result, rows)
         rows = rows[~result.success]
         if not len(rows):

@@ -1,9 +1,16 @@
 """The program itself, and the options that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from pydantic.fields import FieldInfo
+
+from purespike.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,8 +45,6 @@ Data = Annotated[
         help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.", show_default="the run's own"
     ),
 ]
-Images = Annotated[int | None, typer.Option(help="At most so many test images.", show_default="all")]
-BatchSize = Annotated[int, typer.Option(help="Images per forward.")]
 
 
 @app.callback()
@@ -56,3 +61,67 @@ def start(device: str, precision: str = "fp32") -> "Accelerator":
     made = accelerator(device=device, precision=precision)
     limit_threads(made.num_processes)
     return made
+
+
+def takes_settings(
+    *names: str, help: dict[str, str] | None = None, **defaults: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per evaluation setting, in place of its parameter ``settings``.
+
+    Help and kind of an option come from the field of :class:`~purespike.settings.EvaluationSettings`; what
+    was not given is left out of ``settings``, which the command gets as a mapping.
+
+    Args:
+        names: settings to offer; all if none is named.
+        help: other help texts, by setting.
+        defaults: text for settings that are not given, where it is not the field's own default.
+    """
+    fields = {
+        name: field for name, field in EvaluationSettings.model_fields.items() if not names or name in names
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in fields}
+            settings = defaults | {name: value for name, value in chosen.items() if value is not None}
+            command(**given, settings=settings)
+
+        signature = inspect.signature(command)
+        own = [part for part in signature.parameters.values() if part.name != "settings"]
+        options = [
+            _option(name, field, (help or {}).get(name), defaults.get(name)) for name, field in fields.items()
+        ]
+        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        run.__annotations__ = {part.name: part.annotation for part in (*own, *options)}
+        return run
+
+    return decorate
+
+
+def _option(name: str, field: FieldInfo, help: str | None, default: str | None) -> inspect.Parameter:
+    spellings = [key for key, own in EvaluationSettings.names().items() if own == name]
+    flags = sorted((f"--{key.replace('_', '-')}" for key in spellings), key=len)
+    kinds = {*get_args(field.annotation), field.annotation}
+    kind: Any = next((kind for kind in (bool, int) if kind in kinds or _holds(field, kind)), str)
+    if kind is bool:
+        flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
+    option = typer.Option(
+        *flags, help=help or field.description, show_default=_shown(default or field.default)
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _holds(field: FieldInfo, kind: type) -> bool:
+    """Whether an annotated ``kind`` is among the alternatives of a field."""
+    return any(get_args(each)[:1] == (kind,) for each in get_args(field.annotation))
+
+
+def _shown(default: Any) -> str | bool:
+    if default in (None, ()) or is_dataclass(default):
+        return False
+    if isinstance(default, Sequence) and not isinstance(default, str):
+        return ",".join(map(str, default))
+    return str(default)

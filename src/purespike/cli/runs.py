@@ -33,7 +33,7 @@ def run(
     runner = _runner(recipe, out, seed, settings, device, precision)
     evaluation, report = runner()
     if runner.accelerator.is_main_process:
-        show(console_table(evaluation.content))
+        show(console_table(evaluation))
         if evaluation.verdict is not None:
             show(str(evaluation.verdict))
         show(f"report: {report}")

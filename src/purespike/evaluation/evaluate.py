@@ -1,105 +1,80 @@
 """Accuracy of a model under attack, threat model by threat model, on the same images."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
+from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
+from purespike.checks import as_float
 from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
-from purespike.evaluation.cell import Cell, units
+from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.determinism import in_training
-from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.evaluation.inputs import Pair, check_fit, describe_model, draws, read_images
-from purespike.evaluation.plan import (
-    LOSSES,
-    SURROGATES,
-    AttackSpec,
-    Job,
-    averaged,
-    check_ensemble,
-    parse_budgets,
-    passes_of,
-    plan_jobs,
-)
-from purespike.evaluation.raising import raised, still_standing
-from purespike.evaluation.result import Evaluation
-from purespike.evaluation.runner import Outcomes, Runner
-from purespike.evaluation.scores import score, share
+from purespike.evaluation.escalation import examine_and_escalate
+from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
+from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, plan_jobs, resolve
+from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
-from purespike.evaluation.verdict import judge
 from purespike.models import Defended
-from purespike.models.predict import as_float
+from purespike.modes import mode
 from purespike.progress import Bar, bar
+from purespike.results import (
+    Cell,
+    CleanOutcomes,
+    CleanScores,
+    Conditions,
+    Evaluation,
+    Provenance,
+    Score,
+    Verdict,
+    WorstCase,
+)
+from purespike.settings import EvaluationSettings
 
-# of a model that draws: gradients averaged by its attackers, and passes over which it is judged
+# against a stochastic model: gradients averaged by its attackers, and passes over which it is judged
 EOT, PASSES = 20, 10
 # images from which an attacker learns to imitate the purifier; it needs no labels
-IMITATED = 256
+BPDA_FIT_IMAGES = 256
 
 
 def evaluate(
     model: nn.Module,
     data: str | ImageSet | Pair,
+    settings: EvaluationSettings | None = None,
     *,
-    attacks: Sequence[AttackSpec] = ("fgsm", "pgd"),
-    threat: str | Sequence[str] = "adaptive",
-    eps: float | str | Sequence[float | str] = "8/255",
-    norm: str = "linf",
-    curve: AttackSpec | None = None,
-    curve_eps: Sequence[float | str] = (),
-    surrogates: Sequence[str] = SURROGATES,
-    losses: Sequence[str] = LOSSES,
     substitutes: Mapping[str, nn.Module] | None = None,
-    learned_bpda: bool = False,
-    eot: int | None = None,
-    passes: int | None = None,
-    images: int | None = None,
-    batch_size: int = 128,
-    diagnose: int = 32,
-    max_cost: int = 400,
-    limits: Limits = DEFAULT_LIMITS,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     folder: Path | None = None,
+    **changes: Any,
 ) -> Evaluation:
     """Measure ``model`` clean and under every attack and threat model, in float32.
 
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
     always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
-    is measured on the whole as well. Gaussian noise is no attacker, and is judged on the noisy image alone.
+    is measured on all images as well. Gaussian noise is no attacker, and is judged on the noisy image alone.
+    The model and the substitutes come back in the mode they came in; they stay on the accelerator's device.
 
     Args:
         model: images to logits. In a ``Defended`` the classifier is also attacked alone.
-        data: a source's name (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
+        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
             labels [N])``.
-        attacks: names, or mappings of a name and settings, e.g. ``{"name": "pgd", "steps": 20}``.
-        threat: one or several of the names in :data:`THREATS`, or ``"all"``.
-        eps: one or several budgets: L∞ in pixel units, or L2 radii.
-        norm: ``"linf"`` or ``"l2"``.
-        curve: an attack to run at ``curve_eps`` as well.
-        curve_eps: budgets of the accuracy-versus-eps curve.
-        surrogates: what the adaptive attacker differentiates in place of the spike.
-        losses: what the adaptive attacker maximises.
-        substitutes: by name, models of an attacker who has no other, for the threat model ``transfer``.
-        learned_bpda: let the ``bpda`` attacker also learn to imitate the purifier, from the attacked images.
-        eot: gradients averaged against a model that draws (Athalye et al. 2018); ``None`` is 20, and 1 for a
-            model that does not draw.
-        passes: over which a model that draws is judged, by the majority; ``None`` is 10, or 1.
-        images: at most so many images, a stratified subset; ``None`` for all.
-        batch_size: images per forward.
-        diagnose: the evaluation examines itself on so many images that are right when clean; 0 for no.
-        max_cost: where more steps or starts break more than ``limits.gain``, the strongest attack is repeated
-            with them, up to so many gradients an image, surrogate and loss.
-        limits: what its diagnostics still accept.
-        seed: of every random draw.
+        settings: attacks, threat models, budgets and the rest; by default FGSM and PGD, adaptive, at
+            L∞ eps 8/255.
+        substitutes: models of an attacker who has no other, by name, for the threat model ``transfer``.
+        seed: seed of every random draw.
         accelerator: device and processes; by default the device the model is on.
-        folder: where finished chunks are kept, so that a killed evaluation goes on; ``None`` keeps none.
+        folder: place of finished chunks, so that a killed evaluation goes on; ``None`` keeps none.
+        changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
+            ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
+            ``threat="all"``, …, spelled as on the command line.
 
     Returns:
         The scores with 95% Wilson intervals, outcomes per image, settings and provenance, and the verdict of
@@ -108,157 +83,135 @@ def evaluate(
     Raises:
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
-    accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
-    device = accelerator.device
-    budgets = parse_budgets(eps, norm)
-    curve_budgets = parse_budgets(list(curve_eps), norm) if curve_eps else []
+    settings = resolve(EvaluationSettings.of(settings, **changes))
     substitutes = dict(substitutes or {})
-    threats = select_threats(threat, model, substitutes)
-    check_ensemble(surrogates, losses)
-    jobs = plan_jobs(attacks, budgets, curve, curve_budgets, norm)
+    threats = select_threats(settings.threats, model, substitutes)
+    budgets = parse_budgets(settings.eps, settings.norm)
+    curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
+    jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
+    accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
     if isinstance(data, str):
         data = load_data(data).test
-    pixels, labels, description = read_images(data, limit=images, seed=seed)
+    pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     arrived_training = in_training(model)
-    model = model.to(device).eval()
-    check_fit(model, pixels, labels, device)
-    for name, substitute in substitutes.items():
-        substitutes[name] = substitute.to(device).eval()
-        check_fit(substitute, pixels, labels, device, name=f"substitute {name}")
+    with contextlib.ExitStack() as modes:
+        for each in (model, *substitutes.values()):
+            modes.enter_context(mode(each.to(accelerator.device), training=False))
+        check_fit(model, pixels, labels, accelerator.device)
+        for name, substitute in substitutes.items():
+            check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
 
-    random = draws(model, as_float(pixels[:8].to(device)), limits.nondeterminism)
-    eot = eot or (EOT if random else 1)
-    passes = passes or (PASSES if random else 1)
-    jobs = [averaged(job, eot) for job in jobs]
-    approximation = fit = None
-    if learned_bpda and "bpda" in threats:
-        assert isinstance(model, Defended)
-        seen = as_float(pixels[:IMITATED].to(device))
-        approximation = fit_approximation(model.purifier, seen, eps=max(budgets), norm=norm, seed=seed)
-        fit = approximation.fit
-    scene = Scene(model, tuple(surrogates), tuple(losses), approximation, substitutes)
-    runner = Runner(
-        scene=scene,
-        images=pixels,
-        labels=labels,
-        threats=tuple(threats),
-        batch_size=batch_size,
-        seed=seed,
-        passes=passes,
-        accelerator=accelerator,
-        folder=folder,
-    )
-    costs = {job: _costs(job, scene, threats) for job in jobs}
-    work = len(labels) * (1 + sum(sum(each.values()) for each in costs.values()))
-    with bar("evaluation", work, unit="passes", show=accelerator.is_main_process) as progress:
-        clean, quality = runner.clean()
-        progress.advance(len(labels))
-        # clean images cost little: where only some are attacked, the others are classified all the same
-        whole = None
-        if isinstance(data, ImageSet) and len(data) > len(labels):
-            whole = runner.clean_whole(data)
-        cells: list[Cell] = []
-        for job in jobs:
-            found = runner.attack(job, clean, done=_advancing(progress, job, costs[job]))
-            cells += found
-            for cell in found:
-                progress.say(cell.line())
-        findings = None
-        if diagnose:
-            findings = _examine(
-                runner,
-                jobs,
-                cells,
-                clean,
-                progress,
-                budgets=budgets,
-                max_cost=max_cost,
-                count=diagnose,
-                limits=limits,
-                arrived_training=arrived_training,
-            )
+        first = as_float(pixels[:8].to(accelerator.device))
+        stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
+        eot = settings.eot or (EOT if stochastic else 1)
+        passes = settings.passes or (PASSES if stochastic else 1)
+        jobs = [averaged(job, eot) for job in jobs]
+        approximation = None
+        if settings.learned_bpda and "bpda" in threats:
+            approximation = _imitate(model, pixels, budgets, settings.norm, seed, accelerator.device)
+        scene = Scene(model, settings.surrogates or (), settings.losses, approximation, substitutes)
+        runner = Runner(
+            scene=scene,
+            images=pixels,
+            labels=labels,
+            threats=tuple(threats),
+            batch_size=settings.batch_size,
+            seed=seed,
+            passes=passes,
+            accelerator=accelerator,
+            store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
+        )
+        costs = {job: _costs(job, scene, threats) for job in jobs}
+        work = len(labels) * (1 + sum(sum(each.values()) for each in costs.values()))
+        with bar("evaluation", work, unit="passes", show=accelerator.is_main_process) as progress:
+            clean, quality = runner.clean()
+            progress.advance(len(labels))
+            # clean images cost little: where only some are attacked, the others are classified all the same
+            subset = isinstance(data, ImageSet) and len(data) > len(labels)
+            clean_whole = runner.clean_whole(data) if subset else None  # type: ignore[arg-type]
+            cells: list[Cell] = []
+            for job in jobs:
+                cells += _attack(runner, job, clean, costs[job], progress)
+            findings = None
+            if settings.diagnose:
+                findings = examine_and_escalate(
+                    runner,
+                    jobs,
+                    cells,
+                    clean,
+                    budgets=budgets,
+                    settings=settings,
+                    arrived_training=arrived_training,
+                    say=progress.say,
+                )
 
-    return Evaluation(
-        {
-            "schema": 1,
-            "model": describe_model(model),
-            "data": description,
-            "settings": {
-                "norm": norm,
-                "eps": budgets,
-                "curve_eps": curve_budgets,
-                "attacks": [asdict(job.attack) for job in jobs],
-                "threats": threats,
-                "surrogates": list(surrogates),
-                "losses": list(losses),
-                "substitutes": {name: describe_model(other) for name, other in substitutes.items()},
-                "learned_bpda": None if fit is None else fit.to_json(),
-                "eot": eot,
-                "passes": passes,
-                "max_cost": max_cost,
-                "batch_size": batch_size,
-                "precision": "fp32",
-                "processes": accelerator.num_processes,
-            },
-            "clean": {
-                "undefended": score(clean["undefended"]),
-                "defended": score(clean["defended"]) if isinstance(model, Defended) else None,
-            },
-            "clean_whole": None
-            if whole is None
-            else {
-                "undefended": share(*whole["undefended"]),
-                "defended": share(*whole["defended"]) if isinstance(model, Defended) else None,
-            },
-            "clean_outcomes": clean,
-            "labels": labels.tolist(),
-            "cells": [cell.to_json() for cell in cells],
-            "worst_case": _worst_cases(cells, budgets),
-            "quality": quality + [row for cell in cells for row in cell.quality],
-            "diagnostics": None if findings is None else [finding.to_json() for finding in findings],
-            "verdict": None if findings is None else judge(findings).to_json(),
-            "seed": seed,
-            "provenance": provenance(seed=seed, device=device),
-        }
-    )
+        return Evaluation(
+            schema_version=1,
+            model=describe_model(model),
+            data=description,
+            settings=Conditions(
+                norm=settings.norm,
+                eps=tuple(budgets),
+                curve_eps=tuple(curve_budgets),
+                attacks=tuple(asdict(job.attack) for job in jobs),
+                threats=tuple(threats),
+                surrogates=scene.surrogates,
+                losses=scene.losses,
+                substitutes={name: describe_model(other) for name, other in substitutes.items()},
+                learned_bpda=None
+                if approximation is None or approximation.fit is None
+                else approximation.fit.to_json(),
+                eot=eot,
+                passes=passes,
+                max_cost=settings.max_cost,
+                batch_size=settings.batch_size,
+                precision="fp32",
+                processes=accelerator.num_processes,
+            ),
+            clean=CleanScores(
+                undefended=Score.of(clean["undefended"]),
+                defended=Score.of(clean["defended"]) if isinstance(model, Defended) else None,
+            ),
+            clean_whole=clean_whole,
+            clean_outcomes=CleanOutcomes(**clean),
+            labels=tuple(labels.tolist()),
+            cells=tuple(cells),
+            worst_case=tuple(_worst_cases(cells, budgets)),
+            quality=(*quality, *(row for cell in cells for row in cell.quality)),
+            diagnostics=None if findings is None else tuple(findings),
+            verdict=None if findings is None else Verdict.of(findings),
+            seed=seed,
+            provenance=Provenance(**provenance(seed=seed, device=accelerator.device)),
+        )
 
 
-def _examine(
-    runner: Runner,
-    jobs: list[Job],
-    cells: list[Cell],
-    clean: Outcomes,
-    progress: Bar,
-    *,
-    budgets: Sequence[float],
-    max_cost: int,
-    count: int,
-    limits: Limits,
-    **arrived: Any,
-) -> list[Finding]:
-    """The findings of the diagnostics; jobs and cells of budgets that they raise are appended."""
-    while True:
-        found = runner.diagnose_budget(jobs, cells, clean, count=count, limits=limits)
-        more = raised(jobs, found, budgets=budgets, max_cost=max_cost)
-        if not more:
-            return runner.diagnose(jobs, cells, clean, budget=found, count=count, limits=limits, **arrived)
-        for job in more:
-            attacked = runner.attack(job, *still_standing(job, cells, clean, runner.threats))
-            jobs.append(job)
-            cells += attacked
-            for cell in attacked:
-                progress.say(cell.line())
+def _imitate(
+    model: nn.Module, pixels: Tensor, budgets: Sequence[float], norm: str, seed: int, device: torch.device
+) -> Approximation:
+    assert isinstance(model, Defended)
+    seen = as_float(pixels[:BPDA_FIT_IMAGES].to(device))
+    return fit_approximation(model.purifier, seen, eps=max(budgets), norm=norm, seed=seed)
 
 
-def _worst_cases(cells: list[Cell], budgets: list[float]) -> list[dict[str, Any]]:
+def _attack(runner: Runner, job: Job, clean: Outcomes, costs: Mapping[str, int], progress: Bar) -> list[Cell]:
+    def done(threat: str, images: int) -> None:
+        progress.advance(images * costs[threat], f"{job.attack.name}, {threat}")
+
+    cells = runner.attack(job, clean, done=done)
+    for cell in cells:
+        progress.say(cell.line())
+    return cells
+
+
+def _worst_cases(cells: Sequence[Cell], budgets: Sequence[float]) -> list[WorstCase]:
     rows = []
     for eps in budgets:
         for threat in dict.fromkeys(cell.threat for cell in cells):
-            # images that stand under every attack of this budget
+            # images robust to every attack of this budget
             columns = [cell.outcomes for cell in cells if cell.eps == eps and cell.threat == threat]
             if columns:
-                standing = [int(all(values)) for values in zip(*columns, strict=True)]
-                rows.append({"eps": eps, "threat": threat, "score": score(standing)})
+                robust = [int(all(values)) for values in zip(*columns, strict=True)]
+                rows.append(WorstCase(eps=eps, threat=threat, score=Score.of(robust)))
     return rows
 
 
@@ -268,13 +221,6 @@ def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
         unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
         for unit in units(job, scene, threats)
     }
-
-
-def _advancing(progress: Bar, job: Job, costs: Mapping[str, int]) -> Callable[[str, int], None]:
-    def done(threat: str, images: int) -> None:
-        progress.advance(images * costs[threat], f"{job.attack.name}, {threat}")
-
-    return done
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -1,19 +1,18 @@
-"""What an evaluation is given: images with labels, and a model that fits them."""
+"""Inputs of an evaluation: images with labels, and a model that fits them."""
 
 import hashlib
 import json
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from purespike.checks import check_images, check_labels
+from purespike.checks import as_float, check_images, check_labels
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, predict
 from purespike.models.checkpoint import part_config
-from purespike.models.predict import as_float
+from purespike.results import DataDescription, ModelDescription, PartDescription
 from purespike.seeding import seeded
 
 Pair = tuple[Tensor, Tensor]
@@ -21,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 
 def read_images(
     data: ImageSet | Pair, *, limit: int | None, seed: int
-) -> tuple[Tensor, Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Tensor, DataDescription]:
     """Images, labels and a description of them, at most ``limit`` (a stratified subset of a set).
 
     Raises:
@@ -31,14 +30,16 @@ def read_images(
     if isinstance(data, ImageSet):
         data = data.take(limit, seed=seed)
         source, _, split = data.name.rpartition("/")
-        description = {"source": source, "split": split, "n": len(data), "fingerprint": data.fingerprint()}
-        return data.images, data.labels, description
+        fingerprint = data.fingerprint()
+        described = DataDescription(source=source, split=split, n=len(data), fingerprint=fingerprint)
+        return data.images, data.labels, described
     images, labels = data
     check_images(images)
     labels = check_labels(labels, count=len(images))
     images, labels = images[:limit], labels[:limit]
     digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    return images, labels, {"source": "tensors", "split": "given", "n": len(labels), "fingerprint": digest}
+    described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest)
+    return images, labels, described
 
 
 def check_fit(
@@ -55,10 +56,10 @@ def check_fit(
 
 
 @torch.no_grad()
-def draws(model: nn.Module, images: Tensor, tolerance: float) -> bool:
-    """Whether other random numbers give ``model`` other logits, by more than ``tolerance``.
+def is_stochastic(model: nn.Module, images: Tensor, tolerance: float) -> bool:
+    """Whether other random numbers give other logits, by more than ``tolerance``.
 
-    A model that keeps state gives others even with the same ones; it is broken, not random.
+    A model that keeps state gives others even with the same random numbers; it is broken, not stochastic.
     """
     logits = []
     for seed in (0, 0, 1):
@@ -68,14 +69,13 @@ def draws(model: nn.Module, images: Tensor, tolerance: float) -> bool:
     return again <= tolerance < other
 
 
-def describe_model(model: nn.Module) -> dict[str, Any]:
-    """Architecture, settings and parameter count of classifier and purifier, as JSON values."""
-    parts: dict[str, nn.Module | None] = {"classifier": classifier_of(model), "purifier": None}
-    if isinstance(model, Defended):
-        parts["purifier"] = model.purifier
-    return {name: None if part is None else _describe(part) for name, part in parts.items()}
+def describe_model(model: nn.Module) -> ModelDescription:
+    """Architecture, settings and parameter count of classifier and purifier."""
+    purifier = _describe(model.purifier) if isinstance(model, Defended) else None
+    return ModelDescription(classifier=_describe(classifier_of(model)), purifier=purifier)
 
 
-def _describe(part: nn.Module) -> dict[str, Any]:
+def _describe(part: nn.Module) -> PartDescription:
     parameters = sum(parameter.numel() for parameter in part.parameters())
-    return {**json.loads(json.dumps(part_config(part), default=str)), "parameters": parameters}
+    settings = json.loads(json.dumps(part_config(part), default=str))
+    return PartDescription(**settings, parameters=parameters)

@@ -10,6 +10,7 @@ from purespike.attacks.objective import objective
 from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
+from purespike.settings import EvaluationSettings
 
 AttackSpec = str | Mapping[str, Any]
 
@@ -39,15 +40,20 @@ NORMS = ("linf", "l2")
 
 @dataclass(frozen=True)
 class Suite:
-    """Attacks, and the surrogates that the adaptive attacker tries with each."""
+    """Attacks, the surrogates that the adaptive attacker tries with each, and whether BPDA's imitates."""
 
     attacks: tuple[AttackSpec, ...]
     surrogates: tuple[str, ...] = SURROGATES
+    learned_bpda: bool = True
+
+
+# without a suite
+DEFAULT = Suite(("fgsm", "pgd"), learned_bpda=False)
 
 
 # cheap to dear; each holds what the one before it can do
 SUITES: dict[str, Suite] = {
-    "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20})),
+    "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}), learned_bpda=False),
     "standard": Suite(
         (
             "gaussian_noise",
@@ -94,6 +100,23 @@ def suite(name: str, norm: str = "linf") -> Suite:
         return found
     known = [spec for spec in found.attacks if not (isinstance(spec, Mapping) and spec["name"] == "sa_pgd")]
     return replace(found, attacks=tuple(known))
+
+
+def resolve(settings: EvaluationSettings) -> EvaluationSettings:
+    """``settings`` with everything that they leave to the suite filled in.
+
+    Raises:
+        InputError: unknown suite, surrogate or loss.
+    """
+    chosen = DEFAULT if settings.suite is None else suite(settings.suite, settings.norm)
+    given = {
+        name: getattr(chosen, name)
+        for name in ("attacks", "surrogates", "learned_bpda")
+        if getattr(settings, name) is None
+    }
+    settings = EvaluationSettings.of(settings, **given)
+    check_ensemble(settings.surrogates or (), settings.losses)
+    return settings
 
 
 @dataclass(frozen=True)

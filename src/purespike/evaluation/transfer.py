@@ -1,34 +1,40 @@
 """Which models' images deceive which: a matrix of substitutes and targets, on the same images."""
 
-import functools
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from pydantic import Field
 from torch import Tensor, nn
 
 from purespike.attacks.objective import attacked
 from purespike.attacks.precision import misclassified
 from purespike.attacks.transfer import check_pair, full_strength
+from purespike.checks import as_float
+from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet, load_data, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
-from purespike.evaluation.scores import score
-from purespike.evaluation.transfer_result import TransferMatrix
-from purespike.files import write_json
-from purespike.models.predict import as_float
 from purespike.progress import Bar, bar
-from purespike.reporting.matrix_tables import entry_text
+from purespike.results import (
+    AttackSettings,
+    Provenance,
+    Record,
+    Score,
+    Training,
+    TransferCell,
+    TransferClean,
+    TransferMatrix,
+)
 from purespike.seeding import derive, seeded
+from purespike.settings import EvaluationSettings
 
 Models = Mapping[str, nn.Module]
 
@@ -38,7 +44,7 @@ def transfer_matrix(
     targets: Models,
     data: str | ImageSet | Pair,
     *,
-    attacks: Sequence[AttackSpec] = ({"name": "pgd", "steps": 20},),
+    attacks: str | Sequence[AttackSpec] = ("pgd:steps=20",),
     eps: float | str | Sequence[float | str] = "8/255",
     norm: str = "linf",
     images: int | None = None,
@@ -60,7 +66,7 @@ def transfer_matrix(
         targets: by name, what is judged; purified or not.
         data: a source's name (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
             labels [N])``.
-        attacks: names, or mappings of a name and settings.
+        attacks: attacks as :class:`~purespike.settings.EvaluationSettings` takes them.
         eps: one or several budgets: L∞ in pixel units, or L2 radii.
         norm: ``"linf"`` or ``"l2"``.
         images: at most so many images, a stratified subset; ``None`` for all.
@@ -80,8 +86,11 @@ def transfer_matrix(
     """
     if not substitutes or not targets:
         raise InputError("transfer: needs at least one substitute and one target")
-    budgets = parse_budgets(eps, norm)
-    jobs = plan_jobs(attacks, budgets, norm=norm)
+    settings = EvaluationSettings.of(
+        attacks=attacks, eps=eps, norm=norm, images=images, batch_size=batch_size
+    )
+    budgets = parse_budgets(settings.eps, norm)
+    jobs = plan_jobs(settings.attacks or (), budgets, norm=norm)
     if not jobs:
         raise InputError("transfer: needs at least one attack, e.g. pgd:steps=20")
     for job in jobs:
@@ -99,12 +108,12 @@ def transfer_matrix(
         for other, target in targets.items():
             _check(name, other, substitute, target, first, labels)
 
-    chunks = _Chunks(pixels, labels, batch_size, seed, accelerator, folder)
+    matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
     work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
     with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
         # the same model under two names is judged once
         models = {id(model): model for model in (*substitutes.values(), *targets.values())}
-        judged = {key: chunks.clean(model) for key, model in models.items()}
+        judged = {key: matrix.clean(model) for key, model in models.items()}
         clean = {
             role: {name: judged[id(model)] for name, model in named.items()}
             for role, named in (("substitutes", substitutes), ("targets", targets))
@@ -112,38 +121,39 @@ def transfer_matrix(
         cells = []
         for job in jobs:
             for name, substitute in substitutes.items():
-                found = chunks.attack(job, substitute, targets, _advancing(progress, job))
+                found = matrix.attack(job, substitute, targets, _advancing(progress, job))
                 for place, (other, target) in enumerate(targets.items()):
-                    cell = _cell(job, name, other, place, found, clean["targets"][other])
-                    cells.append({**cell, "white_box": substitute is target})
-                    progress.say(entry_text(cells[-1]))
+                    white_box = substitute is target
+                    cell = _cell(job, name, other, place, found, clean["targets"][other], white_box=white_box)
+                    cells.append(cell)
+                    progress.say(cell.line())
 
+    scores = {
+        role: {name: Score.of(outcomes) for name, outcomes in named.items()} for role, named in clean.items()
+    }
     return TransferMatrix(
-        {
-            "schema": 1,
-            "threat": "transfer",
-            "substitutes": {name: describe_model(model) for name, model in substitutes.items()},
-            "targets": {name: describe_model(model) for name, model in targets.items()},
-            "data": description,
-            "training": _training(substitutes, targets, trained_on or {}, pixels),
-            "settings": {
-                "norm": norm,
-                "eps": budgets,
-                "attacks": [asdict(full_strength(job.attack)) for job in jobs],
-                "batch_size": batch_size,
-                "precision": "fp32",
-                "processes": accelerator.num_processes,
-            },
-            "clean": {
-                role: {name: score(outcomes) for name, outcomes in named.items()}
-                for role, named in clean.items()
-            },
-            "clean_outcomes": clean,
-            "labels": labels.tolist(),
-            "cells": cells,
-            "seed": seed,
-            "provenance": provenance(seed=seed, device=device),
-        }
+        schema_version=1,
+        threat="transfer",
+        substitutes={name: describe_model(model) for name, model in substitutes.items()},
+        targets={name: describe_model(model) for name, model in targets.items()},
+        data=description,
+        training=_training(substitutes, targets, trained_on or {}, pixels),
+        settings={
+            "norm": norm,
+            "eps": budgets,
+            "attacks": [asdict(full_strength(job.attack)) for job in jobs],
+            "batch_size": batch_size,
+            "precision": "fp32",
+            "processes": accelerator.num_processes,
+        },
+        clean=TransferClean(**scores),
+        clean_outcomes={
+            role: {name: tuple(outcomes) for name, outcomes in named.items()} for role, named in clean.items()
+        },
+        labels=tuple(labels.tolist()),
+        cells=tuple(cells),
+        seed=seed,
+        provenance=Provenance(**provenance(seed=seed, device=device)),
     )
 
 
@@ -158,20 +168,20 @@ def _check(
 
 def _training(
     substitutes: Models, targets: Models, trained_on: Mapping[str, ImageSet], pixels: Tensor
-) -> dict[str, Any]:
-    """What an attacker's images have in common with the defenders' and with the attacked, where known."""
+) -> dict[str, Training]:
+    """Overlap of a substitute's training images with the targets' and with the attacked, where known."""
     if pixels.dtype != torch.uint8:
         pixels = (pixels * 255).round().to(torch.uint8)
     return {
-        name: {
-            "images": len(own),
-            "attacked": overlap(own.images, pixels),
-            "targets": {
+        name: Training(
+            images=len(own),
+            attacked=overlap(own.images, pixels),
+            targets={
                 target: overlap(own.images, trained_on[target].images)
                 for target in targets
                 if target in trained_on
             },
-        }
+        )
         for name, own in trained_on.items()
         if name in substitutes
     }
@@ -185,62 +195,83 @@ def _advancing(progress: Bar, job: Job) -> Callable[[int], None]:
     return lambda count: progress.advance(count * passes_of(job.attack), job.attack.name)
 
 
+class Judged(Record):
+    """Outcomes on one chunk, 1 is right: a list of the model, or one per target of the images found."""
+
+    right: list[list[int]]
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+    distances: list[float] = Field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+
 def _cell(
-    job: Job, substitute: str, target: str, place: int, rows: list[dict[str, Any]], clean: list[int]
-) -> dict[str, Any]:
-    right = [value for row in rows for value in row["right"][place]]
+    job: Job,
+    substitute: str,
+    target: str,
+    place: int,
+    rows: Sequence[Judged],
+    clean: Sequence[int],
+    *,
+    white_box: bool,
+) -> TransferCell:
+    right = [value for row in rows for value in row.right[place]]
     # an attacker may leave an image as it is
     outcomes = [a & b for a, b in zip(right, clean, strict=True)]
-    distances = [value for row in rows for value in row["distances"]]
-    return {
-        "attack": job.attack.name,
-        "eps": job.eps,
-        "norm": job.norm,
-        "threat": "transfer",
-        "substitute": substitute,
-        "target": target,
-        "outcomes": outcomes,
-        "score": score(outcomes),
-        "settings": {
-            key: value
-            for key, value in asdict(full_strength(job.attack)).items()
-            if key not in ("name", "seed")
-        },
-        # of the attack, which all targets of this substitute share
-        "forwards": sum(row["forwards"] for row in rows),
-        "backwards": sum(row["backwards"] for row in rows),
-        "seconds": round(sum(row["seconds"] for row in rows), 3),
-        "mean_l2": sum(distances) / len(distances),
-        "warnings": list(dict.fromkeys(line for row in rows for line in row["warnings"])),
-    }
+    distances = [value for row in rows for value in row.distances]
+    settings = {k: v for k, v in asdict(full_strength(job.attack)).items() if k not in ("name", "seed")}
+    return TransferCell(
+        attack=job.attack.name,
+        eps=job.eps,
+        norm=job.norm,
+        threat="transfer",
+        substitute=substitute,
+        target=target,
+        outcomes=tuple(outcomes),
+        score=Score.of(outcomes),
+        settings=AttackSettings(**settings),
+        forwards=sum(row.forwards for row in rows),
+        backwards=sum(row.backwards for row in rows),
+        seconds=round(sum(row.seconds for row in rows), 3),
+        mean_l2=sum(distances) / len(distances),
+        warnings=tuple(dict.fromkeys(line for row in rows for line in row.warnings)),
+        white_box=white_box,
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Chunks:
+class _Matrix:
     """The images in chunks, shared among processes; chunks and draws are the same for any number of them."""
 
-    images: Tensor
-    labels: Tensor
-    batch_size: int
-    seed: int
-    accelerator: Accelerator
-    folder: Path | None
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        accelerator: Accelerator,
+        folder: Path | None,
+    ) -> None:
+        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.seed, self.accelerator = seed, accelerator
+        self.store = Store(folder, "transfer", [images, labels], batch_size, seed)
 
     def clean(self, model: nn.Module) -> list[int]:
         """1 for each image that ``model`` classifies correctly."""
 
-        def compute(start: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             with attacked(model), seeded(self.seed, "clean", start, device=images.device):
-                return {"right": _right(model, images, labels)}
+                return Judged(right=[_right(model, images, labels)])
 
-        return [value for row in self._rows(compute, "clean", self._digest(model)) for value in row["right"]]
+        rows = self._rows(compute, ["clean", _identity(model)])
+        return [value for row in rows for value in row.right[0]]
 
     def attack(
         self, job: Job, substitute: nn.Module, targets: Models, done: Callable[[int], None]
-    ) -> list[dict[str, Any]]:
-        """One row per chunk: what each target makes of the images that ``job`` finds on ``substitute``."""
+    ) -> list[Judged]:
+        """Per chunk: each target's outcomes on the images that ``job`` finds on ``substitute``."""
 
-        def compute(start: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             begun = time.monotonic()
             attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name, start))
             with seeded(self.seed, job.attack.name, start, "transfer", device=images.device):
@@ -249,84 +280,43 @@ class _Chunks:
             for target in targets.values():
                 with attacked(target), seeded(self.seed, "judge", start, device=images.device):
                     right.append(_right(target, found.images, labels))
-            return {
-                "right": right,
-                "forwards": found.forwards,
-                "backwards": found.backwards,
-                "seconds": time.monotonic() - begun,
-                "distances": (found.images - images).square().sum((1, 2, 3)).sqrt().tolist(),
-                "warnings": list(found.config.get("warnings", ())),
-            }
+            return Judged(
+                right=right,
+                forwards=found.forwards,
+                backwards=found.backwards,
+                seconds=time.monotonic() - begun,
+                distances=(found.images - images).square().sum((1, 2, 3)).sqrt().tolist(),
+                warnings=tuple(found.config.get("warnings", ())),
+            )
 
-        models = [self._digest(model) for model in (substitute, *targets.values())]
-        return self._rows(compute, "attack", asdict(job.attack), models, done=done)
+        models = [_identity(model) for model in (substitute, *targets.values())]
+        return self._rows(compute, ["attack", asdict(job.attack), *models], done=done)
 
     def _rows(
         self,
-        compute: Callable[[int, Tensor, Tensor], dict[str, Any]],
-        *key: Any,
+        compute: Callable[[int, Tensor, Tensor], Judged],
+        key: list[Any],
         done: Callable[[int], None] = lambda count: None,
-    ) -> list[dict[str, Any]]:
-        """What ``compute`` finds on every chunk, in order; what an earlier run finished is read back."""
+    ) -> list[Judged]:
+        """The result of ``compute`` on every chunk, in order; finished ones are read back."""
         rows = []
-        for start, images, labels in self._mine():
-            path = self._path(*key, start)
-            row = _read(path, len(labels))
-            if row is None:
-                row = compute(start, images, labels)
-                if path is not None:
-                    write_json(path, row)
+        for start, images, labels in chunks(self.images, self.labels, self.batch_size, self.accelerator):
+            count = len(labels)
+            row = self.store.get(
+                Json(Judged),
+                [*key, start],
+                partial(compute, start, images, labels),
+                valid=lambda row, count=count: all(len(part) == count for part in row.right),
+            )
             rows.append((start, row))
-            done(len(labels))
-        return [row for _, row in sorted(gather_object(rows), key=lambda pair: pair[0])]
-
-    def _mine(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """This process's chunks: first row, float images and labels, on the device."""
-        starts = range(0, len(self.labels), self.batch_size)
-        for start in starts[self.accelerator.process_index :: self.accelerator.num_processes]:
-            rows = slice(start, start + self.batch_size)
-            device = self.accelerator.device
-            yield start, as_float(self.images[rows].to(device)), self.labels[rows].to(device)
-
-    def _path(self, *parts: Any) -> Path | None:
-        """Where a row is kept, by a digest of all that decides it."""
-        if self.folder is None:
-            return None
-        key = repr((self._shown, self.batch_size, self.seed, parts)).encode()
-        return self.folder / f"transfer-{hashlib.sha256(key).hexdigest()[:24]}.json"
-
-    @functools.cached_property
-    def _shown(self) -> str:
-        return _digest_of((self.images, self.labels))
-
-    def _digest(self, model: nn.Module) -> str:
-        """Settings and weights: thresholds and time steps decide outcomes, and are no tensors."""
-        if self.folder is None:
-            return ""
-        return f"{describe_model(model)} {_digest_of(model.state_dict().values())}"
+            done(count)
+        return gathered(rows)
 
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
     return (~misclassified(model, images, labels)).int().tolist()
 
 
-def _digest_of(tensors: Iterable[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read(path: Path | None, count: int) -> dict[str, Any] | None:
-    """A kept row; ``None`` if there is none, or a damaged one, which is then computed again."""
-    if path is None or not path.exists():
-        return None
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        values = row["right"]
-        lists = values if isinstance(values[0], list) else [values]
-        whole = all(len(part) == count and set(part) <= {0, 1} for part in lists)
-    except (ValueError, TypeError, KeyError, IndexError):
-        return None
-    return row if whole else None
+def _identity(model: nn.Module) -> Any:
+    """Settings and weights: thresholds and time steps decide outcomes, and are no tensors."""
+    return [describe_model(model).to_json(), *model.state_dict().values()]

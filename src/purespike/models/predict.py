@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from purespike.checks import check_labels
+from purespike.checks import as_float, check_labels
 from purespike.errors import InputError
 from purespike.modes import mode
 
@@ -50,8 +50,3 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "t
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         raise InputError(f"{name} must map images [N, C, H, W] to logits [N, K]")
     check_labels(labels, count=len(labels), classes=logits.shape[1])
-
-
-def as_float(images: Tensor) -> Tensor:
-    """uint8 images as floats in [0, 1]; floats unchanged."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images

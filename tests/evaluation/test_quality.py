@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from purespike.evaluation.scores import likeness, score
+from purespike.evaluation.quality import image_quality
+from purespike.results import Score
 
 Z = 1.959963984540054  # 97.5% quantile of the normal distribution
 
@@ -17,18 +18,18 @@ Z = 1.959963984540054  # 97.5% quantile of the normal distribution
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_wilsons(counts):
     correct, n = counts
-    found = score([1] * correct + [0] * (n - correct))
+    found = Score.of([1] * correct + [0] * (n - correct))
     share = correct / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    assert found["low"] == pytest.approx(centre - half, abs=1e-9)
-    assert found["high"] == pytest.approx(centre + half, abs=1e-9)
-    assert found["low"] <= found["accuracy"] == share <= found["high"]
-    assert (found["correct"], found["n"]) == (correct, n)
+    assert found.low == pytest.approx(centre - half, abs=1e-9)
+    assert found.high == pytest.approx(centre + half, abs=1e-9)
+    assert found.low <= found.accuracy == share <= found.high
+    assert (found.correct, found.n) == (correct, n)
 
 
 def test_the_order_of_outcomes_does_not_matter():
-    assert score([1, 0, 1, 0]) == score([0, 0, 1, 1])
+    assert Score.of([1, 0, 1, 0]) == Score.of([0, 0, 1, 1])
 
 
 def pair(channels, size, noise, seed=0):
@@ -42,7 +43,7 @@ def pair(channels, size, noise, seed=0):
 @pytest.mark.parametrize(("channels", "size"), [(3, (32, 32)), (1, (28, 28)), (3, (17, 40))])
 def test_likeness_is_scikit_images(channels, size, noise):
     clean, noisy = pair(channels, size, noise)
-    found = likeness(noisy, clean)
+    found = image_quality(noisy, clean)
     for index in range(len(clean)):
         a, b = (x[index].permute(1, 2, 0).double().numpy() for x in (clean, noisy))
         assert found["psnr"][index].item() == pytest.approx(
@@ -63,7 +64,7 @@ def test_likeness_is_scikit_images(channels, size, noise):
 
 def test_an_image_is_like_itself():
     clean, _ = pair(3, (16, 16), 0)
-    found = likeness(clean, clean)
+    found = image_quality(clean, clean)
     assert found["psnr"].tolist() == [100.0] * 3
     np.testing.assert_allclose(found["ssim"], 1, atol=1e-6)
 
@@ -72,14 +73,14 @@ def test_values_beyond_the_range_count_as_a_viewer_shows_them():
     clean, noisy = pair(3, (16, 16), 0.5)
     beyond = torch.where(noisy == 1, 7.0, torch.where(noisy == 0, -3.0, noisy))
     assert (beyond != noisy).any()
-    for name, values in likeness(beyond, clean).items():
-        assert torch.equal(values, likeness(noisy, clean)[name])
+    for name, values in image_quality(beyond, clean).items():
+        assert torch.equal(values, image_quality(noisy, clean)[name])
 
 
 def test_images_are_scored_apart():
     clean, noisy = pair(3, (16, 16), 0.1)
     noisy[1] = clean[1]
-    whole, single = likeness(noisy, clean), likeness(noisy[2:], clean[2:])
+    whole, single = image_quality(noisy, clean), image_quality(noisy[2:], clean[2:])
     assert whole["psnr"][1] == 100 and whole["psnr"][2] < 40
     for name in whole:
         torch.testing.assert_close(whole[name][2:], single[name])
@@ -87,4 +88,4 @@ def test_images_are_scored_apart():
 
 def test_images_smaller_than_the_window_have_no_similarity():
     clean, noisy = pair(3, (5, 9), 0.1)
-    assert likeness(noisy, clean).keys() == {"psnr"}
+    assert image_quality(noisy, clean).keys() == {"psnr"}

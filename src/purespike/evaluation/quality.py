@@ -1,11 +1,11 @@
-"""Accuracies with their uncertainty, and the likeness of images."""
+"""Likeness of images to their clean versions: PSNR and SSIM."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from purespike.results import Quality
 
 # below this mean squared error two images are called equal; it bounds PSNR at 100 dB
 _SMALLEST_ERROR = 1e-10
@@ -13,29 +13,12 @@ _SMALLEST_ERROR = 1e-10
 _SSIM_SIZE = 6
 
 
-def score(outcomes: Sequence[int]) -> dict[str, Any]:
-    """Share of ones among ``outcomes`` with its 95% Wilson interval (Wilson 1927)."""
-    return share(sum(outcomes), len(outcomes))
-
-
-def share(correct: int, n: int) -> dict[str, Any]:
-    """``correct`` of ``n`` with the 95% Wilson interval."""
-    interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return {
-        "correct": correct,
-        "n": n,
-        "accuracy": correct / n,
-        "low": float(interval.low),
-        "high": float(interval.high),
-    }
-
-
-def likeness(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
+def image_quality(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
     """PSNR in dB (at most 100) and SSIM of each image against its clean version, ``[N]`` each.
 
     Args:
         images: ``[N, C, H, W]``; clipped to [0, 1] first, as a viewer would.
-        clean: same shape, in [0, 1].
+        clean: clean images of the same shape, in [0, 1].
 
     Returns:
         ``"psnr"``, and ``"ssim"`` if the images are large enough for its window.
@@ -50,3 +33,9 @@ def likeness(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
         assert isinstance(ssim, Tensor)
         result["ssim"] = ssim.reshape(len(images))
     return result
+
+
+def mean_quality(description: str, parts: Sequence[dict[str, list[float]]]) -> Quality:
+    """The mean over the images of all ``parts``, each what :func:`image_quality` found of some."""
+    columns = {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    return Quality(images=description, **{name: sum(each) / len(each) for name, each in columns.items()})

@@ -1,0 +1,238 @@
+"""Settings of an evaluation, the same in Python, in a recipe and on the command line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+)
+
+from purespike.budget import parse_eps, parse_radius
+from purespike.errors import InputError, unknown
+from purespike.text import parse_attack, parse_attacks, split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Tolerances of the diagnostics; fractions of images unless stated otherwise.
+
+    Args:
+        gain: fraction that a weaker attack may break beyond a stronger one; also that more steps, more
+            starts or queries may break beyond the attack.
+        significance: level of the tests that tell two attacks on the same images apart, and an informative
+            gradient from a random one.
+        spread: lag of the model's own surrogate behind the best of the sweep.
+        zero_gradients: fraction without any gradient that is suspicious.
+        masked: fraction without any gradient that makes the number unreliable.
+        zero_pixels: fraction of an image's pixels whose gradient is exactly zero, mean over images.
+        flat: median gradient norm at the images, relative to that at random points of their balls.
+        window: fraction of a layer's membranes that must let a gradient pass.
+        dead: fraction of a layer's neurons that never fire, or always.
+        late_gain: fraction of the loss's whole rise that the last steps may contribute.
+        unstable: fraction of the loss's whole rise that an average step may lose.
+        planted: fraction of planted adversarial images that the attack must find.
+        nondeterminism: largest difference of two logits that count as equal.
+        large_eps: L∞ budget at which every image should be broken.
+    """
+
+    gain: float = 0.01
+    significance: float = 0.05
+    spread: float = 0.05
+    zero_gradients: float = 0.05
+    masked: float = 0.5
+    zero_pixels: float = 0.5
+    flat: float = 1e-3
+    window: float = 0.01
+    dead: float = 0.95
+    late_gain: float = 0.05
+    unstable: float = 0.1
+    planted: float = 0.95
+    nondeterminism: float = 1e-4
+    large_eps: float = 0.5
+
+    def allowed(self, count: int, share: float | None = None) -> float:
+        """How many of ``count`` images a fraction, by default ``gain``, allows; at least one.
+
+        On fewer than a hundred images a single one is more than a point, and may be chance.
+        """
+        return max((self.gain if share is None else share) * count, 1)
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+class Section(BaseModel):
+    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+
+
+def _eps(value: float | str, info: ValidationInfo) -> float | str:
+    parse = parse_radius if info.data.get("norm") == "l2" else parse_eps
+    parse(value)
+    return value
+
+
+def _list(value: Any) -> Any:
+    """One value, a list, or a text with commas, as a list."""
+    if isinstance(value, str):
+        return split(value)
+    return [value] if isinstance(value, int | float) else value
+
+
+def _attack(value: Any) -> Any:
+    return parse_attack(value) if isinstance(value, str) else value
+
+
+def _attacks(value: Any) -> Any:
+    if isinstance(value, str):
+        return parse_attacks(value)
+    if isinstance(value, Mapping):
+        return [value]
+    if not isinstance(value, Sequence):
+        return value
+    # a text in a list may name several, as one does in the shell
+    return [attack for each in value for attack in (parse_attacks(each) if isinstance(each, str) else [each])]
+
+
+def _thresholds(value: Any) -> Any:
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in split(value))
+        value = {key.strip(): number for key, _, number in pairs}
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return Thresholds(**{key: float(number) for key, number in value.items()})
+    except (TypeError, ValueError) as error:
+        if named := [key for key in value if key not in asdict(Thresholds())]:
+            raise unknown("threshold", str(named[0]), asdict(Thresholds())) from None
+        raise InputError(f"write numbers, e.g. gain=0.02 ({error})") from None
+
+
+Positive = Annotated[int, Field(ge=1)]
+Eps = Annotated[float | str, AfterValidator(_eps)]
+Attack = Annotated[dict[str, Any], BeforeValidator(_attack)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
+
+
+class EvaluationSettings(Section):
+    """Which attacks under which threat models, and how a measurement is made and examined.
+
+    Lists may be written as one text with commas, attacks as ``"pgd:steps=20:step_size=2/255"``. The suite
+    decides ``attacks``, ``surrogates`` and ``learned_bpda`` where they are ``None``; without a suite they are
+    FGSM and PGD, three surrogates, and no.
+    """
+
+    suite: Annotated[
+        str | None, Field(description="quick, standard, full or table4: which attacks and surrogates.")
+    ] = None
+    attacks: Annotated[
+        tuple[dict[str, Any], ...] | None,
+        BeforeValidator(_attacks),
+        Field(
+            description="Instead of a suite's, comma-separated; settings after colons, e.g. "
+            "fgsm,pgd:steps=20."
+        ),
+    ] = None
+    norm: Annotated[Literal["linf", "l2"], Field(description="Norm of all budgets: linf or l2.")] = "linf"
+    learned_bpda: Annotated[
+        bool | None, Field(description="Let the bpda attacker also learn to imitate the purifier.")
+    ] = None
+    eps: Annotated[
+        tuple[Eps, ...],
+        BeforeValidator(_list),
+        Field(min_length=1, description="Budgets, comma-separated: L∞ in pixel units, or L2 radii."),
+    ] = ("8/255",)
+    curve: Annotated[
+        Attack | None, Field(description="Attack to run at further budgets, for accuracy against eps.")
+    ] = None
+    curve_eps: Annotated[
+        tuple[Eps, ...], BeforeValidator(_list), Field(description="Budgets of the curve, comma-separated.")
+    ] = ()
+    threats: Annotated[
+        Names,
+        Field(
+            validation_alias=AliasChoices("threats", "threat"),
+            description="undefended, oblivious, bpda, adaptive, transfer, query (comma-separated), or all.",
+        ),
+    ] = ("adaptive",)
+    surrogates: Annotated[
+        Names | None, Field(description="Instead of a suite's, what the adaptive attacker differentiates.")
+    ] = None
+    losses: Annotated[Names, Field(description="Losses that the adaptive attacker maximises.")] = (
+        "ce",
+        "margin",
+    )
+    eot: Annotated[
+        Positive | None,
+        Field(description="Gradients averaged against a stochastic model; by default 20, else 1."),
+    ] = None
+    passes: Annotated[
+        Positive | None,
+        Field(description="Passes that judge a stochastic model; by default 10, else 1."),
+    ] = None
+    images: Annotated[
+        Positive | None, Field(description="At most so many test images, a stratified subset; all if none.")
+    ] = None
+    batch_size: Annotated[Positive, Field(description="Images per forward.")] = 128
+    diagnose: Annotated[
+        int, Field(ge=0, description="Examine the evaluation itself on so many images; 0 for not at all.")
+    ] = 32
+    max_cost: Annotated[
+        Positive,
+        Field(description="Escalate a budget that proves too small up to so many gradients an image."),
+    ] = 400
+    thresholds: Annotated[
+        Thresholds,
+        BeforeValidator(_thresholds),
+        Field(
+            validation_alias=AliasChoices("thresholds", "limits"),
+            description="Tolerances of the diagnostics, e.g. gain=0.02,planted=0.9.",
+        ),
+    ] = DEFAULT_THRESHOLDS
+
+    @field_serializer("thresholds")
+    def _only_changed(self, value: Thresholds) -> dict[str, float]:
+        usual = asdict(Thresholds())
+        return {name: number for name, number in asdict(value).items() if number != usual[name]}
+
+    @classmethod
+    def of(cls, settings: "EvaluationSettings | None" = None, **changes: Any) -> "EvaluationSettings":
+        """``settings``, or the defaults, with some of them changed.
+
+        Raises:
+            InputError: unknown setting, or a value out of range; the message names it.
+        """
+        given = (
+            {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+        )
+        base = cls if settings is None else type(settings)
+        for name in changes:
+            if name not in base.names():
+                raise unknown("setting of an evaluation", name, base.model_fields)
+        renamed = {base.names()[name]: value for name, value in changes.items()}
+        try:
+            return base.model_validate({**given, **renamed})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{place}: {message}, got {first['input']!r}") from None
+
+    @classmethod
+    def names(cls) -> dict[str, str]:
+        """Every name that a setting goes by, to its own."""
+        found = {name: name for name in cls.model_fields}
+        for name, field in cls.model_fields.items():
+            if isinstance(field.validation_alias, AliasChoices):
+                found |= {str(choice): name for choice in field.validation_alias.choices}
+        return found

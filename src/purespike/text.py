@@ -1,0 +1,44 @@
+"""Attacks, surrogates and lists as one writes them on a command line; the same text works in Python."""
+
+import re
+from typing import Any
+
+import yaml
+
+from purespike.errors import InputError
+
+
+def parse_attacks(text: str) -> list[dict[str, Any]]:
+    """Read ``"fgsm,pgd:steps=20:step_size=2/255"`` as one mapping per attack.
+
+    Raises:
+        InputError: no attack, or a setting without a value.
+    """
+    attacks = [parse_attack(part) for part in split(text)]
+    if not attacks:
+        raise InputError("attacks: name at least one, e.g. fgsm,pgd:steps=20")
+    return attacks
+
+
+def parse_attack(text: str) -> dict[str, Any]:
+    """Read one attack, ``"pgd:steps=20"``, as a mapping of its name and settings, whose values are YAML.
+
+    Raises:
+        InputError: a setting without a value.
+    """
+    name, *settings = text.strip().split(":")
+    attack: dict[str, Any] = {"name": name}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"attacks: {text!r}: write settings as name:key=value, e.g. pgd:steps=20")
+        try:
+            attack[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"attacks: {text!r}: the value of {key} is not YAML") from error
+    return attack
+
+
+def split(text: str) -> list[str]:
+    """Split ``"atan(alpha=2), bptr"`` at the commas outside parentheses; empty parts are dropped."""
+    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
