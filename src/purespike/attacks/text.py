@@ -12,7 +12,7 @@ def parse_attacks(text: str) -> list[dict[str, Any]]:
     """Read ``"fgsm,pgd:steps=20:step_size=2/255"`` as one mapping per attack.
 
     Raises:
-        InputError: nothing there, or a setting without a value.
+        InputError: no attack, or a setting without a value.
     """
     attacks: list[dict[str, Any]] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -33,10 +33,10 @@ def parse_attacks(text: str) -> list[dict[str, Any]]:
 
 
 def parse_surrogates(text: str) -> list[str]:
-    """Split ``"atan(alpha=2), bptr"`` at the commas that stand in no parentheses.
+    """Split ``"atan(alpha=2), bptr"`` at the commas outside parentheses.
 
     Raises:
-        InputError: nothing there.
+        InputError: no surrogate.
     """
     names = [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
     if not names:

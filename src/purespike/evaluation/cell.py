@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult
-from purespike.attacks.precision import own_logits
-from purespike.attacks.routes import Component, Route, follow
+from purespike.attacks.precision import full_precision_logits
+from purespike.attacks.protocol import recorded
+from purespike.attacks.routes import Component, Route, run_routes
 from purespike.budget import format_eps
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.scores import likeness, score
 from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
+from purespike.results.vocabulary import NORMS
 from purespike.seeding import derive, seeded
 
 # one full-strength attack on the classifier alone serves both
@@ -93,8 +95,8 @@ class Cell:
     def line(self) -> str:
         """One line for the console: the score, never without its threat model."""
         result = score(self.outcomes)
-        norm = {"linf": "L∞", "l2": "L2"}.get(self.norm)
-        if norm is None:
+        norm = NORMS.get(self.norm, self.norm)
+        if self.norm == "noise":
             budget = "noise"
         elif self.eps is None:
             budget = f"{norm} unbounded, mean {self.mean_l2:.2f}"
@@ -161,7 +163,7 @@ def attack_chunk(
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
     with seeded(*draws, unit[0], device=images.device):
         begun = time.monotonic()
-        found = follow(routes, images[rows], labels[rows], attack=attack) if rows.any() else None
+        found = run_routes(routes, images[rows], labels[rows], attack=attack) if rows.any() else None
         if found is None:
             nothing = [0] * len(images)
             part = Part(nothing, [0.0] * len(images), 0, 0, 0.0, [0.0] * len(images))
@@ -205,12 +207,12 @@ def _part(
 def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) -> Tensor:
     """Share of passes in which each image is right; the attack's own verdict where one pass says it all."""
     if passes == 1:
-        return ~result.success
+        return ~result.broken
     return _share_right(model, result.images, labels, passes)
 
 
 def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
-    right = [own_logits(model, images).argmax(1) == labels for _ in range(passes)]
+    right = [full_precision_logits(model, images).argmax(1) == labels for _ in range(passes)]
     return torch.stack(right).float().mean(0)
 
 
@@ -258,7 +260,7 @@ def merge(
                 norm=job.norm,
                 threat=threat,
                 outcomes=outcomes,
-                settings={k: v for k, v in asdict(job.attack).items() if k not in ("name", "seed")},
+                settings={k: v for k, v in recorded(job.attack).items() if k not in ("name", "seed")},
                 forwards=sum(part.forwards for part in parts),
                 backwards=sum(part.backwards for part in parts),
                 seconds=round(sum(part.seconds for part in parts), 3),
@@ -292,7 +294,7 @@ def _components(parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 def _quality(job: Job, parts: Sequence[Part]) -> list[dict[str, Any]]:
     budget = "" if job.eps is None else f" eps {format_eps(job.eps)}"
-    label = f"{job.attack.name}{_steps(asdict(job.attack))}{budget}"
+    label = f"{job.attack.name}{_steps(recorded(job.attack))}{budget}"
     rows: dict[str, dict[str, Any]] = {}
     # a chunk of which nothing was attacked has nothing to show
     shown = [part.likeness for part in parts if part.likeness]

@@ -1,7 +1,6 @@
 """Accuracy of a model under attack, threat model by threat model, on the same images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks.bpda import fit_approximation
+from purespike.attacks.protocol import recorded
 from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
 from purespike.evaluation.cell import Cell, units
@@ -187,7 +187,7 @@ def evaluate(
                 "norm": norm,
                 "eps": budgets,
                 "curve_eps": curve_budgets,
-                "attacks": [asdict(job.attack) for job in jobs],
+                "attacks": [recorded(job.attack) for job in jobs],
                 "threats": threats,
                 "surrogates": list(surrogates),
                 "losses": list(losses),

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from purespike.attacks.protocol import recorded
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Cell, Chunk, attack_chunk, merge, units
 from purespike.evaluation.diagnose import diagnose, diagnose_budget, sample
@@ -135,7 +136,7 @@ class Runner:
                         )
                     ]
 
-                path = self._path(asdict(job.attack), job.raised_from is not None, unit, start, part)
+                path = self._path(recorded(job.attack), job.raised_from is not None, unit, start, part)
                 # chunks are each process's own
                 chunks += self._kept(path, Chunk.from_json, compute, mine=True)
                 done(unit[-1], len(labels))
@@ -179,7 +180,7 @@ class Runner:
             )
 
         path = self._path(
-            [asdict(job.attack) for job in jobs], self.threats, clean, count, asdict(limits), arrived
+            [recorded(job.attack) for job in jobs], self.threats, clean, count, asdict(limits), arrived
         )
         return self._kept(path, lambda row: Finding(**row), compute)
 
@@ -199,7 +200,7 @@ class Runner:
                 limits=limits,
             )
 
-        path = self._path("budget", [asdict(job.attack) for job in jobs], clean, count, asdict(limits))
+        path = self._path("budget", [recorded(job.attack) for job in jobs], clean, count, asdict(limits))
         return self._kept(path, lambda row: Finding(**row), compute)
 
     def _sample(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:

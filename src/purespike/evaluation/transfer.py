@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked
+from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import misclassified
+from purespike.attacks.protocol import recorded
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.data import ImageSet, load_data, overlap
 from purespike.environment import provenance
@@ -129,7 +130,7 @@ def transfer_matrix(
             "settings": {
                 "norm": norm,
                 "eps": budgets,
-                "attacks": [asdict(full_strength(job.attack)) for job in jobs],
+                "attacks": [recorded(full_strength(job.attack)) for job in jobs],
                 "batch_size": batch_size,
                 "precision": "fp32",
                 "processes": accelerator.num_processes,
@@ -203,7 +204,7 @@ def _cell(
         "score": score(outcomes),
         "settings": {
             key: value
-            for key, value in asdict(full_strength(job.attack)).items()
+            for key, value in recorded(full_strength(job.attack)).items()
             if key not in ("name", "seed")
         },
         # of the attack, which all targets of this substitute share
@@ -230,7 +231,7 @@ class _Chunks:
         """1 for each image that ``model`` classifies correctly."""
 
         def compute(start: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
-            with attacked(model), seeded(self.seed, "clean", start, device=images.device):
+            with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return {"right": _right(model, images, labels)}
 
         return [value for row in self._rows(compute, "clean", self._digest(model)) for value in row["right"]]
@@ -247,7 +248,7 @@ class _Chunks:
                 found = attack(substitute, images, labels)
             right = []
             for target in targets.values():
-                with attacked(target), seeded(self.seed, "judge", start, device=images.device):
+                with frozen_eval(target), seeded(self.seed, "judge", start, device=images.device):
                     right.append(_right(target, found.images, labels))
             return {
                 "right": right,
@@ -259,7 +260,7 @@ class _Chunks:
             }
 
         models = [self._digest(model) for model in (substitute, *targets.values())]
-        return self._rows(compute, "attack", asdict(job.attack), models, done=done)
+        return self._rows(compute, "attack", recorded(job.attack), models, done=done)
 
     def _rows(
         self,
