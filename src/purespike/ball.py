@@ -124,7 +124,11 @@ class Ball(ABC):
         is rounded to the type.
         """
         centre = _exact(clean)
-        return _rounded(self._inside(images.to(centre), centre), clean)
+        moved = _rounded(self._inside(images.to(centre), centre), clean)
+        if clean.dtype not in _HALF:
+            return moved
+        rounded = images.to(clean.dtype).clamp(0, 1)
+        return torch.where(self.contains(rounded, clean).view(-1, 1, 1, 1), rounded, moved)
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         """Distance of each image from its centre, measured in float64, ``[N]``."""
