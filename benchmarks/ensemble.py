@@ -28,7 +28,7 @@ def run(settings: Settings) -> Result:
     data = load_data("digits").test
     images = data.to_float()[:IMAGES].to(settings.device)
     labels = data.labels[:IMAGES].to(settings.device)
-    attack = SignAttack(eps=EPS, steps=STEPS, step_size=2 / 255, random_start=True)
+    attack = SignAttack(eps=parse_eps(EPS), steps=STEPS, step_size=2 / 255, random_start=True)
 
     def plain() -> Tensor:
         fallen = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)

@@ -183,7 +183,7 @@ def test_info_of_a_foreign_module(call, tmp_path, monkeypatch):
 
 
 def test_attacks_as_text():
-    from purespike.attacks.text import parse_attacks
+    from purespike.text import parse_attacks
 
     assert parse_attacks("fgsm, pgd:steps=20:step_size=2/255:random_start=false") == [
         {"name": "fgsm"},

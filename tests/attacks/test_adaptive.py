@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from purespike.attacks import AttackResult, IdentityBackward, create_attack, worst_case
+from purespike.attacks import Attack, AttackResult, IdentityBackward, create_attack, worst_case
 from purespike.errors import InputError
 from purespike.models import Defended, create
 from purespike.neurons import MultiLevelFiring, surrogate_gradient
@@ -16,7 +16,7 @@ PGD = create_attack("pgd", eps="12/255", steps=3, step_size="5/255", random_star
 
 
 @dataclass(frozen=True)
-class Scripted:
+class Scripted(Attack):
     """An attack whose successes are written down; images carry their number in their pixels."""
 
     wins: dict

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from purespike.attacks import SignAttack, create_attack
-from purespike.attacks.look import look
+from purespike.attacks.iterate import evaluate_iterate
 from purespike.attacks.objective import cross_entropy
 
 
@@ -34,15 +34,15 @@ def test_averages_losses_and_gradients_of_single_passes(passes, plain):
         gradients.append(torch.autograd.grad(loss.sum(), x)[0])
         votes.append(logits.argmax(1) != labels)
     torch.manual_seed(4)
-    seen = look(model, images, labels, loss=cross_entropy, differentiate=True, passes=passes)
+    seen = evaluate_iterate(model, images, labels, loss=cross_entropy, differentiate=True, passes=passes)
     torch.testing.assert_close(seen.losses, torch.stack(losses).mean(0))
     torch.testing.assert_close(seen.gradient, torch.stack(gradients).mean(0))
     share = torch.stack(votes).float().mean(0)
-    assert torch.equal(seen.wrong, share > 0.5)
+    assert torch.equal(seen.success, share > 0.5)
     if passes > 1:
         assert ((share > 0) & (share < 1)).any()
     torch.manual_seed(4)
-    unseen = look(model, images, labels, loss=cross_entropy, differentiate=False, passes=passes)
+    unseen = evaluate_iterate(model, images, labels, loss=cross_entropy, differentiate=False, passes=passes)
     assert unseen.gradient is None and torch.equal(unseen.losses, seen.losses)
 
 
@@ -53,7 +53,7 @@ def test_steps_along_the_mean_gradient(norm, plain):
     torch.manual_seed(5)
     found = attack(model, images, labels).images - images
     torch.manual_seed(5)
-    mean = look(model, images, labels, loss=cross_entropy, differentiate=True, passes=6).gradient
+    mean = evaluate_iterate(model, images, labels, loss=cross_entropy, differentiate=True, passes=6).gradient
     expected = mean.sign() if norm == "linf" else mean / mean.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     expected = (images + 0.05 * expected).clamp(0, 1) - images
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from purespike.attacks import SignAttack, create_attack
-from purespike.attacks.steps import random_start
+from purespike.ball import L2
 from purespike.errors import InputError
 from tests.attacks.conftest import CLASSES, learn, photographs
 
@@ -109,7 +109,7 @@ def test_stays_in_the_ball(name, eps, step_size, seed, side, start, extreme):
 def test_random_start_is_uniform_in_the_ball():
     count, eps = 4000, 0.4
     images = torch.full((count, 1, 2, 2), 0.5)
-    offset = (random_start(images, eps=eps, norm="l2", seed=3) - images).double().flatten(1)
+    offset = (L2(eps).sample(images, seed=3) - images).double().flatten(1)
     radii = offset.norm(dim=1)
     assert radii.max() <= eps * (1 + 1e-6)
     # the share of the volume inside a uniform point's radius is uniform: Kolmogorov-Smirnov at the 0.1% level
@@ -119,15 +119,15 @@ def test_random_start_is_uniform_in_the_ball():
     # and no direction is preferred: second moments of a sphere in four dimensions
     moments = (offset / radii[:, None]).T @ (offset / radii[:, None]) / count
     torch.testing.assert_close(moments, torch.eye(4).double() / 4, atol=0.02, rtol=0)
-    again, other = (random_start(images, eps=eps, norm="l2", seed=seed) for seed in (3, 4))
+    again, other = (L2(eps).sample(images, seed=seed) for seed in (3, 4))
     assert torch.equal((again - images).double().flatten(1), offset) and not torch.equal(again, other)
 
 
 def test_a_start_does_not_depend_on_its_company():
     images = torch.rand(5, 3, 8, 8)
-    whole = random_start(images, eps=0.5, norm="l2", seed=1)
-    assert torch.equal(random_start(images[:1], eps=0.5, norm="l2", seed=1), whole[:1])
-    assert random_start(images[:0], eps=0.5, norm="l2", seed=1).shape == (0, 3, 8, 8)
+    whole = L2(0.5).sample(images, seed=1)
+    assert torch.equal(L2(0.5).sample(images[:1], seed=1), whole[:1])
+    assert L2(0.5).sample(images[:0], seed=1).shape == (0, 3, 8, 8)
 
 
 class Scaled(nn.Module):
@@ -175,7 +175,7 @@ def test_a_gradient_that_is_not_finite_does_not_spoil_the_image(settings):
     assert result.images.isfinite().all()
 
 
-def test_the_usual_step():
+def test_the_default_step_size():
     # two and a half crossings in all; one whole step where there is but one
     assert create_attack("pgd", norm="l2", eps=2.0, steps=10).step_size == 0.5
     assert create_attack("pgd", norm="l2", eps=2.0, steps=10, step_size="3/2").step_size == 1.5

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from purespike.attacks.objective import attacked, cross_entropy, margin, objective
+from purespike.attacks.objective import cross_entropy, frozen_eval, margin, objective
 from purespike.errors import InputError
 
 rows = st.integers(2, 6).flatmap(
@@ -63,11 +63,11 @@ def test_objective_by_name():
         objective("margins")
 
 
-def test_attacked_freezes_and_restores():
+def test_frozen_eval_freezes_and_restores():
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.Linear(2, 2))).train()
     model[1][0].eval()
     model[0].bias.requires_grad_(False)
-    with pytest.raises(ValueError, match="here"), attacked(model):
+    with pytest.raises(ValueError, match="here"), frozen_eval(model):
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
         raise ValueError("here")

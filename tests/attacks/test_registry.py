@@ -1,4 +1,4 @@
-"""Every attack passes every row here on every victim; a new one is one line in ``ROWS``."""
+"""Every attack passes every test here; a new one is one line in ``ROWS``."""
 
 import copy
 
@@ -46,6 +46,23 @@ ROWS = {
         "spsa",
         {"eps": 8, "norm": "l2", "steps": 2, "samples": 4, "eot": 2, "stop_early": False},
     ),
+    "pgd targeted": ("pgd", {**STEPS, "targeted": True, "target": "least_likely"}),
+    "pgd targeted stop restarts bf16": (
+        "pgd",
+        {**STEPS, "targeted": True, "restarts": 2, "stop_early": True, "precision": "bf16"},
+    ),
+    "spsa targeted": (
+        "spsa",
+        {
+            "eps": "100/255",
+            "steps": 2,
+            "step_size": "60/255",
+            "samples": 16,
+            "targeted": True,
+            "target": "random",
+        },
+    ),
+    "cw targeted": ("cw", {**CW, "targeted": True}),
     "cw": ("cw", CW),
     "cw bf16": ("cw", {**CW, "precision": "bf16"}),
     "cw confident": ("cw", {**CW, "confidence": 0.5}),
@@ -82,15 +99,19 @@ def test_every_attack_has_a_row():
 
 
 def excess(attack, result, images):
-    """By how much the farthest image leaves the ball; negative inside."""
-    offset = (result.images.float() - images.float()).flatten(1)
+    """By how much the farthest image leaves the ball, in float64; negative inside."""
+    offset = (result.images.double() - images.double()).flatten(1)
     l2 = getattr(attack, "norm", "linf") == "l2"
     return (offset.norm(dim=1) if l2 else offset.abs().amax(1)).max() - attack.eps
 
 
-def judged(model, images, labels):
-    with torch.no_grad():
-        return model(images).argmax(1) != labels
+@torch.no_grad()
+def assert_judged(result, model, labels):
+    """What is reported of each image is what the model says of it."""
+    found = model(result.images).argmax(1)
+    assert torch.equal(result.broken, found != labels)
+    if result.targets is not None:
+        assert torch.equal(result.success, found == result.targets) and (result.targets != labels).all()
 
 
 def test_result(row, victim):
@@ -101,7 +122,7 @@ def test_result(row, victim):
     assert result.images.shape == images.shape and result.images.dtype == images.dtype
     assert not result.images.requires_grad
     assert result.images.min() >= 0 and result.images.max() <= 1
-    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert_judged(result, model, labels)
     assert result.success.any() or name == "gaussian_noise"
     if bounded(name):
         assert excess(attack, result, images) <= 1e-6
@@ -110,9 +131,9 @@ def test_result(row, victim):
     assert type(attack)(**result.config, seed=result.seed) == attack
 
 
-def test_trace(row, victim):
-    _, _, attack = row
-    model, images, labels = victim
+def test_trace(row, plain):
+    name, _, attack = row
+    model, images, labels = plain
     result = attack(model, images, labels)
     steps = getattr(attack, "steps", 0) * getattr(attack, "search_steps", 1)
     if isinstance(attack, AutoAttack):
@@ -128,13 +149,13 @@ def test_trace(row, victim):
     if attack.name == "cw":
         # what is wrong already is not attacked
         assert torch.equal(present[-1], model(images).argmax(1) == labels)
-    elif not getattr(attack, "stop_early", False):
+    elif not getattr(attack, "stop_early", False) and name != "cw":
         assert present.all()
 
 
-def test_is_deterministic_under_a_seed(row, victim):
+def test_is_deterministic_under_a_seed(row, plain):
     name, settings, attack = row
-    model, images, labels = victim
+    model, images, labels = plain
     first, second = attack(model, images, labels), attack(model, images, labels)
     assert torch.equal(first.images, second.images) and torch.equal(first.success, second.success)
     torch.testing.assert_close(first.loss_trace, second.loss_trace, rtol=0, atol=0, equal_nan=True)
@@ -150,9 +171,9 @@ def test_leaves_the_global_generator_alone(row, plain):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_leaves_the_model_as_it_was(row, victim):
+def test_leaves_the_model_as_it_was(row, plain):
     _, _, attack = row
-    model, images, labels = copy.deepcopy(victim[0]), *victim[1:]
+    model, images, labels = copy.deepcopy(plain[0]), *plain[1:]
     model.train()
     next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).eval()
     next(model.parameters()).requires_grad_(False)
@@ -209,10 +230,10 @@ def test_batch_of_one_is_attacked_like_the_batch(row, plain):
         assert far.float().mean() < 0.05
 
 
-def test_an_empty_batch(row, victim):
+def test_an_empty_batch(row, plain):
     _, _, attack = row
-    result = attack(victim[0], victim[1][:0], victim[2][:0])
-    assert result.images.shape == victim[1][:0].shape
+    result = attack(plain[0], plain[1][:0], plain[2][:0])
+    assert result.images.shape == plain[1][:0].shape
     assert len(result.success) == result.forwards == result.backwards == 0
 
 
@@ -235,12 +256,12 @@ class Counts(nn.Module):
         self.backwards += len(gradient)
 
 
-def test_counts_its_cost(row, victim):
+def test_counts_its_cost(row, plain):
     _, _, attack = row
-    counting = Counts(victim[0]).eval()
-    result = attack(counting, *victim[1:])
+    counting = Counts(plain[0]).eval()
+    result = attack(counting, *plain[1:])
     assert (result.forwards, result.backwards) == (counting.forwards, counting.backwards)
-    assert result.forwards >= len(victim[1])
+    assert result.forwards >= len(plain[1])
 
 
 class Autocast(nn.Module):
@@ -255,13 +276,13 @@ class Autocast(nn.Module):
         return logits
 
 
-def test_under_autocast(row, victim):
+def test_under_autocast(row, plain):
     name, _, attack = row
-    model, images, labels = victim
+    model, images, labels = plain
     model = Autocast(model).eval()
     result = attack(model, images, labels)
     assert result.images.dtype == torch.float32 and result.loss_trace.dtype == torch.float32
-    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert_judged(result, model, labels)
     if bounded(name):
         assert excess(attack, result, images) <= 1e-6
 
@@ -272,11 +293,11 @@ def test_in_bfloat16(row, victim):
     result = attack(model, images, labels)
     assert result.images.dtype == torch.bfloat16
     assert result.images.min() >= 0 and result.images.max() <= 1
-    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert_judged(result, model, labels)
     assert result.loss_trace.dtype == torch.float32 and not result.loss_trace[0].isnan().any()
     if bounded(name):
-        # bounds are rounded to eight bits of mantissa, as the images are
-        assert excess(attack, result, images) <= 2**-8
+        # no matter how coarse the images are
+        assert excess(attack, result, images) <= 0
 
 
 def test_in_float64(row, plain):
@@ -284,7 +305,7 @@ def test_in_float64(row, plain):
     model, images, labels = copy.deepcopy(plain[0]).double(), plain[1].double(), plain[2]
     result = attack(model, images, labels)
     assert result.images.dtype == torch.float64
-    assert torch.equal(result.success, judged(model, result.images, labels))
+    assert_judged(result, model, labels)
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.enable_grad])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from purespike.attacks import create_attack
-from purespike.attacks.routes import Route, direct, follow, following
+from purespike.attacks.routes import Route, direct, run_routes
 from purespike.neurons import MultiLevelFiring, Surrogate
 
 PGD = create_attack("pgd", eps="12/255", steps=3, step_size="5/255", random_start=False)
@@ -23,21 +23,21 @@ PGD = create_attack("pgd", eps="12/255", steps=3, step_size="5/255", random_star
     ids=lambda value: getattr(value, "name", "none"),
 )
 def test_what_of_an_attack_follows_gradients(attack, left):
-    assert following(attack) == left
+    assert attack.gradient_part() == left
 
 
 def test_autoattack_goes_on_without_its_search():
     attack = create_attack("autoattack", steps=5)
-    left = following(attack)
+    left = attack.gradient_part()
     assert left.attacks == ("apgd-ce", "apgd-t", "fab-t") and left.steps == 5
-    assert following(left) == left
+    assert left.gradient_part() == left
 
 
 def test_a_search_is_not_repeated_along_other_routes(spiking):
     model, images, labels = spiking
     routes = [direct(model, surrogate=name) for name in ("rectangle", "atan")]
     square = create_attack("square", eps="4/255", queries=10)
-    result, components = follow(routes, images, labels, attack=square)
+    result, components = run_routes(routes, images, labels, attack=square)
     assert [component.surrogate for component in components] == ["rectangle"]
     alone = square(model, images, labels)
     assert torch.equal(result.success, alone.success) and result.forwards == alone.forwards
@@ -54,7 +54,7 @@ def test_the_judge_of_a_route_is_its_own(plain):
         return replace(result, success=torch.arange(len(images)) % 2 == 0)
 
     routes = [Route("one", "own", run), Route("two", "own", run)]
-    result, components = follow(routes, images[:8], labels[:8], attack=PGD)
+    result, components = run_routes(routes, images[:8], labels[:8], attack=PGD)
     assert met == [8, 4]
     assert [(c.surrogate, c.attacked, c.broken) for c in components] == [("one", 8, 4), ("two", 4, 2)]
     assert result.success.sum() == 6

@@ -31,7 +31,7 @@ def test_bad_budget(name, eps):
         ("pgd", {"step_size": -0.1}, "step_size: "),
         ("pgd", {"step_size": "1/0"}, "step_size: "),
         ("pgd", {"loss": "cw"}, "unknown attack loss 'cw'.*ce, margin"),
-        ("pgd", {"keep": "first"}, "keep: "),
+        ("pgd", {"keep": "first"}, "unknown keep 'first'"),
         ("mifgsm", {"momentum": -1}, "momentum: "),
         ("mifgsm", {"momentum": float("nan")}, "momentum: "),
         ("cw", {"steps": 0}, "steps: "),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from purespike.attacks import SignAttack, worst_case
-from purespike.attacks.objective import attacked
+from purespike.attacks.objective import frozen_eval
 from purespike.evaluation import active_test
 from purespike.evaluation.active_test import (
     Binarised,
@@ -76,7 +76,7 @@ def test_a_weak_attack_does_not(given, model, settings):
 def test_they_exist_within_the_budget_and_chance_does_not_find_them(given, make, norm):
     model, settings = make(), attack(norm)
     images = given[0]
-    with attacked(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         binarised = _plant(model, _last_linear(model, images[:1]), images, settings)
         anchors = binarised.readouts.anchors
         assert len(anchors) >= 4
@@ -156,7 +156,7 @@ def test_time_steps_in_any_order_are_averaged(given):
     for way in ("folded", "time first", "time second", "loop"):
         model = Steps(way)
         model.load_state_dict(found[0][0].state_dict() if found else model.state_dict())
-        with attacked(model), torch.no_grad():
+        with frozen_eval(model), torch.no_grad():
             binarised = _plant(model, model.readout, images, attack())
         found.append((model, binarised.readouts, binarised(images)))
     for _, readouts, logits in found[1:]:

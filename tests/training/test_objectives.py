@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from purespike import InputError
 from purespike.attacks import SignAttack, create_attack
-from purespike.attacks.steps import random_start
+from purespike.ball import Linf
 from purespike.data import Data, ImageSet
 from purespike.models import create
 from purespike.models.predict import as_float
@@ -135,7 +135,7 @@ def test_the_adversary_of_trades_climbs_the_divergence(smooth, batch):
     found = diverging(smooth, images, attack=create_attack("pgd", **STEPS, seed=9))
     with torch.no_grad():
         target = smooth(images).softmax(1)
-    expected = random_start(images, eps=EPS, norm="linf", seed=9)
+    expected = Linf(EPS).sample(images, seed=9)
     for _ in range(STEPS["steps"]):
         leaf = expected.clone().requires_grad_()
         distance = functional.kl_div(smooth(leaf).log_softmax(1), target, reduction="sum")
@@ -147,7 +147,7 @@ def test_the_adversary_of_trades_climbs_the_divergence(smooth, batch):
     def away(x):
         return functional.kl_div(smooth(x).log_softmax(1), target, reduction="sum").item()
 
-    assert away(found) > 2 * away(random_start(images, eps=EPS, norm="linf", seed=9)) > 0
+    assert away(found) > 2 * away(Linf(EPS).sample(images, seed=9)) > 0
 
 
 def test_the_criterion_meets_what_is_classified(smooth, batch):

@@ -1,31 +1,15 @@
 """Attacks: functions of a model, images and labels. They know a callable and a loss, not our models."""
 
+# ruff: noqa: F403, F405
 from purespike.attacks.adaptive import worst_case
 from purespike.attacks.autoattack import AutoAttack
 from purespike.attacks.bpda import IdentityBackward, LearnedBackward, fit_approximation
-from purespike.attacks.carlini_wagner import CarliniWagner
+from purespike.attacks.carlini_wagner import CarliniWagner, cw
 from purespike.attacks.gradient import SignAttack
-from purespike.attacks.noise import GaussianNoise
-from purespike.attacks.registry import (
-    Attack,
-    apgd_ce,
-    apgd_dlr,
-    autoattack,
-    autoattack_rand,
-    bounded,
-    create_attack,
-    cw,
-    fab,
-    fgsm,
-    gaussian_noise,
-    ifgsm,
-    list_attacks,
-    mifgsm,
-    pgd,
-    sa_pgd,
-    spsa,
-    square,
-)
+from purespike.attacks.noise import GaussianNoise, gaussian_noise
+from purespike.attacks.presets import *
+from purespike.attacks.protocol import Attack
+from purespike.attacks.registry import Preset, attack, bounded, create_attack, list_attacks
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component
 from purespike.attacks.spsa import spsa_gradient
@@ -40,9 +24,11 @@ __all__ = [
     "GaussianNoise",
     "IdentityBackward",
     "LearnedBackward",
+    "Preset",
     "SignAttack",
     "apgd_ce",
     "apgd_dlr",
+    "attack",
     "autoattack",
     "autoattack_rand",
     "bounded",

@@ -1,12 +1,12 @@
-"""The attacker who knows everything and chooses what to differentiate: the worst of all choices."""
+"""The adaptive attacker, who knows everything and chooses the surrogate and the loss: the worst case."""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from purespike.attacks.registry import Attack
+from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
-from purespike.attacks.routes import Component, Route, direct, follow, has_setting
+from purespike.attacks.routes import Component, Route, direct, run_routes
 from purespike.errors import InputError
 from purespike.neurons import MultiLevelFiring
 
@@ -40,21 +40,21 @@ def worst_case(
     surrogates: Sequence[str],
     losses: Sequence[str] = ("ce", "margin"),
 ) -> tuple[AttackResult, list[Component]]:
-    """Attack with every surrogate and loss; each pair meets only what the former ones left standing.
+    """Attack with every surrogate and loss; each pair meets only the images not broken so far.
 
     Args:
         model: images to logits, differentiable end to end.
         images: ``[N, C, H, W]`` floats in [0, 1].
         labels: true classes, ``[N]``.
-        attack: run once per pair, stopping at a sample's first success where it can.
-        surrogates: what the attacker differentiates in place of the spike, e.g. ``"atan(alpha=2)"``.
+        attack: attack that is run once per pair, stopping at a sample's first success where it can.
+        surrogates: surrogates that the attacker differentiates in place of the spike, ``"atan(alpha=2)"``.
         losses: names of attack losses.
 
     Returns:
-        See :func:`purespike.attacks.routes.follow`.
+        See :func:`purespike.attacks.routes.run_routes`.
 
     Raises:
-        InputError: no surrogate or no loss, or what ``attack`` raises.
+        InputError: no surrogate or no loss, or an error of ``attack``.
     """
     routes = adaptive_routes(model, attack, surrogates=surrogates, losses=losses)
-    return follow(routes, images, labels, attack=attack)
+    return run_routes(routes, images, labels, attack=attack)

@@ -1,4 +1,4 @@
-"""A purifier learned by its attacker from what goes in and what comes out: an ordinary small network."""
+"""An attacker's imitation of a purifier: an ordinary small network, learned from its inputs and outputs."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from purespike.budget import parse_eps, parse_radius
+from purespike.ball import Ball
 from purespike.checks import check_images, check_steps
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.seeding import generator, seeded
 
 _SMALLEST = 1e-12
-# side of the linear filter: as far as a 7×7 blur looks
+# side of the linear filter, that of a 7×7 blur
 _FILTER = 7
-# of the mean square of a pixel: keeps the filter small where images do not say what it should be
+# ridge, as a share of a pixel's mean square: keeps the filter small where images do not determine it
 _RIDGE = 1e-6
 
 
@@ -29,10 +29,10 @@ class Fit:
         relative_error: ‖a(x) - p(x)‖ / ‖p(x) - x‖ over all of them: 0 is perfect, 1 as bad as the identity.
         learned: images it has learned from.
         held_out: images it is judged on.
-        steps: of training.
+        steps: training steps.
         eps: budget of the perturbations.
-        norm: of that budget.
-        seed: of the network, the order and the perturbations.
+        norm: norm of that budget.
+        seed: seed of the network, the order and the perturbations.
     """
 
     relative_error: float
@@ -48,7 +48,7 @@ class Fit:
 
 
 class _Block(nn.Module):
-    """A dilated 3×3 convolution, added to what comes in."""
+    """A dilated 3×3 convolution, added to its input."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Approximation(nn.Module):
     No normalisation and no dropout: the same function in either mode.
 
     Args:
-        channels: of the images.
+        channels: channels of the images.
         width: feature maps of the network.
     """
 
@@ -86,7 +86,7 @@ class Approximation(nn.Module):
             nn.init.zeros_(convolution.bias)
 
     def residual(self, images: Tensor) -> Tensor:
-        """What is added to the images, same shape."""
+        """The change of the images, same shape."""
         filtered = self.filter(images)
         features = self.first(torch.cat([images - 0.5, filtered / self.scales[0]], 1))
         added: Tensor = filtered + self.scales[1] * self.last(self.blocks(features))
@@ -120,19 +120,19 @@ def fit_approximation(
         images: ``[N, C, H, W]`` floats in [0, 1], at least two; every eighth is held out to judge the fit.
         eps: largest perturbation: L∞ in pixel units, or for ``norm="l2"`` a radius.
         norm: ``"linf"`` or ``"l2"``.
-        steps: of Adam, whose learning rate falls to zero by a cosine.
+        steps: steps of Adam, whose learning rate falls to zero by a cosine.
         batch_size: images per step.
-        learning_rate: at first.
+        learning_rate: first learning rate.
         draws: versions of each image.
         width: feature maps of the network.
-        seed: of its initialisation, the perturbations and the order.
+        seed: seed of its initialisation, the perturbations and the order.
 
     Returns:
-        The network, frozen; how well it imitates stands in its ``fit``.
+        The network, frozen; its ``fit`` says how well it imitates.
 
     Raises:
         InputError: images not of that form or fewer than two, a setting out of range, or a purifier that
-            returns something else than finite images of the same shape.
+            returns anything but finite images of the same shape.
     """
     check_images(images)
     if len(images) < 2:
@@ -141,9 +141,7 @@ def fit_approximation(
         check_steps(value, name=name)
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning_rate: must be positive and finite, got {learning_rate}")
-    if norm not in ("linf", "l2"):
-        raise unknown("norm", norm, ("linf", "l2"))
-    budget = parse_eps(eps) if norm == "linf" else parse_radius(eps)
+    ball = Ball.parse(eps, norm)
 
     device, count = images.device, len(images)
     with (
@@ -151,9 +149,9 @@ def fit_approximation(
         torch.autocast(device.type, enabled=False),
         seeded(seed, "approximation", device=device),
     ):
-        # a copy: what was made in inference mode cannot be learned from
+        # a copy: tensors made in inference mode cannot be learned from
         clean = images.detach().float().clone()
-        versions = [clean] + [_perturbed(clean, budget, norm, seed, draw) for draw in range(1, draws)]
+        versions = [clean] + [_perturbed(clean, ball, seed, draw) for draw in range(1, draws)]
         residuals = [_residual(purifier, version, batch_size) for version in versions]
         held_out = torch.arange(count) % 8 == (7 if count > 7 else count - 1)
         known = (~held_out).nonzero().squeeze(1).to(device)
@@ -179,12 +177,12 @@ def fit_approximation(
             torch.cat([residual[new] for residual in residuals]),
             batch_size,
         )
-    network.fit = Fit(error, len(known), len(new), steps, budget, norm, seed)
+    network.fit = Fit(error, len(known), len(new), steps, ball.size, norm, seed)
     return network.eval()
 
 
-def _perturbed(images: Tensor, eps: float, norm: str, seed: int, draw: int) -> Tensor:
-    """Images moved at random by up to ``eps``: noise and, in every other draw, the corners of the ball.
+def _perturbed(images: Tensor, ball: Ball, seed: int, draw: int) -> Tensor:
+    """Images moved at random inside the ball: by noise or, in every other draw, towards its corners.
 
     Signed steps end near the corners.
     """
@@ -193,14 +191,12 @@ def _perturbed(images: Tensor, eps: float, norm: str, seed: int, draw: int) -> T
     size = torch.rand((len(images), 1, 1, 1), generator=draws)
     if draw % 2:
         noise = noise.sign()
-    if norm == "l2":
-        noise = noise / noise.flatten(1).norm(dim=1).clamp(min=_SMALLEST).view(-1, 1, 1, 1)
-    return (images + (eps * size * noise).to(images)).clamp(0, 1)
+    return (images + (ball.size * size * ball.unit(noise)).to(images)).clamp(0, 1)
 
 
 @torch.no_grad()
 def _residual(purifier: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """What the purifier adds, same shape."""
+    """The purifier's change of the images, same shape."""
     found = []
     with mode(purifier, training=False):
         for batch in images.split(batch_size):
@@ -215,16 +211,16 @@ def _residual(purifier: nn.Module, images: Tensor, batch_size: int) -> Tensor:
             found.append(purified.detach().float() - batch)
     residual = torch.cat(found)
     if not torch.isfinite(residual).all():
-        raise InputError("fit_approximation: the purifier returns values that are not finite; mend it first")
+        raise InputError("fit_approximation: the purifier returns values that are not finite; fix it first")
     return residual
 
 
 @torch.no_grad()
 def _solve(network: Approximation, images: Tensor, residuals: Tensor, batch_size: int) -> None:
-    """Set the linear filter to the least-squares solution, and the scale to what it leaves.
+    """Set the linear filter to the least-squares solution, and the scales to the residuals.
 
-    Perturbations are small and fine beside the images: gradient steps would be slow to find what removes
-    them.
+    Perturbations are small and fine beside the images: gradient steps would be slow to find the filter that
+    removes them.
     """
     channels = images.shape[1]
     size = channels * _FILTER**2 + 1

@@ -6,62 +6,64 @@ import logging
 import sys
 import warnings as python_warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked, margin
-from purespike.attacks.precision import own_logits
-from purespike.attacks.result import AttackResult, settings_of
-from purespike.budget import parse_eps, parse_radius
+from purespike.attacks.objective import frozen_eval, margin
+from purespike.attacks.precision import full_precision_logits
+from purespike.attacks.protocol import Attack, settings_of, settle
+from purespike.attacks.result import AttackResult
+from purespike.ball import Ball
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError, unknown
 from purespike.seeding import seeded
 
 COMPONENTS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
+# as the library calls them
 NORMS = {"linf": "Linf", "l2": "L2"}
-# what the versions run, and how many gradients they average
+# the attacks of each version, and how many gradients they average
 VERSIONS: dict[str, tuple[tuple[str, ...], int]] = {
     "standard": (("apgd-ce", "apgd-t", "fab-t", "square"), 1),
     "rand": (("apgd-ce", "apgd-dlr"), 20),
     "custom": ((), 1),
 }
-TOLERANCE = 1e-6
 # a logit that stands for infinity: its square is finite in float32
 _HUGE = 1e15
 _TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoAttack:
+class AutoAttack(Attack):
     """Settings of the ensemble or of some of its attacks; calling it attacks a model.
 
-    Each attack meets only what the former ones left standing; an image that stands in the end is returned
-    unchanged. The library judges by its own passes, this class once more, on exactly what it returns.
+    Each attack meets only the images that the former ones did not break; a robust image is returned
+    unchanged. The library judges by its own passes, this class once more, on exactly the images it returns.
+    Its targeted attacks choose their own targets: each wrong class in turn.
 
     Args:
-        name: for reports.
-        eps: budget: L∞ in pixel units, a number or text such as ``"8/255"``; for ``norm="l2"`` a radius.
+        name: name in reports.
+        eps: budget: L∞ in pixel units, for ``norm="l2"`` a radius; text such as ``"8/255"`` becomes a float.
         norm: ``"linf"`` or ``"l2"``.
-        version: ``"standard"``: APGD-CE, targeted APGD, targeted FAB and Square; ``"rand"``, for models that
-            draw: APGD-CE and APGD-DLR with gradients averaged over 20 passes; ``"custom"``: ``attacks``.
-        attacks: of the custom version, in this order: ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"``, ``"fab"``,
-            ``"fab-t"``, ``"square"``.
-        steps: of APGD and FAB.
-        restarts: starts in all, of APGD, FAB and Square; targeted FAB has one whatever is asked for.
-        queries: of Square, per start.
-        eot: passes over which APGD averages its gradient; ``None`` is the version's.
-        seed: of the random starts and of Square.
-        warnings: not a setting: what a result's ``config`` reports under this name, ignored when given back.
+        version: ``"standard"``: APGD-CE, targeted APGD, targeted FAB and Square; ``"rand"``, for stochastic
+            models: APGD-CE and APGD-DLR with gradients averaged over 20 passes; ``"custom"``: ``attacks``.
+        attacks: attacks of the custom version, in this order: ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"``,
+            ``"fab"``, ``"fab-t"``, ``"square"``.
+        steps: steps of APGD and FAB.
+        restarts: starts in all of APGD, FAB and Square; targeted FAB always has one.
+        queries: queries of Square, per start.
+        eot: passes over which APGD averages its gradient; ``None`` is the version's number.
+        seed: seed of the random starts and of Square.
+        warnings: not a setting: a result's ``config`` has warnings under this name, ignored when given back.
 
     Raises:
         InputError: a setting out of range.
     """
 
     name: str = "autoattack"
-    eps: float | str = 8 / 255
+    eps: float = 8 / 255
     norm: str = "linf"
     version: str = "standard"
     attacks: Sequence[str] = ()
@@ -77,11 +79,13 @@ class AutoAttack:
             raise unknown("norm", self.norm, NORMS)
         if self.version not in VERSIONS:
             raise unknown("version of AutoAttack", self.version, VERSIONS)
-        eps = parse_eps(self.eps) if self.norm == "linf" else parse_radius(self.eps)
-        object.__setattr__(self, "eps", eps)
         attacks, eot = VERSIONS[self.version]
-        object.__setattr__(self, "attacks", _check_attacks(self.attacks, self.version) or attacks)
-        object.__setattr__(self, "eot", eot if self.eot is None else self.eot)
+        settle(
+            self,
+            eps=Ball.parse(self.eps, self.norm).size,
+            attacks=_check_attacks(self.attacks, self.version) or attacks,
+            eot=eot if self.eot is None else self.eot,
+        )
         for name in ("steps", "restarts", "queries", "eot"):
             check_steps(getattr(self, name), name=name)
 
@@ -89,6 +93,24 @@ class AutoAttack:
     def differentiates(self) -> bool:
         """Whether any of its attacks follows gradients: all but Square do."""
         return any(name != "square" for name in self.attacks)
+
+    @property
+    def passes(self) -> int:
+        each = {"square": self.queries, "apgd-t": 9 * self.steps, "fab-t": 18 * self.steps}
+        return sum(each.get(name, self.steps) for name in self.attacks)
+
+    def gradient_part(self) -> Attack | None:
+        return self._without("square")
+
+    def loss_ascent_part(self) -> Attack | None:
+        """Neither Square nor FAB, which takes the gradient for the slope of the boundary."""
+        return self._without("square", "fab", "fab-t")
+
+    def _without(self, *members: str) -> Attack | None:
+        rest = tuple(name for name in self.attacks if name not in members)
+        if rest == tuple(self.attacks):
+            return self
+        return replace(self, version="custom", attacks=rest) if rest else None
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Perturb ``images`` so that ``model`` misclassifies them.
@@ -100,7 +122,7 @@ class AutoAttack:
 
         Returns:
             The result; as the library reports no steps, ``best_step`` is 0 and ``loss_trace`` ``[1, N]`` the
-            margin of the clean images. ``config["warnings"]`` lists what the library complained of.
+            margin of the clean images. ``config["warnings"]`` lists the library's complaints.
 
         Raises:
             InputError: images or labels are not of that form, the model has too few classes for one of the
@@ -110,7 +132,7 @@ class AutoAttack:
         labels = check_labels(labels, count=len(images))
         _import()
         # the library seeds the global generators, and a model may draw from them
-        with attacked(model), seeded(self.seed, "autoattack", device=images.device), torch.enable_grad():
+        with frozen_eval(model), seeded(self.seed, "autoattack", device=images.device), torch.enable_grad():
             return _attack(self, model, images.detach(), labels)
 
 
@@ -140,7 +162,7 @@ def _import() -> Any:
 
 
 class _Victim(nn.Module):
-    """The model as the library meets it: float32 in and out, finite logits and gradients, all counted."""
+    """The model as the library sees it: float32 in and out, finite logits and gradients, all counted."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype, classes: int) -> None:
         super().__init__()
@@ -164,7 +186,7 @@ class _Victim(nn.Module):
         return logits.float().nan_to_num(nan=2 * _HUGE, posinf=_HUGE, neginf=-_HUGE).contiguous()
 
     def margin_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What Square minimises, without ties.
+        """Margin and loss that Square minimises, without ties.
 
         It takes a margin of 0 for a success and stops, although the first of two equal logits may be the true
         one; and fails in L2 where all margins are 0.
@@ -186,23 +208,23 @@ def _finite(gradient: Tensor) -> Tensor:
 
 def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
     count = len(images)
-    logits = own_logits(model, images)
+    logits = full_precision_logits(model, images)
     check_labels(labels, count=count, classes=logits.shape[1])
     _check_classes(attack, images, logits.shape[1])
     success = logits.argmax(1) != labels
     adversarial = images.clone()
     victim = _Victim(model, images.dtype, logits.shape[1])
-    heard: list[str] = []
+    messages: list[str] = []
     forwards = count
 
     rows = (~success).nonzero().squeeze(1)
     if len(rows):
-        adversarial[rows] = _perturb(attack, victim, images[rows], labels[rows], heard)
-        # of a model that draws, an image that was wrong when clean may be right now: it was a success
-        success = success | (own_logits(model, adversarial).argmax(1) != labels)
+        adversarial[rows] = _perturb(attack, victim, images[rows], labels[rows], messages)
+        # of a stochastic model, an image that was wrong when clean may be right now: it was a success
+        success = success | (full_precision_logits(model, adversarial).argmax(1) != labels)
         forwards += count + victim.forwards
     if not victim.finite:
-        heard.append(
+        messages.append(
             "the model gave logits that are not finite; the attacks met large numbers in their place"
         )
     return AttackResult(
@@ -212,7 +234,7 @@ def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor
         loss_trace=margin(logits.float(), labels)[None],
         forwards=forwards,
         backwards=victim.backwards,
-        config={**settings_of(attack), "warnings": list(dict.fromkeys(heard))},
+        config={**settings_of(attack), "warnings": list(dict.fromkeys(messages))},
         seed=attack.seed,
     )
 
@@ -231,47 +253,36 @@ def _check_classes(attack: AutoAttack, images: Tensor, classes: int) -> None:
         )
 
 
-def _perturb(attack: AutoAttack, victim: _Victim, images: Tensor, labels: Tensor, heard: list[str]) -> Tensor:
-    """What the library finds, in bounds; images it does not break come back as they are."""
+def _perturb(
+    attack: AutoAttack, victim: _Victim, images: Tensor, labels: Tensor, messages: list[str]
+) -> Tensor:
+    """Images that the library finds, in bounds; those it does not break come back as they are."""
     # it takes gradients apart with view, so no other layout will do
     start = images.float().contiguous()
-    with _overhearing(heard) as logger:
+    with capture_output(messages) as logger:
         ensemble = _ensemble(attack, victim, images.device, logger)
         found, _ = ensemble.run_standard_evaluation(start, labels, batch_size=len(start))
     # a NaN is a pixel left as it was
     found = torch.where(found.isnan(), start, found)
     changed = (found != start).flatten(1).any(1).view(-1, 1, 1, 1)
-    return torch.where(changed, project(found, images, eps=float(attack.eps), norm=attack.norm), images)
+    return torch.where(changed, into_ball(found, images, Ball.parse(attack.eps, attack.norm)), images)
 
 
-def project(adversarial: Tensor, clean: Tensor, *, eps: float, norm: str) -> Tensor:
-    """``adversarial`` in the type of ``clean``, in [0, 1] and, where it is not, moved back into the ball.
+def into_ball(adversarial: Tensor, clean: Tensor, ball: Ball) -> Tensor:
+    """``adversarial`` in the type of ``clean``, in [0, 1] and, where it is not, moved back into ``ball``.
 
-    Args:
-        adversarial: ``[N, C, H, W]``, no NaN.
-        clean: centres of the balls, same shape, in [0, 1].
-        eps: radius; excess up to 1e-6 is left alone.
-        norm: ``"linf"`` or ``"l2"``.
+    An excess within the rounding of float32 is left alone.
     """
-    adversarial = adversarial.to(clean.dtype).clamp(0, 1)
-    exact = torch.promote_types(clean.dtype, torch.float32)
-    centre = clean.to(exact)
-    offset = adversarial.to(exact) - centre
-    if norm == "linf":
-        size = offset.abs().flatten(1).amax(1)
-        inside = offset.clamp(-eps, eps)
-    else:
-        size = offset.flatten(1).norm(dim=1)
-        inside = offset * (eps / size.clamp(min=eps)).view(-1, 1, 1, 1)
-    outside = (size > eps + TOLERANCE).view(-1, 1, 1, 1)
-    return torch.where(outside, (centre + inside).clamp(0, 1).to(clean.dtype), adversarial)
+    rounded = adversarial.to(clean.dtype).clamp(0, 1)
+    inside = ball.contains(rounded, clean).view(-1, 1, 1, 1)
+    return torch.where(inside, rounded, ball.project(adversarial, clean))
 
 
 def _ensemble(attack: AutoAttack, victim: _Victim, device: torch.device, logger: logging.Logger) -> Any:
     library = _import()
-    common = {"eps": float(attack.eps), "norm": NORMS[attack.norm], "seed": attack.seed, "device": device}
+    common = {"eps": attack.eps, "norm": NORMS[attack.norm], "seed": attack.seed, "device": device}
     ensemble = library.AutoAttack(victim, version="custom", attacks=list(attack.attacks), **common)
-    # for "rand" the library does not check whether the model draws
+    # for "rand" the library does not check whether the model is stochastic
     ensemble.version = attack.version
     ensemble.logger = logger
     # built anew: the checkpoints of its step size follow from n_iter when it is built, and only then
@@ -291,23 +302,23 @@ def _ensemble(attack: AutoAttack, victim: _Victim, device: torch.device, logger:
     return ensemble
 
 
-class _Listener(logging.Handler):
-    def __init__(self, heard: list[str]) -> None:
+class _LogCapture(logging.Handler):
+    def __init__(self, messages: list[str]) -> None:
         super().__init__()
-        self.heard = heard
+        self.messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 @contextlib.contextmanager
-def _overhearing(heard: list[str]) -> Iterator[logging.Logger]:
-    """Collect in ``heard`` what is printed, warned of or logged to the logger given; keep the trace function.
+def capture_output(messages: list[str]) -> Iterator[logging.Logger]:
+    """Add to ``messages`` all prints, warnings and records of the logger given; keep the trace function.
 
     The library's check for dynamic models ends with ``sys.settrace(None)``.
     """
     logger = logging.Logger("auto-attack", level=logging.WARNING)
-    logger.addHandler(_Listener(heard))
+    logger.addHandler(_LogCapture(messages))
     printed = io.StringIO()
     trace = sys.gettrace()
     try:
@@ -316,5 +327,5 @@ def _overhearing(heard: list[str]) -> Iterator[logging.Logger]:
             yield logger
     finally:
         sys.settrace(trace)
-    heard += [str(warning.message) for warning in caught]
-    heard += printed.getvalue().splitlines()
+    messages += [str(warning.message) for warning in caught]
+    messages += printed.getvalue().splitlines()

@@ -1,4 +1,4 @@
-"""Backward pass differentiable approximation: a purifier's values forwards, another's gradient backwards."""
+"""Backward pass differentiable approximation (BPDA): the purifier forwards, another gradient backwards."""
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,9 @@ class LearnedBackward(nn.Module):
     purifier p and approximation a it is :math:`J_a(x)^\top \nabla f(p(x))` (Athalye et al. 2018, section 4).
 
     Args:
-        model: what is attacked; used as it is, in whatever mode it is in.
-        approximation: images ``[N, C, H, W]`` to purified images of that shape, differentiable, e.g. of
-            :func:`fit_approximation`.
+        model: attacked model; used as it is, in whatever mode it is in.
+        approximation: images ``[N, C, H, W]`` to purified images of that shape, differentiable, e.g. the
+            result of :func:`fit_approximation`.
     """
 
     def __init__(self, model: Defended, approximation: nn.Module) -> None:

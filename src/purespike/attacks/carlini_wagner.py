@@ -1,34 +1,48 @@
 """The Carlini & Wagner L2 attack, with a search over the trade-off constant per sample (paper eq. 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked, margin
-from purespike.attacks.precision import check_precision, gradients_in, own_logits, rough
-from purespike.attacks.result import AttackResult, settings_of
+from purespike.attacks.objective import frozen_eval, objective
+from purespike.attacks.precision import (
+    check_precision,
+    full_precision_logits,
+    gradients_in,
+    is_reduced_precision,
+)
+from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of
+from purespike.attacks.registry import attack, attacking
+from purespike.attacks.result import AttackResult
+from purespike.attacks.targets import aimed, check_target
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError
 
 
+@attack(title="C&W", order=60)
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner:
-    r"""Settings of the attack; calling it attacks a model. Its budget is not bounded: look at the distance.
+class CarliniWagner(Attack):
+    r"""Settings of the attack (paper eq. 4); calling it attacks a model. No budget bounds it: its strength is
+    the distance at which it succeeds.
 
     Minimises :math:`\|x' - x\|_2^2 + c \max(z_y - \max_{j \ne y} z_j + \kappa, 0)` with
     :math:`x' = (\tanh v + 1) / 2` by Adam, and searches c by bisection: smaller after a success, larger
-    after a failure. The misclassified image nearest to x is kept.
+    after a failure. The misclassified image nearest to x is kept. A targeted attack puts
+    :math:`\max_{j \ne t} z_j - z_t` of the target t in place of the difference.
 
     Args:
-        name: for reports.
+        name: name in reports.
         steps: Adam steps per value of c (the paper: 50).
-        learning_rate: of Adam (the paper: 0.01).
+        learning_rate: learning rate of Adam (the paper: 0.01).
         search_steps: values of c tried.
-        initial_c: first of them.
+        initial_c: first value of c.
         confidence: κ, the margin by which the model must be wrong.
         precision: ``"bf16"`` for gradients in half precision; successes are judged in float32 in any case.
-        seed: unused, the attack draws nothing; kept so that all attacks take the same settings.
+        seed: seed of random targets; the attack itself draws nothing.
+        targeted: lead images to a class instead of away from their own; success means to be taken for it.
+        target: targets that the attack chooses from the true classes it is called with, see
+            :func:`~purespike.attacks.targets.choose_targets`; ``None`` if it is called with the targets.
 
     Raises:
         InputError: a setting out of range.
@@ -42,6 +56,8 @@ class CarliniWagner:
     confidence: float = 0.0
     precision: str = "fp32"
     seed: int = 0
+    targeted: bool = field(default=False, metadata=RECORDED_IF_SET)
+    target: str | None = field(default=None, metadata=RECORDED_IF_SET)
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -50,25 +66,34 @@ class CarliniWagner:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name}: must be positive, got {getattr(self, name)}")
         check_precision(self.precision)
+        check_target(self.targeted, self.target)
         if not self.confidence >= 0:
             # below zero an image that is still classified correctly would count as a success
             raise InputError(f"confidence: must not be negative, got {self.confidence}")
 
     @property
-    def differentiates(self) -> bool:
-        """It follows the model's own gradients."""
-        return True
+    def norm(self) -> str:
+        return "l2"
+
+    @property
+    def passes(self) -> int:
+        return self.steps * self.search_steps
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
         """Perturb ``images`` ``[N, C, H, W]`` in [0, 1] as little as possible so that ``model`` is wrong.
+
+        ``labels`` are the true classes, or the targets of a targeted attack with ``target=None``.
 
         Raises:
             InputError: images or labels are not of that form.
         """
         check_images(images)
         labels = check_labels(labels, count=len(images))
-        with attacked(model), torch.enable_grad():
-            return _run(self, model, images.detach(), labels)
+        with frozen_eval(model), torch.enable_grad():
+            return aimed(_run, self, model, images.detach(), labels, target=self.target)
+
+
+cw = attacking("cw")
 
 
 def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
@@ -77,14 +102,15 @@ def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor
     with torch.no_grad():
         logits = model(images)
     check_labels(labels, count=count, classes=logits.shape[1])
-    success = logits.argmax(1) != labels
+    margin = objective("margin", targeted=attack.targeted)
+    success = (logits.argmax(1) == labels) == attack.targeted
     best = images.clone()
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
     trace[0] = margin(logits.float(), labels)
     forwards, backwards = count, 0
 
-    # an image that is wrong already needs no perturbation
+    # a success already needs no perturbation
     rows = (~success).nonzero().squeeze(1)
     if len(rows):
         found = _search(attack, model, images[rows], labels[rows])
@@ -110,7 +136,8 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
     forwards = backwards = 0
-    verify = rough(attack.precision, images)
+    verify = is_reduced_precision(attack.precision, images)
+    margin = objective("margin", targeted=attack.targeted)
 
     for search in range(attack.search_steps):
         v = start.clone().requires_grad_()
@@ -128,7 +155,7 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             # step 0 of a search is the image itself but for rounding
             hit = (margins.detach() > attack.confidence) & (step > 0)
             if verify and (doubtful := hit & (~fooled | (distance.detach() < best_distance))).any():
-                own = own_logits(model, candidate.detach()[doubtful]).float()
+                own = full_precision_logits(model, candidate.detach()[doubtful]).float()
                 hit[doubtful] = margin(own, labels[doubtful]) > attack.confidence
                 forwards += int(doubtful.sum())
             fooled |= hit

@@ -1,39 +1,45 @@
-"""Gaussian noise: not an attack, but the baseline that one must beat (paper, section 5.2.1)."""
+"""Gaussian noise: not an attack, but the baseline that an attack must beat (paper, section 5.2.1)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked, margin
-from purespike.attacks.result import AttackResult, settings_of
+from purespike.attacks.objective import frozen_eval, margin
+from purespike.attacks.protocol import Attack, settings_of, settle
+from purespike.attacks.registry import attack, attacking
+from purespike.attacks.result import AttackResult
 from purespike.budget import parse_eps
 from purespike.checks import check_images, check_labels
 
 
+@attack(title="Gaussian noise", order=140)
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise:
+class GaussianNoise(Attack):
     """Add independent noise of standard deviation ``level`` to every pixel, clipped to [0, 1].
 
     Args:
-        name: for reports.
-        level: in pixel units; the paper's "level 20" is 20/255.
-        seed: of the draw.
+        name: name in reports.
+        level: standard deviation in pixel units; the paper's "level 20" is 20/255.
+        seed: seed of the draw.
 
     Raises:
         InputError: a level outside [0, 1].
     """
 
     name: str = "gaussian_noise"
-    level: float | str = 20 / 255
+    level: float = 20 / 255
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "level", parse_eps(self.level, name="level"))
+        settle(self, level=parse_eps(self.level, name="level"))
+
+    @property
+    def norm(self) -> str:
+        return "noise"
 
     @property
     def differentiates(self) -> bool:
-        """It follows no gradient."""
         return False
 
     @torch.no_grad()
@@ -47,8 +53,8 @@ class GaussianNoise:
         labels = check_labels(labels, count=len(images))
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(images.shape, generator=generator).to(images)
-        noisy = (images + float(self.level) * noise).clamp(0, 1)
-        with attacked(model):
+        noisy = (images + self.level * noise).clamp(0, 1)
+        with frozen_eval(model):
             logits = model(noisy)
         check_labels(labels, count=len(images), classes=logits.shape[1])
         return AttackResult(
@@ -61,3 +67,6 @@ class GaussianNoise:
             config=settings_of(self),
             seed=self.seed,
         )
+
+
+gaussian_noise = attacking("gaussian_noise")

@@ -1,4 +1,4 @@
-"""What an attack maximises, and the state a model must be in while it does."""
+"""Losses that attacks maximise, and the state of a model while it is attacked."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -31,21 +31,22 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 OBJECTIVES: dict[str, Objective] = {"ce": cross_entropy, "margin": margin}
 
 
-def objective(name: str) -> Objective:
-    """The loss called ``name``: ``"ce"`` or ``"margin"``.
+def objective(name: str, *, targeted: bool = False) -> Objective:
+    """The loss called ``name``, ``"ce"`` or ``"margin"``; of a targeted attack its negative at the target.
 
     Raises:
         InputError: unknown name.
     """
     if name not in OBJECTIVES:
         raise unknown("attack loss", name, OBJECTIVES)
-    return OBJECTIVES[name]
+    loss = OBJECTIVES[name]
+    return (lambda logits, targets: -loss(logits, targets)) if targeted else loss
 
 
 def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
     """Gradient of the sum of ``losses`` in ``images``, same shape; zero where autograd finds no path.
 
-    An attack on a model that is detached from its images stands still; the diagnostics say so.
+    An attack on a model that is detached from its images leaves them as they are; the diagnostics say so.
     """
     if not losses.requires_grad:
         return torch.zeros_like(images)
@@ -54,10 +55,10 @@ def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def attacked(model: nn.Module) -> Iterator[None]:
+def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside, the former state on any exit.
 
-    Frozen parameters keep autograd from preparing gradients that no attack uses.
+    Frozen parameters keep autograd from computing gradients that no attack uses.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

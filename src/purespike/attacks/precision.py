@@ -1,4 +1,4 @@
-"""Gradients of an attack in half precision; its successes always in float32."""
+"""Precision of an attack: gradients in half precision if asked for, successes always in full."""
 
 import contextlib
 
@@ -21,8 +21,8 @@ def check_precision(precision: str) -> str:
     return precision
 
 
-def rough(precision: str, images: Tensor) -> bool:
-    """Whether :func:`gradients_in` works below the model's own precision, so that others must judge."""
+def is_reduced_precision(precision: str, images: Tensor) -> bool:
+    """Whether :func:`gradients_in` runs below the model's own precision, so that successes need a check."""
     return precision == "bf16" or torch.is_autocast_enabled(images.device.type)
 
 
@@ -34,7 +34,7 @@ def gradients_in(precision: str, images: Tensor) -> contextlib.AbstractContextMa
 
 
 @torch.no_grad()
-def own_logits(model: nn.Module, images: Tensor) -> Tensor:
+def full_precision_logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits of ``model`` in its own precision, whatever the attack runs in."""
     with torch.autocast(images.device.type, enabled=False):
         logits: Tensor = model(images)
@@ -43,14 +43,25 @@ def own_logits(model: nn.Module, images: Tensor) -> Tensor:
 
 def misclassified(model: nn.Module, images: Tensor, labels: Tensor, *, passes: int = 1) -> Tensor:
     """Whether ``model`` in its own precision errs on each image, in most of ``passes``; bool ``[N]``."""
-    if passes == 1:
-        return own_logits(model, images).argmax(1) != labels
+    return achieved(model, images, labels, targeted=False, passes=passes)
+
+
+def achieved(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool, passes: int = 1) -> Tensor:
+    """Whether an attack has succeeded with each image in most of ``passes``, in full precision; bool ``[N]``.
+
+    Args:
+        model: images to logits.
+        images: ``[N, C, H, W]``.
+        labels: true classes, or the targets of a targeted attack, ``[N]``.
+        targeted: whether success means these classes, and not any other.
+        passes: forward passes of a stochastic model.
+    """
     votes = torch.zeros_like(labels)
     for _ in range(passes):
-        votes += own_logits(model, images).argmax(1) != labels
-    return mostly(votes, passes)
+        votes += (full_precision_logits(model, images).argmax(1) == labels) == targeted
+    return majority(votes, passes)
 
 
-def mostly(votes: Tensor, passes: int) -> Tensor:
+def majority(votes: Tensor, passes: int) -> Tensor:
     """Whether more than half of ``passes`` voted so: a tie counts for the model."""
     return 2 * votes > passes

@@ -1,94 +1,185 @@
-"""Attacks by name: presets of the mechanisms, with the paper's settings as defaults."""
+"""Attacks by name: a decorator registers each where it is defined, with everything that is known of it."""
 
-from collections.abc import Callable
-from dataclasses import MISSING, fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Protocol, TypeVar, overload
 
 from torch import Tensor, nn
 
-from purespike.attacks.autoattack import AutoAttack
-from purespike.attacks.carlini_wagner import CarliniWagner
-from purespike.attacks.gradient import SignAttack
-from purespike.attacks.noise import GaussianNoise
+from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
+from purespike.ball import Ball
 from purespike.errors import InputError, unknown
+from purespike.results.vocabulary import NORMS, AttackWords, register_attack
 
-Attack = SignAttack | CarliniWagner | GaussianNoise | AutoAttack
-
-
-def _one(attack: str, **unused: int) -> dict[str, Any]:
-    return {"version": "custom", "attacks": (attack,), **unused}
+A = TypeVar("A", bound=Attack)
 
 
-_STEPS = {"steps": 7, "step_size": 2 / 255}
-_AUTOGRAD = {"source": "autograd", "samples": None, "delta": None}
-_STEEPEST = {**_AUTOGRAD, "rule": "steepest"}
+@dataclass(frozen=True)
+class Preset:
+    """A mechanism under a name of its own; called with settings, it makes an attack.
 
-# mechanism, fixed settings, defaults that may be overridden
-_PRESETS: dict[str, tuple[type[Attack], dict[str, Any], dict[str, Any]]] = {
-    "fgsm": (SignAttack, {**_STEEPEST, "steps": 1, "step_size": None, "momentum": 0.0}, {}),
-    "ifgsm": (SignAttack, {**_STEEPEST, "momentum": 0.0, "random_start": False}, _STEPS),
-    "mifgsm": (SignAttack, _STEEPEST, {**_STEPS, "momentum": 1.0}),
-    "pgd": (SignAttack, _STEEPEST, {**_STEPS, "random_start": True}),
-    "sa_pgd": (
-        SignAttack,
-        {**_AUTOGRAD, "rule": "adaptive"},
-        {"steps": 100, "schedule": "halving", "momentum": 0.5, "random_start": True},
-    ),
-    "spsa": (
-        SignAttack,
-        {"source": "spsa", "rule": "steepest"},
-        {"steps": 20, "step_size": 2 / 255, "samples": 64, "loss": "margin", "stop_early": True},
-    ),
-    "cw": (CarliniWagner, {}, {}),
-    "gaussian_noise": (GaussianNoise, {}, {}),
-    "autoattack": (AutoAttack, {"version": "standard", "attacks": ()}, {}),
-    "autoattack_rand": (AutoAttack, {"version": "rand", "attacks": (), "queries": 5000}, {}),
-    "apgd_ce": (AutoAttack, _one("apgd-ce", queries=5000), {}),
-    "apgd_dlr": (AutoAttack, _one("apgd-dlr", queries=5000), {}),
-    "fab": (AutoAttack, _one("fab", queries=5000, eot=1), {}),
-    "square": (AutoAttack, _one("square", steps=1, eot=1), {}),
-}
+    Args:
+        name: name of the attack.
+        mechanism: frozen dataclass that attacks.
+        fixed: settings that cannot be changed.
+        defaults: settings whose defaults differ from those of the mechanism.
+        about: description in a sentence.
+    """
+
+    name: str
+    mechanism: type[Any]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+    def __call__(self, **settings: Any) -> Attack:
+        given = {one.name for one in fields(self.mechanism) if one.default is not MISSING}
+        allowed = given - {"name", *self.fixed}
+        for key in settings:
+            if key not in allowed and key in ("targeted", "target"):
+                raise InputError(
+                    f"attack {self.name}: takes no target (those inside AutoAttack choose their own); "
+                    f"targeted attacks are {', '.join(list_attacks(targeted=True))}"
+                )
+            if key not in allowed:
+                raise unknown(f"setting of attack {self.name}", key, allowed)
+        defaults = dict(self.defaults)
+        if settings.get("norm", "linf") != "linf":
+            # a default of L∞; the mechanism has its own for other norms
+            defaults.pop("step_size", None)
+        made: Attack = self.mechanism(name=self.name, **{**defaults, **settings, **self.fixed})
+        return made
 
 
-def list_attacks() -> list[str]:
-    """The names that :func:`create_attack` takes."""
-    return sorted(_PRESETS)
+@dataclass(frozen=True)
+class _Entry:
+    """A registered attack: what makes it, and the norms it knows (``None``: all that there are)."""
+
+    make: Callable[..., Attack]
+    norms: tuple[str, ...] | None
+
+    @property
+    def name(self) -> str:
+        return self.make.name if isinstance(self.make, Preset) else self.make.__name__
+
+
+_ENTRIES: dict[str, _Entry] = {}
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, make: type[A]) -> type[A]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, make: Callable[..., Attack]) -> Callable[..., AttackResult]: ...
+
+
+def attack(
+    *,
+    title: str,
+    order: int = 1000,
+    rank: int | None = None,
+    contains: tuple[str, ...] = (),
+    stepwise: bool = True,
+    suite: bool = False,
+    norms: tuple[str, ...] | None = None,
+) -> _Decorator:
+    """Register an attack: decorates a mechanism, or a function that makes an attack from keyword settings.
+
+    A mechanism, a frozen dataclass, is registered under the default of its ``name`` and stays as it is; a
+    function or :class:`Preset` is registered under its own name and becomes the function that attacks:
+    ``(model, images, labels, **settings) -> AttackResult``. Whether the attack takes a budget, follows
+    gradients, averages over passes or can be targeted is read off its settings and properties.
+
+    Args:
+        title: name in tables.
+        order: place in tables.
+        rank: strength: it is expected to be at least as strong as attacks of lower rank that take no more
+            steps (FGSM 0, iterated attacks 1, APGD 2, ensembles 3); ``None`` if it is not compared.
+        contains: attacks that it runs and whose successes it keeps.
+        stepwise: whether its steps belong to its name, ``PGD-20``.
+        suite: whether it runs several attacks, many times the steps that its settings name.
+        norms: norms that it knows; ``None`` for all if it has the setting ``norm``.
+
+    Raises:
+        InputError: the name is taken.
+
+    Example:
+        >>> @attack(title="Last PGD", rank=1)
+        ... def last_pgd(**settings):
+        ...     return create_attack("pgd", keep="last", **settings)
+        >>> create_attack("last_pgd", steps=3).keep
+        'last'
+    """
+
+    def register(make: Any) -> Any:
+        is_class = isinstance(make, type)
+        entry = _Entry(
+            Preset(_default_name(make), make, about=make.__doc__ or "") if is_class else make, norms
+        )
+        name = entry.name
+        default = replace(entry.make(), name=name)
+        words = AttackWords(
+            name=name,
+            title=title,
+            order=order,
+            stepwise=stepwise,
+            rank=rank,
+            contains=contains,
+            by_queries=not default.differentiates and default.norm != "noise",
+            suite=suite,
+        )
+        register_attack(words)
+        if has_setting(default, "targeted"):
+            # a class that must be reached is harder to reach: the numbers of the two are not compared
+            register_attack(
+                replace(words, name=f"{name}_targeted", title=f"Targeted {title}", rank=None, contains=())
+            )
+        for norm, ball in Ball.known.items():
+            NORMS.setdefault(norm, ball.title)
+        _ENTRIES[name] = entry
+        return make if is_class else attacking(name)
+
+    return register
+
+
+def _default_name(mechanism: type[Any]) -> str:
+    return next(str(one.default) for one in fields(mechanism) if one.name == "name")
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _ENTRIES:
+        raise unknown("attack", name, _ENTRIES)
+    return _ENTRIES[name]
+
+
+def list_attacks(*, targeted: bool = False) -> list[str]:
+    """The names that :func:`create_attack` takes; ``targeted`` for those that can be targeted."""
+    return sorted(
+        name for name, entry in _ENTRIES.items() if not targeted or has_setting(entry.make(), "targeted")
+    )
 
 
 def create_attack(name: str, **settings: Any) -> Attack:
-    """The attack called ``name``, ready to be called with a model, images and labels.
+    """The attack called ``name``, ready to be called with a model, images and true labels.
 
-    ``fgsm`` (paper eq. 1), ``ifgsm`` (eq. 2), ``mifgsm`` (Dong et al. 2018, momentum 1), ``pgd`` (eq. 3;
-    starts at random unless told otherwise, the paper's starts at the image), ``cw`` (eq. 4),
-    ``gaussian_noise``. Steps and step size default to the paper's 7 and 2/255; in L2 (``norm="l2"``) the
-    step size to ``2.5 * eps / steps``.
+    Steps and step size default to the paper's 7 and 2/255; in L2 (``norm="l2"``) the step size to
+    ``2.5 * eps / steps``. :mod:`purespike.attacks.presets` lists the attacks with their sources.
 
-    ``sa_pgd`` (Wang et al. 2025, arXiv 2512.22522): moments of decay 0.5 and 0.8, 100 steps from a random
-    start, of size ``eps`` at first and halved on a schedule, as in its authors' code (whose start touches
-    the border, where ours is uniform); L∞ only. ``spsa`` (Uesato et al. 2018): signed steps along gradients
-    estimated from outputs, 20 of 128 queries each; an image leaves at its first success.
-
-    By pyautoattack (Croce & Hein 2020), of 100 steps or 5000 queries: ``apgd_ce``, ``apgd_dlr``, ``fab``,
-    ``square``, their ensemble ``autoattack``, and ``autoattack_rand`` for models that draw.
+    With ``targeted=True`` the attack leads each image to another class, chosen from the true one: ``target``
+    is ``"next"`` (the default), ``"random"`` or ``"least_likely"``; with ``target=None`` the labels it is
+    called with are the targets. Its name then ends in ``_targeted``.
 
     Raises:
         InputError: unknown attack or setting, or a setting out of range.
     """
-    if name not in _PRESETS:
-        raise unknown("attack", name, _PRESETS)
-    mechanism, fixed, defaults = _PRESETS[name]
-    allowed = {field.name for field in fields(mechanism) if field.default is not MISSING} - {"name", *fixed}
-    for key in settings:
-        if key not in allowed:
-            raise unknown(f"setting of attack {name}", key, allowed)
-    if settings.get("norm", "linf") != "linf":
-        # a default of L∞; the mechanism has its own for L2
-        defaults = {key: value for key, value in defaults.items() if key != "step_size"}
+    if settings.get("targeted"):
+        settings = {"target": "next", **settings}
     try:
-        return mechanism(name=name, **{**defaults, **settings, **fixed})
+        made = _entry(name).make(**settings)
     except TypeError as error:
         raise InputError(f"attack {name}: {error}") from error
+    return replace(made, name=f"{name}_targeted" if getattr(made, "targeted", False) else name)
 
 
 def bounded(name: str) -> bool:
@@ -97,34 +188,39 @@ def bounded(name: str) -> bool:
     Raises:
         InputError: unknown attack.
     """
-    if name not in _PRESETS:
-        raise unknown("attack", name, _PRESETS)
-    return _PRESETS[name][0] in (SignAttack, AutoAttack)
+    return has_setting(_entry(name).make(), "eps")
 
 
-def _function(name: str) -> Callable[..., AttackResult]:
-    def attack(model: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> AttackResult:
+def knows_norm(name: str, norm: str) -> bool:
+    """Whether the attack called ``name`` can be bounded in ``norm``; an unbounded attack always can.
+
+    Raises:
+        InputError: unknown attack.
+    """
+    entry = _entry(name)
+    if not bounded(name):
+        return True
+    if entry.norms is None:
+        return has_setting(entry.make(), "norm") or norm == "linf"
+    return norm in entry.norms
+
+
+def attacking(name: str) -> Callable[..., AttackResult]:
+    """The function that runs the attack called ``name``: ``(model, images, labels, **settings)``."""
+
+    def run(model: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> AttackResult:
+        if settings.get("targeted"):
+            # labels are the targets unless the caller chooses otherwise
+            settings = {"target": None, **settings}
         return create_attack(name, **settings)(model, images, labels)
 
-    attack.__name__ = attack.__qualname__ = name
-    attack.__doc__ = (
-        f"Attack ``model`` with {name}: images ``[N, C, H, W]`` floats in [0, 1], labels ``[N]``.\n\n"
-        f"Settings are those of :class:`{_PRESETS[name][0].__name__}`; see :func:`create_attack`."
-    )
-    return attack
-
-
-fgsm = _function("fgsm")
-ifgsm = _function("ifgsm")
-mifgsm = _function("mifgsm")
-pgd = _function("pgd")
-sa_pgd = _function("sa_pgd")
-spsa = _function("spsa")
-cw = _function("cw")
-gaussian_noise = _function("gaussian_noise")
-autoattack = _function("autoattack")
-autoattack_rand = _function("autoattack_rand")
-apgd_ce = _function("apgd_ce")
-apgd_dlr = _function("apgd_dlr")
-fab = _function("fab")
-square = _function("square")
+    make = _entry(name).make
+    about, mechanism = make.__doc__ or "", ""
+    if isinstance(make, Preset):
+        about, mechanism = make.about, f" of :class:`{make.mechanism.__name__}`"
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = (
+        f"{about}\n\nAttacks ``model``: images ``[N, C, H, W]`` floats in [0, 1], labels ``[N]``, which with "
+        f"``targeted=True`` are the targets. Settings are those{mechanism} that are not fixed."
+    ).strip()
+    return run

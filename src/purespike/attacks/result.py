@@ -1,6 +1,6 @@
-"""What every attack returns."""
+"""The result that every attack returns."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -8,19 +8,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AttackResult:
-    """Adversarial images and how they came about.
+    """Adversarial images and how they were found.
 
     Args:
         images: ``[N, C, H, W]`` in [0, 1], within the budget of ``config``.
-        success: bool ``[N]``: the attacked model misclassifies the image; judged on exactly ``images``, where
-            the attack averages over passes (``eot``) by more than half of them.
+        success: bool ``[N]``: the attacked model misclassifies the image, or for a targeted attack takes it
+            for the target; judged on exactly ``images``, where the attack averages over passes (``eot``) by
+            more than half of them.
         best_step: int ``[N]``: the step whose iterate was kept; 0 is the start.
         loss_trace: ``[steps + 1, N]``: the attacked loss at each iterate, mean over its passes, NaN where a
             sample had left.
         forwards: images passed through the model, probes and repeated passes included.
         backwards: images differentiated, repeated passes included.
-        config: the attack's name and settings.
-        seed: of its random draws.
+        config: name and settings of the attack.
+        seed: seed of its random draws.
+        targets: classes that the attack chose to aim at, ``[N]``; ``None`` if it chose none.
+        misclassified: bool ``[N]``: the attacked model misclassifies the image, be it as the target or not;
+            ``None`` where ``success`` says that.
     """
 
     images: Tensor
@@ -31,22 +35,26 @@ class AttackResult:
     backwards: int
     config: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    targets: Tensor | None = None
+    misclassified: Tensor | None = None
+
+    @property
+    def broken(self) -> Tensor:
+        """Bool ``[N]``: the attacked model is wrong about the image."""
+        return self.success if self.misclassified is None else self.misclassified
 
 
 def merge(whole: AttackResult, part: AttackResult, rows: Tensor) -> AttackResult:
     """``whole`` with ``part``, a further attack on its ``rows``, in their place; the trace stays."""
-    images, success, best_step = whole.images.clone(), whole.success.clone(), whole.best_step.clone()
-    images[rows], success[rows], best_step[rows] = part.images, part.success, part.best_step
+    changed: dict[str, Any] = {}
+    for name in ("images", "success", "best_step", "targets", "misclassified"):
+        old, new = getattr(whole, name), getattr(part, name)
+        if old is not None and new is not None:
+            changed[name] = old.clone()
+            changed[name][rows] = new
     return replace(
         whole,
-        images=images,
-        success=success,
-        best_step=best_step,
+        **changed,
         forwards=whole.forwards + part.forwards,
         backwards=whole.backwards + part.backwards,
     )
-
-
-def settings_of(attack: Any) -> dict[str, Any]:
-    """Name and settings of an attack, a frozen dataclass, without its seed, which a result names apart."""
-    return {key: value for key, value in asdict(attack).items() if key != "seed"}

@@ -1,4 +1,4 @@
-"""A gradient estimated from outputs alone, for whom autograd gives nothing or the wrong thing."""
+"""A gradient estimated from outputs alone, for models whose autograd gradient is missing or misleading."""
 
 from collections.abc import Callable
 
@@ -36,8 +36,9 @@ def spsa_gradient(
     .. math:: \hat g = \frac{1}{S} \sum_{s=1}^{S} \frac{L(x + \delta v_s) - L(x - \delta v_s)}{2 \delta}\, v_s
 
     with Rademacher directions :math:`v_s \in \{-1, 1\}^{C \times H \times W}`, the same for all images of a
-    batch, so that an image's estimate does not depend on its company. Probes are clipped to [0, 1] and the
-    quotient is taken over what is left of :math:`2 \delta`: the mean is still the gradient of a linear loss.
+    batch, so that an image's estimate is independent of the rest of the batch. Probes are clipped to [0, 1]
+    and the quotient is taken over the distance that remains of :math:`2 \delta`: the mean is still the
+    gradient of a linear loss.
 
     Args:
         loss: images ``[M, C, H, W]`` to one value each, ``[M]``; called ``2 * samples`` times with as many
@@ -47,7 +48,7 @@ def spsa_gradient(
             number of pixels.
         delta: probe size in pixel units, in (0, 1]; more than the grain of the loss: a spiking network's is a
             staircase.
-        generator: of the directions, on any device.
+        generator: generator of the directions, on any device.
 
     Returns:
         The estimate, of the shape and type of ``images``.

@@ -1,4 +1,4 @@
-"""The attacker who has a model of its own: images made against a substitute, sent to the target."""
+"""The transfer attacker, who has a model of its own: images made against a substitute, sent to the target."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked
-from purespike.attacks.precision import misclassified
-from purespike.attacks.registry import Attack
+from purespike.attacks.objective import frozen_eval
+from purespike.attacks.precision import achieved
+from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
 from purespike.checks import check_images, check_labels
 from purespike.errors import InputError
@@ -18,50 +18,57 @@ from purespike.models.predict import check_fit
 def transfer(
     substitute: nn.Module, target: nn.Module, images: Tensor, labels: Tensor, *, attack: Attack
 ) -> AttackResult:
-    """Attack ``substitute`` at full strength, and see which of the images ``target`` misclassifies.
+    """Attack ``substitute`` at full strength, and count the images that ``target`` misclassifies.
 
-    The source is Papernot et al. 2017. An image that the target misclassifies as it is has fallen already and
-    is returned unchanged. C&W and FAB look for the nearest image that their model just misclassifies, which
-    seldom deceives another: to transfer, PGD is the stronger choice, or C&W with a confidence.
+    The source is Papernot et al. 2017. An image that the target misclassifies without any attack is broken
+    already and is returned unchanged. C&W and FAB look for the nearest image that their model just
+    misclassifies, which seldom deceives another: to transfer, PGD is the stronger choice, or C&W with a
+    confidence.
 
     Args:
         substitute: the attacker's model, images to logits; differentiated.
-        target: images to logits; only asked what it answers.
+        target: images to logits; never differentiated.
         images: ``[N, C, H, W]`` floats in [0, 1].
         labels: true classes, ``[N]``.
-        attack: run on the substitute as :func:`full_strength` has it.
+        attack: attack on the substitute, run as :func:`full_strength` has it.
 
     Returns:
         The attack's result on the substitute, with ``success`` judged by the target on exactly ``images``,
         and its forwards counted as well.
 
     Raises:
-        InputError: images that do not fit both models, labels that are no classes of both, or what ``attack``
-            raises.
+        InputError: images that do not fit both models, labels that are no classes of both, or an error of
+            ``attack``.
     """
     check_images(images)
     labels = check_labels(labels, count=len(images))
     check_pair(substitute, target, images, labels)
     crafted = full_strength(attack)(substitute, images, labels)
-    with attacked(target):
-        fallen = misclassified(target, images, labels)
-        success, sent = fallen.clone(), crafted.images.clone()
-        sent[fallen] = images[fallen].to(sent)
-        if not fallen.all():
-            success[~fallen] = misclassified(target, sent[~fallen], labels[~fallen])
+    chosen = crafted.targets
+    # where the attack chose its targets, labels are the true classes
+    aims_at_labels = getattr(attack, "targeted", False) and chosen is None
+    with frozen_eval(target):
+        done = achieved(target, images, labels, targeted=aims_at_labels)
+        broken, sent = done.clone(), crafted.images.clone()
+        sent[done] = images[done].to(sent)
+        if not done.all():
+            broken[~done] = achieved(target, sent[~done], labels[~done], targeted=aims_at_labels)
+        success = broken if chosen is None else achieved(target, sent, chosen, targeted=True)
+    judged = len(images) + int((~done).sum()) + (0 if chosen is None else len(images))
     return replace(
         crafted,
         images=sent,
         success=success,
-        best_step=crafted.best_step.masked_fill(fallen, 0),
-        forwards=crafted.forwards + len(images) + int((~fallen).sum()),
+        misclassified=None if chosen is None else broken,
+        best_step=crafted.best_step.masked_fill(done, 0),
+        forwards=crafted.forwards + judged,
     )
 
 
 def full_strength(attack: Attack) -> Attack:
     """``attack`` without leaving at the first success, and with its best iterate kept.
 
-    What just misses being right on the substitute is likely to be right on the target.
+    An image that the substitute just misclassifies is likely to be right on the target.
     """
     wanted = {"stop_early": False, "keep": "best"}
     settings: dict[str, Any] = {one.name: wanted[one.name] for one in fields(attack) if one.name in wanted}

@@ -11,7 +11,8 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from purespike.attacks import SignAttack
-from purespike.attacks.objective import attacked
+from purespike.attacks.objective import frozen_eval
+from purespike.ball import Ball
 from purespike.evaluation.convergence import Attacker
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 from purespike.seeding import generator
@@ -106,9 +107,8 @@ def check_planted(
         attack: the one whose number is to be judged.
         limits: what is still accepted.
     """
-    assert isinstance(attack.eps, float)
     images = _apart(images, 2 * attack.eps, attack.norm)
-    with attacked(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         linear = _last_linear(model, images[:1])
         if linear is None:
             return _finding(
@@ -178,8 +178,7 @@ def _finding(level: str, seen: str) -> Finding:
 
 
 def _distances(images: Tensor, anchors: Tensor, norm: str) -> Tensor:
-    order = 2.0 if norm == "l2" else torch.inf
-    return torch.cdist(images.float().flatten(1), anchors.float().flatten(1), p=order)
+    return torch.cdist(images.float().flatten(1), anchors.float().flatten(1), p=Ball.named(norm).order)
 
 
 def _apart(images: Tensor, distance: float, norm: str) -> Tensor:
@@ -196,17 +195,9 @@ def _near(
     images: Tensor, attack: SignAttack, draw: torch.Generator, *, share: float = 1.0, corner: bool = False
 ) -> Tensor:
     """One random point of each ball: a corner, or in L2 one of the sphere, or one inside ``share`` of it."""
-    assert isinstance(attack.eps, float)
-    shape, pixels = images.shape, images[0].numel()
-    if attack.norm == "linf":
-        offset = 2 * torch.rand(shape, generator=draw) - 1
-        offset = offset.sign() if corner else share * offset
-    else:
-        offset = torch.randn(shape, generator=draw)
-        offset /= torch.linalg.vector_norm(offset, dim=(1, 2, 3), keepdim=True)
-        if not corner:
-            offset *= share * torch.rand((len(images), 1, 1, 1), generator=draw) ** (1 / pixels)
-    return (images + attack.eps * offset.to(images)).clamp(0, 1)
+    ball, shape = attack.ball, images.shape
+    offset = ball.boundary(shape, draw) if corner else ball.interior(shape, draw, share=share)
+    return (images + ball.size * offset.to(images)).clamp(0, 1)
 
 
 def _last_linear(model: nn.Module, image: Tensor) -> nn.Linear | None:

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult
-from purespike.attacks.precision import own_logits
-from purespike.attacks.routes import Route, follow
+from purespike.attacks.precision import full_precision_logits
+from purespike.attacks.protocol import settings_of
+from purespike.attacks.routes import Route, run_routes
 from purespike.budget import format_eps
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.quality import image_quality, mean_quality
@@ -109,7 +110,7 @@ def attack_chunk(
             nothing = [0.0] * len(images)
             part = Part(robust=[0] * len(images), right=nothing, distances=nothing)
             return Chunk(parts=dict.fromkeys(unit, part))
-        result, components = follow(routes, images[rows], labels[rows], attack=attack)
+        result, components = run_routes(routes, images[rows], labels[rows], attack=attack)
         parts = {}
         for threat in unit:
             if threat == "oblivious":
@@ -157,12 +158,12 @@ def _part(
 def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) -> Tensor:
     """Share of passes in which each image is right; the attack's own verdict where one pass says it all."""
     if passes == 1:
-        return ~result.success
+        return ~result.broken
     return _share_right(model, result.images, labels, passes)
 
 
 def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
-    right = [own_logits(model, images).argmax(1) == labels for _ in range(passes)]
+    right = [full_precision_logits(model, images).argmax(1) == labels for _ in range(passes)]
     return torch.stack(right).float().mean(0)
 
 
@@ -206,7 +207,7 @@ def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: i
     right = [value for part in parts for value in part.right]
     distances = [value for part in parts for value in part.distances]
     before = None if job.raised_from is None else getattr(job.raised_from.attack, "steps", None)
-    settings = {key: value for key, value in asdict(job.attack).items() if key not in ("name", "seed")}
+    settings = {key: value for key, value in settings_of(job.attack).items() if key != "name"}
     return Cell(
         attack=job.attack.name,
         eps=job.eps,

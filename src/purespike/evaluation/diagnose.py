@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult, SignAttack, create_attack, worst_case
+from purespike.attacks.protocol import is_iterated
 from purespike.evaluation.active_test import check_planted
 from purespike.evaluation.cell import Cell
 from purespike.evaluation.convergence import (
@@ -228,7 +229,7 @@ class _Examined:
 
 def strongest(jobs: Sequence[Job]) -> SignAttack | None:
     """The attack with most gradient steps at the first budget."""
-    attacks = [job.attack for job in jobs if isinstance(job.attack, SignAttack) and job.attack.differentiates]
+    attacks = [job.attack for job in jobs if is_iterated(job.attack)]
     at_first = [attack for attack in attacks if attack.eps == attacks[0].eps]
     return max(at_first, key=lambda attack: attack.steps * attack.restarts, default=None)
 

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from purespike.attacks import SignAttack, spsa_gradient
-from purespike.attacks.objective import attacked, margin
+from purespike.attacks.objective import frozen_eval, margin
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 from purespike.evaluation.surrogate_health import spiking
 from purespike.neurons import surrogate_gradient
@@ -48,17 +48,14 @@ def check_direction(
         used: the surrogates of the evaluation, tried beside the model's own.
         limits: what is still accepted.
     """
-    assert isinstance(attack.eps, float)
-    delta = attack.eps / 2
-    if attack.norm == "l2":
-        delta /= math.sqrt(images[0].numel())
+    delta = attack.ball.per_pixel(images[0].numel()) / 2
     delta = min(max(delta, 1e-3), 1.0)
     draw = generator(attack.seed, "directions")
 
     def loss(probes: Tensor) -> Tensor:
         return margin(model(probes).float(), labels)
 
-    with attacked(model):
+    with frozen_eval(model):
         samples = torch.stack(
             [spsa_gradient(loss, images, samples=1, delta=delta, generator=draw) for _ in range(DIRECTIONS)]
         ).double()

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
+from purespike.attacks.protocol import recorded
 from purespike.checks import as_float
 from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
@@ -153,7 +153,7 @@ def evaluate(
                 norm=settings.norm,
                 eps=tuple(budgets),
                 curve_eps=tuple(curve_budgets),
-                attacks=tuple(asdict(job.attack) for job in jobs),
+                attacks=tuple(recorded(job.attack) for job in jobs),
                 threats=tuple(threats),
                 surrogates=scene.surrogates,
                 losses=scene.losses,

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import SignAttack
-from purespike.attacks.objective import attacked, cross_entropy, margin
-from purespike.attacks.steps import random_start
+from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
 
 ATHALYE = "Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security"
@@ -37,7 +36,7 @@ def check_gradients(
         labels: their classes.
         limits: what is still accepted.
     """
-    with attacked(model), torch.enable_grad():
+    with frozen_eval(model), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         logits = model(leaf)
         if not logits.requires_grad:
@@ -119,8 +118,7 @@ def check_norms(
         attack: whose ball the random points are drawn from.
         limits: what is still accepted.
     """
-    assert isinstance(attack.eps, float)
-    around = random_start(images, eps=attack.eps, norm=attack.norm, seed=attack.seed)
+    around = attack.ball.sample(images, seed=attack.seed)
     quantiles = torch.tensor([0.1, 0.5, 0.9])
     here, there = (
         torch.quantile(_norms(model, points, labels).cpu(), quantiles).tolist() for points in (images, around)
@@ -138,7 +136,7 @@ def check_norms(
 
 
 def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    with attacked(model), torch.enable_grad():
+    with frozen_eval(model), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
     return torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)

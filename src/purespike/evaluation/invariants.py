@@ -9,19 +9,10 @@ from scipy.stats import binomtest
 
 from purespike.budget import format_eps
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
+from purespike.results.vocabulary import attack_words
 
 SOURCE = "Carlini et al. 2019, On Evaluating Adversarial Robustness"
 
-# a stronger attack stands further down, if it takes no fewer steps; attacks of one set are not compared
-STRENGTH = (
-    {"fgsm"},
-    {"ifgsm", "mifgsm", "pgd", "sa_pgd"},
-    {"apgd_ce", "apgd_dlr"},
-    {"autoattack", "autoattack_rand"},
-)
-# the attack on the right runs the one on the left and keeps its successes
-CONTAINS = (("apgd_ce", "autoattack"), ("square", "autoattack"))
-QUERIES = ("square", "spsa")
 # made on one model and judged by another: what climbs higher on the first need not carry further
 SENT = ("oblivious", "transfer")
 # who knows more, against who knows less
@@ -187,12 +178,12 @@ def _at_one_budget(stronger: Measured, weaker: Measured) -> Rule | None:
         if ordered and stronger.steps == weaker.steps and stronger.restarts > weaker.restarts:
             return Rule("more random starts are at least as strong")
         return None
-    if same_threat and (weaker.attack, stronger.attack) in CONTAINS:
+    if same_threat and weaker.attack in attack_words(stronger.attack).contains:
         return Rule("a suite is at least as strong as its parts", "draws")
     climbs = ordered and _effort(stronger) >= _effort(weaker)
     if climbs and None not in ranks and ranks[0] > ranks[1]:  # type: ignore[operator]
         return Rule("an iterated attack is at least as strong")
-    asks = weaker.attack in QUERIES and weaker.threat in ("query", stronger.threat)
+    asks = attack_words(weaker.attack).by_queries and weaker.threat in ("query", stronger.threat)
     if asks and stronger.threat in ("adaptive", "undefended") and ranks[0]:
         return Rule("gradients are at least as strong as queries")
     if (stronger.threat, weaker.threat) in KNOWS_MORE and _settings(stronger) == _settings(weaker):
@@ -206,11 +197,12 @@ def _settings(row: Measured) -> tuple[str, int, int]:
 
 def _effort(row: Measured) -> float:
     """Gradient steps over all starts; a suite takes many times what its rows name."""
-    return math.inf if row.attack.startswith("autoattack") else row.steps * row.restarts
+    return math.inf if attack_words(row.attack).suite else row.steps * row.restarts
 
 
 def _rank(attack: str) -> int | None:
-    return next((rank for rank, names in enumerate(STRENGTH) if attack in names), None)
+    """Rank of strength; attacks of one rank, and those without, are not compared."""
+    return attack_words(attack).rank
 
 
 def _stands_at_large_eps(row: Measured, limits: Limits) -> bool:

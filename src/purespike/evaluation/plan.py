@@ -1,13 +1,15 @@
 """Which attacks at which budgets: the rows of the table and the points of the curve."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from purespike.attacks import Attack, AutoAttack, SignAttack, bounded, create_attack
+from purespike.attacks import Attack, bounded, create_attack
 from purespike.attacks.objective import objective
-from purespike.budget import parse_eps, parse_radius
+from purespike.attacks.protocol import has_setting
+from purespike.attacks.registry import knows_norm
+from purespike.ball import Ball
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
 from purespike.settings import EvaluationSettings
@@ -35,7 +37,6 @@ ENSEMBLE = (
     "pdsg",
     "assg",
 )
-NORMS = ("linf", "l2")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Suite:
 DEFAULT = Suite(("fgsm", "pgd"), learned_bpda=False)
 
 
-# cheap to dear; each holds what the one before it can do
+# cheapest first; each contains the attacks of the one before it
 SUITES: dict[str, Suite] = {
     "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}), learned_bpda=False),
     "standard": Suite(
@@ -98,7 +99,8 @@ def suite(name: str, norm: str = "linf") -> Suite:
     found = SUITES[name]
     if norm == "linf":
         return found
-    known = [spec for spec in found.attacks if not (isinstance(spec, Mapping) and spec["name"] == "sa_pgd")]
+    names = [spec if isinstance(spec, str) else spec["name"] for spec in found.attacks]
+    known = [spec for spec, name in zip(found.attacks, names, strict=True) if knows_norm(name, norm)]
     return replace(found, attacks=tuple(known))
 
 
@@ -132,9 +134,7 @@ class Job:
 
     @property
     def norm(self) -> str:
-        if self.eps is not None:
-            return str(getattr(self.attack, "norm", "linf"))
-        return {"cw": "l2"}.get(self.attack.name, "noise")
+        return self.attack.norm
 
 
 def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") -> list[float]:
@@ -147,8 +147,7 @@ def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") 
     Raises:
         InputError: none at all, one that is no budget, or an unknown norm.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
+    ball = Ball.named(norm)
     values: Sequence[float | str]
     if isinstance(eps, str):
         values = eps.split(",")
@@ -156,26 +155,19 @@ def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") 
         values = [eps] if isinstance(eps, int | float) else list(eps)
     if not values:
         raise InputError("eps: give at least one budget, e.g. 8/255")
-    return [parse_radius(value) if norm == "l2" else parse_eps(value) for value in values]
+    return [ball.parse_size(value) for value in values]
 
 
 def averaged(job: Job, eot: int) -> Job:
     """``job`` with gradients averaged over ``eot`` passes, where its attack can and does not already."""
-    attack = job.attack
-    if isinstance(attack, SignAttack | AutoAttack) and attack.eot == 1 < eot:
-        return replace(job, attack=replace(attack, eot=eot))
+    if getattr(job.attack, "eot", None) == 1 < eot:
+        return replace(job, attack=replace(job.attack, eot=eot))
     return job
 
 
 def passes_of(attack: Attack) -> int:
     """About how many times an attack passes an image through the model; for a progress bar."""
-    if isinstance(attack, AutoAttack):
-        each = {"square": attack.queries, "apgd-t": 9 * attack.steps, "fab-t": 18 * attack.steps}
-        return sum(each.get(name, attack.steps) for name in attack.attacks)
-    counts = ("steps", "search_steps", "restarts", "eot")
-    product = math.prod(getattr(attack, name, 1) for name in counts)
-    samples = getattr(attack, "samples", None)
-    return product if samples is None else product * (2 * samples + 1)
+    return attack.passes
 
 
 def check_ensemble(surrogates: Sequence[str], losses: Sequence[str]) -> None:
@@ -234,10 +226,7 @@ def _reaching(attack: Attack, settings: Mapping[str, Any]) -> Attack:
     2/255 is everybody's step at 8/255; at 51/255 twenty of them end inside the ball. A step that was asked
     for stays as it is.
     """
-    if not isinstance(attack, SignAttack) or "step_size" in settings:
+    if "step_size" in settings or not all(map(partial(has_setting, attack), ("eps", "step_size", "steps"))):
         return attack
-    eps, step = attack.eps, attack.step_size
-    assert isinstance(eps, float) and isinstance(step, float)
-    return (
-        replace(attack, step_size=2.5 * eps / attack.steps) if attack.steps * step < eps * 0.999 else attack
-    )
+    eps, step, steps = (getattr(attack, name) for name in ("eps", "step_size", "steps"))
+    return replace(attack, step_size=2.5 * eps / steps) if steps * step < eps * 0.999 else attack

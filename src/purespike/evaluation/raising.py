@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from purespike.attacks import SignAttack
+from purespike.attacks.protocol import is_iterated
 from purespike.evaluation.cell import Cell
 from purespike.evaluation.diagnose import strongest
 from purespike.evaluation.finding import LEVELS, Finding
@@ -41,7 +42,7 @@ def raised(
 
 def _same(job: Job, base: SignAttack) -> bool:
     """Whether ``job`` is ``base`` at another budget, to which its step may be fitted."""
-    if not isinstance(job.attack, SignAttack):
+    if not is_iterated(job.attack):
         return False
     return replace(job.attack, eps=base.eps, step_size=base.step_size) == base
 

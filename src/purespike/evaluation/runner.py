@@ -1,7 +1,7 @@
 """The evaluation's loop over chunks of images, shared among processes; finished ones are kept on disk."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from purespike.attacks.protocol import recorded
 from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet
@@ -129,7 +130,7 @@ class Runner:
                     seed=self.seed,
                     passes=self.passes,
                 )
-                key = asdict(job.attack), job.raised_from is not None, unit, start, part
+                key = recorded(job.attack), job.raised_from is not None, unit, start, part
                 whole = partial(Chunk.covers, count=len(labels))
                 found.append((start, self.store.get(Json(Chunk), key, compute, valid=whole)))
                 done(unit[-1], len(labels))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from purespike.attacks import Attack, AttackResult, GaussianNoise, IdentityBackward
+from purespike.attacks import Attack, AttackResult, IdentityBackward
 from purespike.attacks.adaptive import adaptive_routes
 from purespike.attacks.bpda import LearnedBackward
-from purespike.attacks.routes import Route, ascending, direct
+from purespike.attacks.routes import Route, direct
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
@@ -65,16 +65,18 @@ def _alone(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _bpda(scene: Scene, attack: Attack) -> list[Route]:
-    if ascending(attack) is None:
+    if attack.loss_ascent_part() is None:
         return []
     assert isinstance(scene.model, Defended)
-    routes = [_climbing(direct(IdentityBackward(scene.model), name="identity"))]
+    routes = [_loss_ascent_only(direct(IdentityBackward(scene.model), name="identity"))]
     if scene.approximation is not None:
-        routes.append(_climbing(direct(LearnedBackward(scene.model, scene.approximation), name="learned")))
+        routes.append(
+            _loss_ascent_only(direct(LearnedBackward(scene.model, scene.approximation), name="learned"))
+        )
     return routes
 
 
-def _climbing(route: Route) -> Route:
+def _loss_ascent_only(route: Route) -> Route:
     """``route`` for that part of an attack which another model's gradient serves; the result says so.
 
     FAB ends just beyond the boundary of what it differentiates, and Square at the first image that it breaks:
@@ -82,13 +84,13 @@ def _climbing(route: Route) -> Route:
     """
 
     def run(attack: Attack, images: Tensor, labels: Tensor) -> AttackResult:
-        part = ascending(attack)
+        part = attack.loss_ascent_part()
         assert part is not None
         result = route.run(part, images, labels)
         if part == attack:
             return result
-        heard = [*result.config.get("warnings", ()), "FAB and Square left out: they do not climb a loss"]
-        return replace(result, config={**result.config, "warnings": heard})
+        messages = [*result.config.get("warnings", ()), "FAB and Square left out: they do not climb a loss"]
+        return replace(result, config={**result.config, "warnings": messages})
 
     return replace(route, run=run)
 
@@ -100,11 +102,11 @@ def _adaptive(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _transfer(scene: Scene, attack: Attack) -> list[Route]:
-    if ascending(attack) is None:
+    if attack.loss_ascent_part() is None:
         return []
 
     def route(name: str, substitute: nn.Module) -> Route:
-        return _climbing(
+        return _loss_ascent_only(
             Route(
                 name, "own", lambda attack, *given: transfer(substitute, scene.model, *given, attack=attack)
             )
@@ -114,7 +116,7 @@ def _transfer(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _query(scene: Scene, attack: Attack) -> list[Route]:
-    return [] if attack.differentiates or isinstance(attack, GaussianNoise) else [direct(scene.model)]
+    return [] if attack.differentiates or attack.norm == "noise" else [direct(scene.model)]
 
 
 THREATS = {

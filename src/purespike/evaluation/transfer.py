@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
 
-from purespike.attacks.objective import attacked
+from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import misclassified
+from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
@@ -141,7 +142,7 @@ def transfer_matrix(
         settings={
             "norm": norm,
             "eps": budgets,
-            "attacks": [asdict(full_strength(job.attack)) for job in jobs],
+            "attacks": [recorded(full_strength(job.attack)) for job in jobs],
             "batch_size": batch_size,
             "precision": "fp32",
             "processes": accelerator.num_processes,
@@ -220,7 +221,7 @@ def _cell(
     # an attacker may leave an image as it is
     outcomes = [a & b for a, b in zip(right, clean, strict=True)]
     distances = [value for row in rows for value in row.distances]
-    settings = {k: v for k, v in asdict(full_strength(job.attack)).items() if k not in ("name", "seed")}
+    settings = {k: v for k, v in settings_of(full_strength(job.attack)).items() if k != "name"}
     return TransferCell(
         attack=job.attack.name,
         eps=job.eps,
@@ -260,7 +261,7 @@ class _Matrix:
         """1 for each image that ``model`` classifies correctly."""
 
         def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
-            with attacked(model), seeded(self.seed, "clean", start, device=images.device):
+            with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return Judged(right=[_right(model, images, labels)])
 
         rows = self._rows(compute, ["clean", _identity(model)])
@@ -278,7 +279,7 @@ class _Matrix:
                 found = attack(substitute, images, labels)
             right = []
             for target in targets.values():
-                with attacked(target), seeded(self.seed, "judge", start, device=images.device):
+                with frozen_eval(target), seeded(self.seed, "judge", start, device=images.device):
                     right.append(_right(target, found.images, labels))
             return Judged(
                 right=right,
@@ -290,7 +291,7 @@ class _Matrix:
             )
 
         models = [_identity(model) for model in (substitute, *targets.values())]
-        return self._rows(compute, ["attack", asdict(job.attack), *models], done=done)
+        return self._rows(compute, ["attack", recorded(job.attack), *models], done=done)
 
     def _rows(
         self,

@@ -8,7 +8,8 @@ import numpy as np
 
 from purespike.errors import InputError
 from purespike.reporting.tables import cell_steps
-from purespike.reporting.words import ATTACKS, THREATS, Evaluation, attack_text, eps_text, same_eps
+from purespike.reporting.words import THREATS, Evaluation, attack_text, eps_text, same_eps
+from purespike.results.vocabulary import attack_words
 
 Cell = Mapping[str, Any]
 
@@ -40,8 +41,8 @@ def whole_threats(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def cells_at(evaluation: Evaluation, eps: float, threats: Iterable[str]) -> list[Cell]:
-    """The cells of one budget under some threat models, in the order of ``ATTACKS``, then of steps."""
-    norm, wanted, order = norm_of(evaluation), set(threats), list(ATTACKS)
+    """The cells of one budget under some threat models, in the order of attacks, then of steps."""
+    norm, wanted = norm_of(evaluation), set(threats)
     found = [
         cell
         for cell in evaluation["cells"]
@@ -49,8 +50,7 @@ def cells_at(evaluation: Evaluation, eps: float, threats: Iterable[str]) -> list
     ]
 
     def rank(cell: Cell) -> tuple[int, int]:
-        place = order.index(cell["attack"]) if cell["attack"] in order else len(order)
-        return place, cell_steps(cell) or 1
+        return attack_words(cell["attack"]).order, cell_steps(cell) or 1
 
     return sorted(found, key=rank)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from purespike.errors import InputError
 from purespike.reporting.words import (
-    ATTACKS,
     MISSING,
     NORMS,
     THREATS,
@@ -25,6 +24,7 @@ from purespike.reporting.words import (
     raised_text,
     same_eps,
 )
+from purespike.results.vocabulary import attack_words
 
 if TYPE_CHECKING:
     import rich.table
@@ -277,8 +277,7 @@ def _attack_rows(cells: list[Mapping[str, Any]], threats: tuple[str, ...], clean
                 raised_text(first),
             )
         )
-    order = list(ATTACKS)
-    return sorted(rows, key=lambda row: order.index(row.name) if row.name in order else len(order))
+    return sorted(rows, key=lambda row: attack_words(row.name).order)
 
 
 def cell_entry(cell: Mapping[str, Any]) -> Entry:

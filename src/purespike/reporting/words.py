@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from purespike.budget import format_eps
+from purespike.results.vocabulary import attack_text as attack_text
 
 Evaluation = Mapping[str, Any]
 
@@ -59,26 +60,6 @@ THREATS: dict[str, Threat] = {
     ),
 }
 
-ATTACKS = {
-    "fgsm": "FGSM",
-    "ifgsm": "I-FGSM",
-    "mifgsm": "MI-FGSM",
-    "pgd": "PGD",
-    "sa_pgd": "SA-PGD",
-    "cw": "C&W",
-    "apgd_ce": "APGD-CE",
-    "apgd_dlr": "APGD-DLR",
-    "fab": "FAB",
-    "spsa": "SPSA",
-    "square": "Square",
-    "autoattack": "AutoAttack",
-    "autoattack_rand": "AutoAttack (rand)",
-    "gaussian_noise": "Gaussian noise",
-}
-
-# what an attack costs is counted in its own unit
-_WITHOUT_STEPS = ("square", "autoattack", "autoattack_rand")
-
 NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
 
 MISSING = "–"
@@ -97,12 +78,6 @@ def percent(share: float) -> str:
 def interval(score: Mapping[str, Any]) -> str:
     """The 95% Wilson interval of a score, in percent."""
     return f"[{percent(score['low'])}, {percent(score['high'])}]"
-
-
-def attack_text(attack: str, steps: int | None = None) -> str:
-    """An attack's name with its steps, ``PGD-20``; a single step goes without saying."""
-    name = ATTACKS.get(attack, attack)
-    return f"{name}-{steps}" if steps and steps > 1 and attack not in _WITHOUT_STEPS else name
 
 
 def condition_text(cell: Mapping[str, Any]) -> str:

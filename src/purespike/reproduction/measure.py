@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from purespike.attacks import bounded
 from purespike.budget import parse_eps
 from purespike.evaluation import Evaluation
 from purespike.models import Defended
@@ -104,13 +105,12 @@ def unless_missing(sheet: Sheet, group: str, method: str) -> Iterator[None]:
 def _cell(
     result: Evaluation, attack: Mapping[str, Any], threat: str | None, eps: str
 ) -> dict[str, Any] | None:
-    bounded = attack["name"] not in ("gaussian_noise", "cw")
     for cell in result.content["cells"]:
         same = cell["attack"] == attack["name"] and cell["threat"] == threat
         same = same and all(
             cell["settings"].get(key) == value for key, value in attack.items() if key != "name"
         )
-        if same and (not bounded or abs(cell["eps"] - parse_eps(eps)) < 1e-9):
+        if same and (not bounded(attack["name"]) or abs(cell["eps"] - parse_eps(eps)) < 1e-9):
             return cell
     return None
 

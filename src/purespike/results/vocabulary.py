@@ -1,5 +1,6 @@
 """The words that every table, figure and page uses for threat models, attacks and norms."""
 
+import importlib
 from dataclasses import dataclass
 
 from purespike.errors import InputError
@@ -96,6 +97,9 @@ def register_attack(words: AttackWords) -> AttackWords:
 
 def attack_words(name: str) -> AttackWords:
     """The words of an attack; one that nobody registered is called by its name."""
+    if name not in ATTACKS:
+        # the library's own attacks are registered where they are defined, beside torch: imported only here
+        importlib.import_module("purespike.attacks")
     return ATTACKS.get(name) or AttackWords(name=name, title=name)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from purespike.attacks import Attack, SignAttack
+from purespike.attacks.protocol import recorded
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.models.checkpoint import read_tensors, write_tensors
@@ -93,7 +94,7 @@ def _join(parts: list[Tensor]) -> Tensor:
 
 
 def _key(classifier: nn.Module, data: ImageSet, attack: Attack, seed: int) -> str:
-    digest = hashlib.sha256(f"{data.fingerprint()} {seed} {json.dumps(asdict(attack))}".encode())
+    digest = hashlib.sha256(f"{data.fingerprint()} {seed} {json.dumps(recorded(attack))}".encode())
     for name, tensor in classifier.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())

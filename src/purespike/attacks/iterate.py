@@ -1,4 +1,4 @@
-"""What a model tells of an iterate: loss, verdict and gradient, averaged over passes if it draws."""
+"""Loss, verdict and input gradient at an iterate, averaged over passes for a stochastic model."""
 
 from dataclasses import dataclass
 
@@ -6,51 +6,53 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import Objective, input_gradient
-from purespike.attacks.precision import gradients_in, mostly
+from purespike.attacks.precision import gradients_in, majority
 from purespike.checks import check_labels
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen.
+class IterateInfo:
+    """Loss, verdict and gradient of a batch of iterates.
 
     Args:
-        losses: mean over the passes, ``[N]``.
-        wrong: bool ``[N]``: misclassified in more than half of the passes.
-        gradient: of the mean loss, ``[N, C, H, W]``; ``None`` if it was not asked for.
+        losses: mean losses over the passes, ``[N]``.
+        success: bool ``[N]``: misclassified, or taken for the target, in more than half of the passes.
+        gradient: gradient of the mean loss, ``[N, C, H, W]``; ``None`` if it was not asked for.
     """
 
     losses: Tensor
-    wrong: Tensor
+    success: Tensor
     gradient: Tensor | None
 
 
-def look(
+def evaluate_iterate(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
     *,
     loss: Objective,
     differentiate: bool,
+    targeted: bool = False,
     passes: int = 1,
     precision: str = "fp32",
     check: bool = False,
-) -> Look:
-    """Pass ``images`` through ``model``, forth and if asked back.
+) -> IterateInfo:
+    """Pass ``images`` through ``model``, and differentiate if asked to.
 
     Args:
         model: images to logits.
-        images: ``[N, C, H, W]``.
-        labels: true classes, ``[N]``.
+        images: iterates, ``[N, C, H, W]``.
+        labels: true classes, or the targets of a targeted attack, ``[N]``.
         loss: logits and labels to a value each, ``[N]``.
         differentiate: whether to take the gradient.
-        passes: looks that are averaged, one after the other: expectation over transformation (Athalye et
-            al. 2018), for a model that draws.
-        precision: of the passes.
+        targeted: whether success means to be taken for ``labels``, and not for any other class.
+        passes: passes that are averaged one after the other: expectation over transformation (Athalye et
+            al. 2018), for a stochastic model.
+        precision: precision of the passes.
         check: whether the model may have too few classes for the labels.
 
     Raises:
-        InputError: it does.
+        InputError: the model has too few classes.
     """
     images = images.detach().requires_grad_(differentiate)
     losses, votes, gradient = None, None, None
@@ -64,13 +66,12 @@ def look(
             if differentiate:
                 gradient = _add(gradient, input_gradient(found, images))
             losses = _add(losses, found.detach())
-            wrong = logits.argmax(1) != labels
-            votes = wrong if passes == 1 else _add(votes, wrong.long())
+            votes = _add(votes, ((logits.argmax(1) == labels) == targeted).long())
     assert losses is not None and votes is not None
     if passes > 1:
-        losses, votes = losses / passes, mostly(votes, passes)
+        losses = losses / passes
         gradient = None if gradient is None else gradient / passes
-    return Look(losses, votes, gradient)
+    return IterateInfo(losses, majority(votes, passes), gradient)
 
 
 def _add(total: Tensor | None, part: Tensor) -> Tensor:

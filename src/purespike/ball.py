@@ -1,0 +1,290 @@
+"""Norm balls that bound a perturbation: L∞ and L2 as objects that parse, print, sample, project and step."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from purespike.budget import format_eps, parse_eps, parse_radius
+from purespike.errors import InputError, unknown
+from purespike.seeding import generator
+
+# half precision holds no bound exactly; of float32 and float64 the rounding of a bound is negligible
+_HALF = (torch.float16, torch.bfloat16)
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Ball(ABC):
+    """All images within ``size`` of an image. A subclass with a ``norm`` is registered under that name.
+
+    Images are ``[N, C, H, W]`` floats in [0, 1]; what a ball returns has the type of ``clean``, the centres.
+
+    Args:
+        size: radius, in pixel units.
+    """
+
+    size: float
+
+    known: ClassVar[dict[str, type["Ball"]]] = {}
+    norm: ClassVar[str]
+    title: ClassVar[str]
+    order: ClassVar[float]
+    """The p of the p-norm."""
+
+    def __init_subclass__(cls) -> None:
+        Ball.known[cls.norm] = cls
+
+    def __str__(self) -> str:
+        return f"{self.title} eps {format_eps(self.size)}"
+
+    @staticmethod
+    def named(norm: str) -> type["Ball"]:
+        """The class of the balls of ``norm``.
+
+        Raises:
+            InputError: unknown norm.
+        """
+        if norm not in Ball.known:
+            raise unknown("norm", str(norm), Ball.known)
+        return Ball.known[norm]
+
+    @staticmethod
+    def parse(eps: float | str, norm: str = "linf") -> "Ball":
+        """The ball of ``norm`` of size ``eps``, a number or a fraction such as ``"8/255"``.
+
+        Raises:
+            InputError: unknown norm, or a size that the norm does not allow.
+        """
+        ball = Ball.named(norm)
+        return ball(ball.parse_size(eps))
+
+    @classmethod
+    @abstractmethod
+    def parse_size(cls, eps: float | str) -> float:
+        """``eps`` as a float that may be the size of such a ball.
+
+        Raises:
+            InputError: it may not.
+        """
+
+    @classmethod
+    @abstractmethod
+    def parse_step(cls, step_size: float | str) -> float:
+        """``step_size`` as a float that may be the length of a step.
+
+        Raises:
+            InputError: it may not.
+        """
+
+    @property
+    @abstractmethod
+    def stride(self) -> float:
+        """Length of all steps of a default attack together."""
+
+    @abstractmethod
+    def per_pixel(self, pixels: int) -> float:
+        """Change of each of ``pixels`` pixels at a point of the boundary where all change alike."""
+
+    @abstractmethod
+    def lengths(self, offset: Tensor) -> Tensor:
+        """Norm of each offset ``[N, C, H, W]``, as ``[N, 1, 1, 1]``, in the type of ``offset``."""
+
+    @abstractmethod
+    def unit(self, noise: Tensor) -> Tensor:
+        """Noise of pixels in [-1, 1] as offsets of norm at most 1."""
+
+    @abstractmethod
+    def boundary(self, shape: torch.Size, draw: torch.Generator) -> Tensor:
+        """Random offsets of norm 1: corners in L∞, directions in L2."""
+
+    @abstractmethod
+    def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
+        """Random offsets, uniform in the ball of radius ``share``."""
+
+    @abstractmethod
+    def sample(self, clean: Tensor, *, seed: int) -> Tensor:
+        """A uniform draw from the ball around each image, moved into [0, 1]."""
+
+    @abstractmethod
+    def steepest(self, direction: Tensor) -> Tensor:
+        """The offset of norm 1 along which a linear function of this gradient rises most; zero of a zero."""
+
+    @abstractmethod
+    def _inside(self, points: Tensor, centre: Tensor) -> Tensor:
+        """``points`` moved into the ball and into [0, 1]; both of the same type, float32 or float64."""
+
+    def project(self, images: Tensor, clean: Tensor) -> Tensor:
+        """``images`` moved into the ball around ``clean`` and into [0, 1].
+
+        Half-precision results lie in the ball as measured in float64. In float32 and float64 the bound itself
+        is rounded to the type.
+        """
+        centre = _exact(clean)
+        moved = _rounded(self._inside(images.to(centre), centre), clean)
+        if clean.dtype not in _HALF:
+            return moved
+        rounded = images.to(clean.dtype).clamp(0, 1)
+        return torch.where(self.contains(rounded, clean).view(-1, 1, 1, 1), rounded, moved)
+
+    def distance(self, images: Tensor, clean: Tensor) -> Tensor:
+        """Distance of each image from its centre, measured in float64, ``[N]``."""
+        return self.lengths(images.double() - clean.double()).flatten()
+
+    def contains(self, images: Tensor, clean: Tensor, *, tolerance: float | None = None) -> Tensor:
+        """Whether each image lies in the ball, bool ``[N]``.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            clean: centres, same shape.
+            tolerance: accepted excess, as a distance; by default 1e-6, and none for half precision.
+        """
+        if tolerance is None:
+            tolerance = 0.0 if clean.dtype in _HALF else 1e-6
+        return self.distance(images, clean) <= self.size + tolerance
+
+
+@dataclass(frozen=True)
+class Linf(Ball):
+    """Every pixel may change by ``size``, in [0, 1].
+
+    Example:
+        >>> str(Linf(8 / 255)), Ball.parse("8/255") == Linf(8 / 255)
+        ('L∞ eps 8/255', True)
+    """
+
+    norm = "linf"
+    title = "L∞"
+    order = math.inf
+
+    @classmethod
+    def parse_size(cls, eps: float | str) -> float:
+        return parse_eps(eps)
+
+    @classmethod
+    def parse_step(cls, step_size: float | str) -> float:
+        return parse_eps(step_size, name="step_size")
+
+    @property
+    def stride(self) -> float:
+        return self.size
+
+    def per_pixel(self, pixels: int) -> float:
+        return self.size
+
+    def lengths(self, offset: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(offset, torch.inf, dim=(1, 2, 3), keepdim=True)
+
+    def unit(self, noise: Tensor) -> Tensor:
+        return noise
+
+    def boundary(self, shape: torch.Size, draw: torch.Generator) -> Tensor:
+        return self.interior(shape, draw).sign()
+
+    def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
+        return share * (2 * torch.rand(shape, generator=draw) - 1)
+
+    def sample(self, clean: Tensor, *, seed: int) -> Tensor:
+        draw = torch.Generator().manual_seed(seed)
+        noise = torch.empty(clean.shape).uniform_(-self.size, self.size, generator=draw)
+        return self.project(clean + noise.to(clean), clean)
+
+    def steepest(self, direction: Tensor) -> Tensor:
+        return direction.sign()
+
+    def _inside(self, points: Tensor, centre: Tensor) -> Tensor:
+        return points.clamp(centre - self.size, centre + self.size).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class L2(Ball):
+    """An image may move by a Euclidean length of ``size``, any positive number.
+
+    Example:
+        >>> print(Ball.parse("128/255", "l2"))
+        L2 eps 128/255
+    """
+
+    norm = "l2"
+    title = "L2"
+    order = 2.0
+
+    @classmethod
+    def parse_size(cls, eps: float | str) -> float:
+        return parse_radius(eps)
+
+    @classmethod
+    def parse_step(cls, step_size: float | str) -> float:
+        try:
+            return parse_radius(step_size)
+        except InputError:
+            raise InputError(
+                "step_size: in L2 it must be a positive number or a fraction such as 64/255, in pixel units, "
+                f"got {step_size!r}"
+            ) from None
+
+    @property
+    def stride(self) -> float:
+        # Madry et al. 2018: an iterate can cross the ball
+        return 2.5 * self.size
+
+    def per_pixel(self, pixels: int) -> float:
+        return self.size / math.sqrt(pixels)
+
+    def lengths(self, offset: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(offset, dim=(1, 2, 3), keepdim=True)
+
+    def unit(self, noise: Tensor) -> Tensor:
+        return noise / self.lengths(noise).clamp(min=_SMALLEST)
+
+    def boundary(self, shape: torch.Size, draw: torch.Generator) -> Tensor:
+        return self.unit(torch.randn(shape, generator=draw))
+
+    def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
+        directions = self.boundary(shape, draw)
+        radii = torch.rand((shape[0], 1, 1, 1), generator=draw) ** (1 / shape[1:].numel())
+        return directions * (share * radii)
+
+    def sample(self, clean: Tensor, *, seed: int) -> Tensor:
+        # a normal draw for the direction, and the radius size · U^(1/d) of d pixels
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+        # a stream of its own: an image's start does not depend on how many images come after it
+        shares = torch.rand(len(clean), generator=generator(seed, "radius")) ** (1 / clean.shape[1:].numel())
+        offset = self.steepest(noise) * self.size * shares.view(-1, 1, 1, 1)
+        return _rounded(self._moved(offset.to(clean.device), _exact(clean)), clean)
+
+    def steepest(self, direction: Tensor) -> Tensor:
+        # first by the largest pixel: the squares of a small gradient vanish
+        scaled = safe_divide(direction, direction.abs().amax((1, 2, 3), keepdim=True))
+        return safe_divide(scaled, self.lengths(scaled))
+
+    def _inside(self, points: Tensor, centre: Tensor) -> Tensor:
+        return self._moved(points - centre, centre)
+
+    def _moved(self, offset: Tensor, centre: Tensor) -> Tensor:
+        shortened = offset * (self.size / self.lengths(offset).clamp(min=self.size))
+        moved = (centre + shortened).clamp(0, 1)
+        # the sum is rounded, and may leave a small ball: one step of the grid brings it back
+        return torch.where(self.lengths(moved - centre) > self.size, torch.nextafter(moved, centre), moved)
+
+
+def safe_divide(tensor: Tensor, size: Tensor) -> Tensor:
+    """``tensor / size``, and zero where both vanish."""
+    return tensor / size.clamp(min=torch.finfo(size.dtype).tiny)
+
+
+def _exact(clean: Tensor) -> Tensor:
+    """In a type where bounds and lengths can be computed: float64 for half precision."""
+    return clean.double() if clean.dtype in _HALF else clean
+
+
+def _rounded(points: Tensor, clean: Tensor) -> Tensor:
+    """``points`` in the type of ``clean``; half precision rounds no pixel away from its centre."""
+    rounded = points.to(clean.dtype)
+    if clean.dtype not in _HALF:
+        return rounded
+    beyond = (rounded.double() - clean.double()).abs() > (points - clean.double()).abs()
+    return torch.where(beyond, torch.nextafter(rounded, clean), rounded)
