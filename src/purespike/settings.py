@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -77,7 +77,8 @@ class Section(BaseModel):
 
 
 def _eps(value: float | str, info: ValidationInfo) -> float | str:
-    parse = parse_radius if info.data.get("norm") == "l2" else parse_eps
+    # the ball of another norm checks its radius itself
+    parse = parse_eps if info.data.get("norm", "linf") == "linf" else parse_radius
     parse(value)
     return value
 
@@ -143,7 +144,7 @@ class EvaluationSettings(Section):
             "fgsm,pgd:steps=20."
         ),
     ] = None
-    norm: Annotated[Literal["linf", "l2"], Field(description="Norm of all budgets: linf or l2.")] = "linf"
+    norm: Annotated[str, Field(description="Norm of all budgets: linf or l2.")] = "linf"
     learned_bpda: Annotated[
         bool | None, Field(description="Let the bpda attacker also learn to imitate the purifier.")
     ] = None

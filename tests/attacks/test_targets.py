@@ -11,7 +11,7 @@ from torch import nn
 import purespike as ps
 from purespike.attacks import create_attack, cw, list_attacks, pgd, transfer
 from purespike.attacks.targets import choose_targets
-from purespike.attacks.text import parse_attacks
+from purespike.text import parse_attacks
 from purespike.errors import InputError
 from purespike.reporting.tables import markdown_table
 from purespike.seeding import derive

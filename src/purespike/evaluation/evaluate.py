@@ -16,7 +16,7 @@ from purespike.checks import as_float
 from purespike.data import ImageSet, load_data
 from purespike.environment import provenance
 from purespike.evaluation.cell import Outcomes, units
-from purespike.evaluation.determinism import in_training
+from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
 from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, plan_jobs, resolve

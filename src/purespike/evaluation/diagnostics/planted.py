@@ -1,7 +1,7 @@
-"""An attack is given a task that has a solution: does it find it? (group C; Zimmermann et al. 2022)."""
+"""Planted adversarial images: does the attack find them? (group C; Zimmermann et al. 2022)."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from purespike.attacks import SignAttack
 from purespike.attacks.objective import frozen_eval
 from purespike.ball import Ball
-from purespike.evaluation.convergence import Attacker
-from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
+from purespike.evaluation.diagnostics.examination import Examination
+from purespike.evaluation.diagnostics.rule import rule
+from purespike.results import Finding, Level
 from purespike.seeding import generator
 
 ZIMMERMANN = "Zimmermann et al. 2022, Increasing Confidence in Adversarial Robustness Evaluations"
@@ -24,6 +25,8 @@ INNER, SHRUNK, CONTROLS = 64, 0.95, 64
 FEWEST = 4
 # points in one forward
 BATCH = 256
+# images to plant beside
+PLANTED = 12
 
 
 class Readouts(NamedTuple):
@@ -77,15 +80,8 @@ class Binarised(nn.Module):
             hook.remove()
 
 
-def check_planted(
-    attacker: Callable[[SignAttack], Attacker],
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    attack: SignAttack,
-    limits: Limits = DEFAULT_LIMITS,
-) -> Finding:
+@rule(order=190)
+def check_planted(e: Examination) -> Iterator[Finding]:
     """Does the attack find adversarial images that provably exist?
 
     On the features before the last linear layer a readout is trained that tells one point on the boundary of
@@ -98,38 +94,29 @@ def check_planted(
 
     An image is left out where no readout does this, in the features or in the whole model, whatever follows
     its last linear layer. One image may be missed in any case.
-
-    Args:
-        attacker: what runs an attack of given settings, e.g. over an ensemble of surrogates.
-        model: images to logits.
-        images: some that it classifies correctly, ``[N, C, H, W]``; about a dozen.
-        labels: their classes.
-        attack: the one whose number is to be judged.
-        limits: what is still accepted.
     """
-    images = _apart(images, 2 * attack.eps, attack.norm)
+    model, images, _ = e.first(PLANTED)
+    images = _apart(images, 2 * e.attack.eps, e.attack.norm)
     with frozen_eval(model), torch.no_grad():
         linear = _last_linear(model, images[:1])
         if linear is None:
-            return _finding(
-                "reliable", "not applicable: the model does not end in a linear layer (nn.Linear)"
-            )
+            yield _inapplicable("the model does not end in a linear layer (nn.Linear)")
+            return
         try:
-            binarised = _plant(model, linear, images, attack)
+            binarised = _plant(model, linear, images, e.attack)
         except (RuntimeError, ValueError, IndexError):
-            return _finding(
-                "reliable", "not applicable: what follows the last linear layer takes all classes"
-            )
+            yield _inapplicable("what follows the last linear layer takes all classes")
+            return
     victims = binarised.readouts.anchors
     count, skipped = len(victims), len(images) - len(victims)
     if count < FEWEST:
-        return _finding(
-            "reliable", f"not applicable: of {len(images)} images {skipped} admit no such readout"
-        )
+        yield _inapplicable(f"of {len(images)} images {skipped} admit no such readout")
+        return
     zeros = torch.zeros(count, dtype=torch.long, device=images.device)
-    found = int(attacker(attack)(binarised, victims, zeros).success.sum())
-    return _finding(
-        "unreliable" if count - found > limits.allowed(count, 1 - limits.planted) else "reliable",
+    found = int(e.attacker(e.attack)(binarised, victims, zeros).success.sum())
+    missed = count - found > e.thresholds.allowed(count, 1 - e.thresholds.planted)
+    yield _finding(
+        "unreliable" if missed else "reliable",
         f"the attack finds {found} of {count} planted adversarial images ({skipped} more images admit none)",
     )
 
@@ -172,9 +159,19 @@ def _each(ask: Callable[[Tensor], Tensor], points: list[Tensor]) -> Tensor:
     return torch.cat(parts).unflatten(0, (-1, size))
 
 
-def _finding(level: str, seen: str) -> Finding:
-    advice = "attack too weak, the number is not reportable: more steps, other surrogates and losses"
-    return Finding("planted adversarial images", "optimisation", level, seen, advice, ZIMMERMANN)
+def _finding(level: Level, message: str) -> Finding:
+    return Finding(
+        name="planted adversarial images",
+        group="optimisation",
+        level=level,
+        message=message,
+        advice="attack too weak, the number is not reportable: more steps, other surrogates and losses",
+        source=ZIMMERMANN,
+    )
+
+
+def _inapplicable(reason: str) -> Finding:
+    return _finding("reliable", f"not applicable: {reason}")
 
 
 def _distances(images: Tensor, anchors: Tensor, norm: str) -> Tensor:

@@ -2,55 +2,45 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from purespike.attacks import SignAttack, spsa_gradient
+from purespike.attacks import spsa_gradient
 from purespike.attacks.objective import frozen_eval, margin
-from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.evaluation.surrogate_health import spiking
+from purespike.evaluation.diagnostics.examination import Examination, input_gradient_of_margin
+from purespike.evaluation.diagnostics.rule import rule
+from purespike.evaluation.diagnostics.surrogates import spiking
 from purespike.neurons import surrogate_gradient
+from purespike.results import Finding
 from purespike.seeding import generator
 
 # random directions, and the fewest along which the loss must change to be judged by
 DIRECTIONS, FEWEST = 48, 12
+# images; a few will do
+POINTED = 8
 
 
-def check_direction(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    attack: SignAttack,
-    used: Sequence[str] = (),
-    limits: Limits = DEFAULT_LIMITS,
-) -> Finding:
+@rule(order=80)
+def check_direction(e: Examination) -> Iterator[Finding]:
     r"""Along random directions, does the gradient tell up from down?
 
     A direction v is one sample of SPSA: the loss is measured at :math:`x \pm \delta v`, and the gradient g is
     right if :math:`g \cdot v` has the sign of the difference. The cosine between g and the mean of S samples
     says less: in d dimensions even the true gradient reaches about :math:`\sqrt{S / (S + d)}` only, and
-    there is no telling how much of what is missing is the estimate's own error. Of signs it is known that a
-    gradient which says nothing gets half of them right. Directions are independent, images share them; so
-    shares of right signs per direction enter a one-sided t test against one half. Images whose loss does not
-    change along a direction are left out of it.
+    there is no telling how much of the rest is the estimate's own error. An uninformative gradient gets half
+    of the signs right. Directions are independent, images share them; so shares of right signs per direction
+    enter a one-sided t test against one half. Images whose loss does not change along a direction are left
+    out of it.
 
-    Where the attacker has several surrogates, the best of them is judged.
-
-    Args:
-        model: images to logits, differentiable.
-        images: some that the model classifies correctly, ``[N, C, H, W]``; a few will do.
-        labels: their classes.
-        attack: whose budget sets the probe: half of it, in L2 half of its length.
-        used: the surrogates of the evaluation, tried beside the model's own.
-        limits: what is still accepted.
+    The budget of the attack sets the probe: half of it, in L2 half of its length. Where the attacker has
+    several surrogates, the best of them is judged.
     """
-    delta = attack.ball.per_pixel(images[0].numel()) / 2
-    delta = min(max(delta, 1e-3), 1.0)
-    draw = generator(attack.seed, "directions")
+    model, images, labels = e.first(POINTED)
+    delta = min(max(e.attack.ball.per_pixel(images[0].numel()) / 2, 1e-3), 1.0)
+    draw = generator(e.attack.seed, "directions")
 
     def loss(probes: Tensor) -> Tensor:
         return margin(model(probes).float(), labels)
@@ -59,41 +49,34 @@ def check_direction(
         samples = torch.stack(
             [spsa_gradient(loss, images, samples=1, delta=delta, generator=draw) for _ in range(DIRECTIONS)]
         ).double()
-        names = ["own", *used] if spiking(model) else ["own"]
-        judged = {}
-        for name in names:
-            with surrogate_gradient(model, name) if name != "own" else contextlib.nullcontext():
-                judged[name] = _judge(_gradient(model, images, labels).double(), samples)
+    names = ["own", *e.surrogates] if spiking(model) else ["own"]
+    judged = {}
+    for name in names:
+        with surrogate_gradient(model, name) if name != "own" else contextlib.nullcontext():
+            judged[name] = _judge(input_gradient_of_margin(model, images, labels).double(), samples)
     best = max(judged, key=lambda name: judged[name][0])
     share, error, cosine, directions = judged[best]
     ceiling = math.sqrt(DIRECTIONS / (DIRECTIONS + images[0].numel()))
-    least = share - error * float(student.ppf(1 - limits.significance, max(directions - 1, 1)))
+    least = share - error * float(student.ppf(1 - e.thresholds.significance, max(directions - 1, 1)))
     who = f"the gradient ({best})" if len(names) > 1 else "the gradient"
     if directions < FEWEST:
-        seen = (
+        message = (
             f"the loss changes along {directions} of {DIRECTIONS} random directions only: too few to judge by"
         )
     else:
-        seen = (
+        message = (
             f"{who} has the right sign along {share:.0%} ± {error:.0%} of {directions} random directions; "
             f"its cosine with SPSA is {cosine:.2f}, of at most about {ceiling:.2f}"
         )
-    return Finding(
-        "direction of the gradient",
-        "gradients",
-        "suspicious" if directions >= FEWEST and least <= 0.5 else "reliable",
-        seen,
-        "the gradient says nothing about the loss: other surrogates, bpda, or an attack without gradients "
-        "(square, spsa)",
-        "Uesato et al. 2018, Adversarial Risk and the Dangers of Evaluating Against Weak Attacks",
+    yield Finding(
+        name="direction of the gradient",
+        group="gradients",
+        level="suspicious" if directions >= FEWEST and least <= 0.5 else "reliable",
+        message=message,
+        advice="the gradient says nothing about the loss: other surrogates, bpda, or an attack without "
+        "gradients (square, spsa)",
+        source="Uesato et al. 2018, Adversarial Risk and the Dangers of Evaluating Against Weak Attacks",
     )
-
-
-def _gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
-    return gradient
 
 
 def _judge(gradient: Tensor, samples: Tensor) -> tuple[float, float, float, int]:

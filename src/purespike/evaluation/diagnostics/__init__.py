@@ -1,0 +1,34 @@
+"""Diagnostics: reasons not to believe an evaluation, each a rule; see :func:`rule` for adding one."""
+
+from purespike.evaluation.diagnostics import (
+    bpda,
+    convergence,
+    determinism,
+    direction,
+    gradients,
+    invariants,
+    large_budget,
+    planted,
+    randomness,
+    surrogates,
+)
+from purespike.evaluation.diagnostics.examination import Examination
+from purespike.evaluation.diagnostics.rule import RULES, Rule, examine, rule
+
+__all__ = [
+    "RULES",
+    "Examination",
+    "Rule",
+    "bpda",
+    "convergence",
+    "determinism",
+    "direction",
+    "examine",
+    "gradients",
+    "invariants",
+    "large_budget",
+    "planted",
+    "randomness",
+    "rule",
+    "surrogates",
+]

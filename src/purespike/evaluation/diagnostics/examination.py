@@ -1,0 +1,214 @@
+"""An examination: one evaluation under diagnosis, and the expensive things that its rules share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from purespike.attacks import AttackResult, SignAttack, worst_case
+from purespike.attacks.objective import cross_entropy, frozen_eval, margin
+from purespike.attacks.protocol import is_iterated
+from purespike.evaluation.inputs import is_stochastic
+from purespike.evaluation.plan import LOSSES, SURROGATES, Job
+from purespike.results import Cell, Finding
+from purespike.seeding import seeded
+from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
+
+Attacker = Callable[[nn.Module, Tensor, Tensor], AttackResult]
+T = TypeVar("T")
+
+# bounds of side tests: gradient steps and passes averaged; enough to notice
+STEPS, EOT = 20, 5
+# surrogates with which the attack is repeated
+LEADING = 4
+
+
+def _seeded(compute: "Callable[[Examination], T]") -> "cached_property[T]":
+    """A property computed once, whose random draws do not depend on which rule asks for it first."""
+
+    def run(self: "Examination") -> T:
+        with seeded("diagnose", compute.__name__, device=self.images.device):
+            return compute(self)
+
+    run.__doc__ = compute.__doc__
+    return cached_property(run)
+
+
+class Examination:
+    """One evaluation under diagnosis; expensive things are computed once, when a rule first asks.
+
+    Repeated attacks use the :func:`leading` surrogates alone; they break nearly all that the ensemble does,
+    at a small part of its cost.
+
+    Args:
+        model: the evaluated model, in evaluation mode.
+        images: images that it classifies correctly, ``[N, C, H, W]``, on its device; may be none.
+        labels: their classes.
+        jobs: attacks of the evaluation; the :func:`strongest` is examined.
+        cells: numbers of the evaluation.
+        clean: outcomes on clean images, ``"undefended"`` and ``"defended"``.
+        surrogates: surrogates of the adaptive attacker.
+        losses: losses of the adaptive attacker.
+        arrived_training: modules that were handed over in training mode.
+        thresholds: tolerances.
+        known: any lazily computed property, by name, that is known already: ``attack``, ``robust``, …
+
+    ``budget`` holds the findings on the attack's budget once they are known.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        jobs: Sequence[Job] = (),
+        cells: Sequence[Cell] = (),
+        clean: Mapping[str, Sequence[int]] | None = None,
+        surrogates: Sequence[str] = SURROGATES,
+        losses: Sequence[str] = LOSSES,
+        arrived_training: Sequence[str] = (),
+        thresholds: Thresholds = DEFAULT_THRESHOLDS,
+        **known: Any,
+    ) -> None:
+        self.model, self.images, self.labels = model, images, labels
+        self.jobs, self.cells, self.clean = tuple(jobs), tuple(cells), dict(clean or {})
+        self.surrogates, self.losses = tuple(surrogates), tuple(losses)
+        self.arrived_training, self.thresholds = tuple(arrived_training), thresholds
+        self.budget: Sequence[Finding] | None = None
+        for name, value in known.items():
+            assert isinstance(getattr(type(self), name), cached_property), name
+            self.__dict__[name] = value
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    @property
+    def given(self) -> tuple[nn.Module, Tensor, Tensor]:
+        """Model, images and labels."""
+        return self.model, self.images, self.labels
+
+    def first(self, count: int) -> tuple[nn.Module, Tensor, Tensor]:
+        """Model, and the first ``count`` images and labels."""
+        return self.model, self.images[:count], self.labels[:count]
+
+    @cached_property
+    def attackable(self) -> bool:
+        """Whether there is an attack by gradient steps, and a path for gradients."""
+        return ("attack" in self.__dict__ or strongest(self.jobs) is not None) and self.gradients is not None
+
+    @cached_property
+    def attack(self) -> SignAttack:
+        """The strongest attack."""
+        found = strongest(self.jobs)
+        assert found is not None
+        return found
+
+    @cached_property
+    def leading(self) -> tuple[str, ...]:
+        """Surrogates that broke most images."""
+        return leading(self.cells, self.surrogates)
+
+    @cached_property
+    def threats(self) -> tuple[str, ...]:
+        """Threat models of the evaluation."""
+        return tuple(dict.fromkeys(cell.threat for cell in self.cells))
+
+    @cached_property
+    def passes(self) -> int:
+        """Passes over which the evaluation judged each image."""
+        return max((cell.passes for cell in self.cells), default=1)
+
+    @cached_property
+    def stochastic(self) -> bool:
+        """Whether the model is stochastic."""
+        return is_stochastic(self.model, self.images, self.thresholds.nondeterminism)
+
+    @_seeded
+    def gradients(self) -> tuple[Tensor, Tensor] | None:
+        """Input gradients of cross-entropy and margin; ``None`` where autograd finds no path."""
+        with frozen_eval(self.model), torch.enable_grad():
+            leaf = self.images.detach().clone().requires_grad_()
+            logits = self.model(leaf)
+            if not logits.requires_grad:
+                return None
+            entropies, margins = (loss(logits.float(), self.labels).sum() for loss in (cross_entropy, margin))
+            (by_entropy,) = torch.autograd.grad(entropies, leaf, retain_graph=True, allow_unused=True)
+            (by_margin,) = torch.autograd.grad(margins, leaf, allow_unused=True)
+        return None if by_entropy is None or by_margin is None else (by_entropy, by_margin)
+
+    @cached_property
+    def side(self) -> SignAttack:
+        """The attack with fewer steps of the same reach, at a bounded cost."""
+        attack, steps = self.attack, min(self.attack.steps, STEPS)
+        longer = attack.step_size * attack.steps / steps
+        return replace(
+            attack,
+            steps=steps,
+            step_size=min(longer, max(attack.step_size, 2.5 * attack.eps / steps)),
+            restarts=1,
+            eot=min(attack.eot, EOT),
+        )
+
+    @_seeded
+    def result(self) -> AttackResult:
+        """The attack over all surrogates and losses; those that lead come first."""
+        surrogates = tuple(dict.fromkeys((*self.leading, *self.surrogates)))
+        return self.attacker(self.attack, surrogates)(*self.given)
+
+    @cached_property
+    def robust(self) -> Tensor:
+        """Images that withstand the attack, bool ``[N]``."""
+        return ~self.result.success
+
+    @_seeded
+    def as_run(self) -> AttackResult:
+        """The attack on the model's own gradient and loss, not stopped early."""
+        return replace(self.attack, stop_early=False, restarts=1)(*self.given)
+
+    @_seeded
+    def slow(self) -> AttackResult | None:
+        """The attack with the last loss on the robust images, not stopped early; ``None`` without any."""
+        if not self.robust.any():
+            return None
+        attack = replace(self.attack, stop_early=False, restarts=1, loss=self.losses[-1])
+        return attack(self.model, self.images[self.robust], self.labels[self.robust])
+
+    def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
+        """``settings`` over some surrogates, the leading ones if none are named, and all losses."""
+
+        def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+            chosen = {"surrogates": surrogates or self.leading, "losses": self.losses}
+            return worst_case(model, images, labels, attack=settings, **chosen)[0]
+
+        return attack
+
+
+def strongest(jobs: Sequence[Job]) -> SignAttack | None:
+    """The attack with most gradient steps at the first budget."""
+    attacks = [job.attack for job in jobs if is_iterated(job.attack)]
+    at_first = [attack for attack in attacks if attack.eps == attacks[0].eps]
+    return max(at_first, key=lambda attack: attack.steps * attack.restarts, default=None)
+
+
+def leading(cells: Sequence[Cell], surrogates: tuple[str, ...]) -> tuple[str, ...]:
+    """Surrogates that broke most images in the adaptive ``cells``, at most :data:`LEADING` of them."""
+    broken = dict.fromkeys(surrogates, 0)
+    for cell in cells:
+        if cell.threat == "adaptive":
+            for part in cell.components:
+                broken[part.surrogate] = broken.get(part.surrogate, 0) + part.broken
+    order = sorted(surrogates, key=lambda name: -broken[name])[:LEADING]
+    return tuple(name for name in order if broken[name]) or surrogates[:LEADING]
+
+
+def input_gradient_of_margin(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of the margin, which does not saturate as the cross-entropy does, ``[N, C, H, W]``."""
+    with frozen_eval(model), torch.enable_grad():
+        leaf = images.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
+    return gradient
