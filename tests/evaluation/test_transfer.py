@@ -220,7 +220,9 @@ def test_shared_training_images_are_counted():
     floats = attacked.to_float(), attacked.labels
     again = transfer_matrix(names, {"target": model}, floats, **settings)
     assert again.content["training"] == found.content["training"]
-    assert "own was trained on 30 images: none of them attacked here, 10 of target's." in markdown_matrix(found)
+    assert "own was trained on 30 images: none of them attacked here, 10 of target's." in markdown_matrix(
+        found
+    )
 
 
 def test_what_is_saved_reads_back(matrix, tmp_path):
