@@ -1,66 +1,53 @@
-"""A reproduction's table and figure show its cells, the printed ones apart, and say what is missing."""
+"""A sheet's text and figure show its cells, the printed ones apart, and say what is missing."""
 
 import re
 
 import pytest
 
 from purespike.reporting.drawing import png
-from purespike.reporting.sheet_figures import sheet_figure
-from purespike.reporting.sheet_tables import latex_sheet, markdown_sheet, number
+from purespike.reproduction.sheet import Column, Sheet, SheetCell, SheetRow, SheetScale
+from purespike.reproduction.sheet_figures import sheet_figure
+from purespike.reproduction.sheet_text import latex_sheet, markdown_sheet, number
+from purespike.results import Provenance
+
+CLEAN, ALONE, ADAPTIVE = Column("Clean"), Column("PGD", "alone"), Column("PGD", "adaptive")
 
 
-def cell(mean, *, n=None, low=None, high=None, deviation=None):
-    return {
-        "values": [mean],
-        "mean": mean,
-        "deviation": deviation,
-        "n": n,
-        "low": low,
-        "high": high,
-        "threat": None,
-    }
+def cell(*values, n=None, interval=None):
+    return SheetCell.of(values, n=n, interval=interval)
 
 
-def column(title, attacker="", unit="%"):
-    return {"title": title, "attacker": attacker, "unit": unit, "key": f"{title}|{attacker}"}
+def row(group, method, origin, cells, **more):
+    return SheetRow(group=group, method=method, origin=origin, cells=cells, **more)
+
+
+OURS = {
+    CLEAN: cell(0.5, n=1000, interval=(0.47, 0.53)),
+    ALONE: cell(0.333, n=100, interval=(0.25, 0.43)),
+    ADAPTIVE: cell(0.0, n=100, interval=(0.0, 0.037)),
+}
+ROWS = (
+    row("CIFAR-10", "Ours", "measured", OURS),
+    row("CIFAR-10", "Ours, paper", "paper", {ALONE: cell(0.7416)}),
+    row("CIFAR-10", "A_B", "quoted", {ALONE: cell(0.091)}),
+    row("SVHN", "Ours", "missing", {}, reason="no images"),
+)
 
 
 def sheet(**changes):
-    return {
+    content = {
+        "schema_version": 1,
         "experiment": "table2",
         "title": "Table 2: robustness, L∞ eps 8/255",
         "kind": "dots",
-        "columns": [column("Clean"), column("PGD", "alone"), column("PGD", "adaptive")],
-        "rows": [
-            {
-                "group": "CIFAR-10",
-                "method": "Ours",
-                "origin": "measured",
-                "cells": {
-                    "Clean|": cell(0.5, n=1000, low=0.47, high=0.53),
-                    "PGD|alone": cell(0.333, n=100, low=0.25, high=0.43),
-                    "PGD|adaptive": cell(0.0, n=100, low=0.0, high=0.037),
-                },
-            },
-            {
-                "group": "CIFAR-10",
-                "method": "Ours, paper",
-                "origin": "paper",
-                "cells": {"PGD|alone": cell(0.7416)},
-            },
-            {
-                "group": "CIFAR-10",
-                "method": "A_B",
-                "origin": "quoted",
-                "cells": {"PGD|alone": cell(0.091)},
-            },
-            {"group": "SVHN", "method": "Ours", "origin": "missing", "reason": "no images", "cells": {}},
-        ],
-        "notes": ["The paper attacks the classifier alone."],
-        "scale": {"images": 100, "about": "small networks"},
-        "seeds": [0],
-        **changes,
+        "columns": (CLEAN, ALONE, ADAPTIVE),
+        "rows": ROWS,
+        "notes": ("The paper attacks the classifier alone.",),
+        "scale": SheetScale(images=100, about="small networks"),
+        "seeds": (0,),
+        "provenance": Provenance(),
     }
+    return Sheet(**{**content, **changes})
 
 
 def test_markdown():
@@ -87,7 +74,7 @@ def test_latex_has_a_row_for_each_and_as_many_cells_as_columns():
     [
         (None, "%", "–"),
         (cell(0.12345), "%", "12.35"),
-        (cell(0.5, n=10, deviation=0.021), "%", "50.0 ± 2.1"),
+        (cell(0.479, 0.521, n=10), "%", "50.0 ± 3.0"),
         (cell(3.14159), "×", "3.14"),
         (cell(150.0), "count", "150"),
     ],
@@ -97,9 +84,8 @@ def test_numbers(value, unit, text):
 
 
 def test_several_seeds_have_a_deviation_and_no_interval():
-    several = sheet(seeds=[0, 1, 2])
-    several["rows"][0]["cells"]["Clean|"] = cell(0.5, n=1000, deviation=0.012)
-    text = markdown_sheet(several)
+    several = row("CIFAR-10", "Ours", "measured", {CLEAN: cell(0.488, 0.5, 0.512, n=1000)})
+    text = markdown_sheet(sheet(seeds=(0, 1, 2), rows=(several,)))
     assert "50.0 ± 1.2" in text and "mean ± standard deviation over 3 seeds" in text
 
 
@@ -120,18 +106,16 @@ def test_every_cell_is_a_mark_at_its_number_on_the_line_of_its_method():
 
 
 def test_curves_by_steps_and_by_size_do_not_mix():
-    both = sheet(kind="curves", columns=[column("5 steps"), column("10 steps"), column("eps 1/255")])
-    values = {"5 steps|": cell(0.4, n=9), "10 steps|": cell(0.3, n=9), "eps 1/255|": cell(0.6, n=9)}
-    both["rows"] = [
-        {"group": "CIFAR-10", "method": "Ours, adaptive", "origin": "measured", "cells": values},
-        {
-            "group": "CIFAR-10",
-            "method": "Ours, paper",
-            "origin": "paper",
-            "cells": {"eps 1/255|": cell(0.59)},
-        },
-    ]
-    steps, size = sheet_figure(both).axes
+    five, ten, small = Column("5 steps"), Column("10 steps"), Column("eps 1/255")
+    values = {
+        column: SheetCell.of([value], n=9, threat="adaptive")
+        for column, value in {five: 0.4, ten: 0.3, small: 0.6}.items()
+    }
+    rows = (
+        row("CIFAR-10", "Ours, adaptive", "measured", values),
+        row("CIFAR-10", "Ours, paper", "paper", {small: cell(0.59)}),
+    )
+    steps, size = sheet_figure(sheet(kind="curves", columns=(five, ten, small), rows=rows)).axes
     (ours,) = steps.lines
     assert list(ours.get_xdata()) == [5, 10] and list(ours.get_ydata()) == [40, 30]
     assert [list(line.get_xdata()) for line in size.lines] == [[1], [1]]
@@ -140,7 +124,8 @@ def test_curves_by_steps_and_by_size_do_not_mix():
 
 @pytest.mark.parametrize("kind", ["dots", "curves", "bars"])
 def test_every_kind_draws_also_where_nothing_was_measured(kind):
-    nothing = sheet(kind=kind)
-    nothing["rows"] = [row for row in nothing["rows"] if row["origin"] == "missing"]
+    nothing = sheet(kind=kind, rows=ROWS[-1:])
     assert re.match(rb"\x89PNG", png(sheet_figure(nothing)))
-    assert png(sheet_figure(sheet(kind=kind)))
+    columns = (Column("5 steps"), Column("eps 1/255")) if kind == "curves" else (CLEAN, ALONE)
+    rows = (row("CIFAR-10", "Ours", "measured", {column: cell(0.5, n=10) for column in columns}),)
+    assert png(sheet_figure(sheet(kind=kind, columns=columns, rows=rows)))

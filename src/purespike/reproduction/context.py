@@ -1,4 +1,4 @@
-"""Models and measurements that the experiments share: each is made once, and kept."""
+"""Models and measurements that the experiments share: each is made once and kept."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,29 @@ from torch import nn
 
 from purespike.data import Data, load_data
 from purespike.errors import InputError, unknown
-from purespike.evaluation import Evaluation, evaluate
+from purespike.evaluation import evaluate
 from purespike.experiment import Run, share_of
 from purespike.models import Defended
 from purespike.recipe import Recipe
 from purespike.reproduction.scale import Scale, changed
+from purespike.results import Evaluation
 from purespike.training.engine import main_first
-
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 
 
 class Unavailable(Exception):
-    """The images of a data set cannot be had here; the message says why."""
+    """A data set that is not available here; the message gives the reason."""
 
 
-class Workshop:
-    """What is trained and attacked for one scale, in one folder.
+class ExperimentContext:
+    """Data, models and attacks of one scale, in one folder.
 
     Args:
         scale: networks, epochs and images.
-        folder: ``models/DATASET/VARIANT/seedN`` are run folders, ``checkpoint/`` holds finished chunks.
+        folder: folder of the results; ``models/DATASET/VARIANT/seedN`` are run folders, ``checkpoint/``
+            holds finished chunks.
         accelerator: device and precision.
-        sources: where the images of a data set are, if not where its recipe says.
-        seeds: how many times everything is done.
+        sources: sources of data sets that are not where their recipe says.
+        seeds: number of repetitions.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Workshop:
         return self.scale.recipe(dataset, variant, seed=seed, source=self.sources.get(dataset, ""))
 
     def data(self, dataset: str, seed: int = 0) -> Data:
-        """The images that the runs of ``seed`` train on and are tested on.
+        """Training and test images of the runs of ``seed``.
 
         Raises:
-            Unavailable: they cannot be loaded.
+            Unavailable: the images cannot be loaded.
         """
         key = dataset, seed
         if key not in self._data:
@@ -81,7 +81,7 @@ class Workshop:
         return Run(recipe, self.folder / "models" / dataset / variant / f"seed{seed}", self.accelerator)
 
     def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
-        """Train a variant's classifier, or read it."""
+        """A variant's classifier, trained or read back."""
         key = "classifier", dataset, variant, str(seed)
         if key not in self._models:
             data = self.data(dataset, seed)
@@ -124,8 +124,8 @@ class Workshop:
         substitutes: Mapping[str, nn.Module] | None = None,
         seed: int = 0,
     ) -> Evaluation:
-        """Attack a model as the scale says; what an earlier command finished is read back."""
-        return evaluate(
+        """Attack a model with the scale's settings; finished chunks of an earlier command are read back."""
+        result = evaluate(
             model,
             self.data(dataset, seed).test,
             attacks=attacks,
@@ -136,19 +136,20 @@ class Workshop:
             substitutes=substitutes,
             images=self.scale.images,
             batch_size=self.scale.batch_size,
-            # the verdicts of the committed suites are in the folders of `purespike evaluate`
+            # `purespike evaluate` gives the verdicts
             diagnose=0,
             seed=seed,
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint",
         )
+        return Evaluation.from_json(result.to_json())
 
 
 def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
-    """``SET=SOURCE`` texts by the name of the set.
+    """Sources by data set, from texts ``SET=SOURCE``.
 
     Raises:
-        InputError: a text of another form, or a set that the scale does not know.
+        InputError: a text of another form, or a data set that the scale does not have.
     """
     sources = {}
     for text in given:
