@@ -57,7 +57,7 @@ def test_markdown():
     assert "| *Ours, paper* | – | *74.16* | – |" in text
     assert "| *A\\_B (quoted)* | – | *9.10* | – |" in text
     assert "| Ours | not measured | – | – |" in text
-    assert "one seed; attacked were 100 test images. Scale: small networks." in text
+    assert "one seed; 100 test images attacked. Scale: small networks." in text
     assert "Not measured: SVHN" in text
 
 

@@ -8,6 +8,8 @@ from purespike.errors import InputError, unknown
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 
+Run = Callable[[ExperimentContext], Draft]
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -22,7 +24,7 @@ class Experiment:
     """
 
     name: str
-    run: Callable[[ExperimentContext], Draft]
+    run: Run
     order: int
     needs: str = ""
     extra: str = ""
@@ -32,16 +34,14 @@ EXPERIMENTS: dict[str, Experiment] = {}
 """The experiments in their order."""
 
 
-def experiment(
-    name: str, *, order: int = 1000, needs: str = "", extra: str = ""
-) -> Callable[[Callable[[ExperimentContext], Draft]], Callable[[ExperimentContext], Draft]]:
+def experiment(name: str, *, order: int = 1000, needs: str = "", extra: str = "") -> Callable[[Run], Run]:
     """Register the decorated function as the experiment ``name``; see :class:`Experiment`.
 
     Raises:
         ValueError: the name is taken.
     """
 
-    def register(run: Callable[[ExperimentContext], Draft]) -> Callable[[ExperimentContext], Draft]:
+    def register(run: Run) -> Run:
         if name in EXPERIMENTS:
             raise ValueError(f"experiment {name!r} is registered twice")
         known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra)]

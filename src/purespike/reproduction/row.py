@@ -53,7 +53,6 @@ def measure_row(
     for seed in context.seeds:
         model = models(seed)
         sent = None if substitutes is None else substitutes(seed)
-        clean = None
         for budget in dict.fromkeys(str(attack.get("eps", eps)) for attack in attacks.values()):
             asked = {
                 column: ({key: value for key, value in attack.items() if key != "eps"}, threat)
@@ -89,17 +88,9 @@ def add_row(
     group: str = "",
     **settings: Any,
 ) -> None:
-    """Append :func:`measure_row` to ``draft``, or the reason why it is missing.
+    """Append :func:`measure_row` to ``draft``, or the reason why the row is missing.
 
-    Args:
-        draft: rows so far.
-        context: see :func:`measure_row`, as for ``dataset``, ``models``, ``attacks`` and ``settings``.
-        dataset: data set whose test images are attacked.
-        method: name of the row.
-        models: model of a seed.
-        attacks: attack of each column.
-        group: group of the row, by default the data set's title.
-        settings: further settings.
+    ``group`` defaults to the data set's title; the other arguments are those of :func:`measure_row`.
     """
     group = group or TITLES[dataset]
     with draft.unless_missing(group, method):

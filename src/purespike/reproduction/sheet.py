@@ -36,8 +36,10 @@ class Column:
 
     @property
     def head(self) -> str:
-        """Text under the title: the attacker, or the unit where it is no share."""
-        return ATTACKERS[self.attacker].head if self.unit in ("%", "count", "") else f"({self.unit})"
+        """Text under the title: the attacker, or the unit where it is no share; may be empty."""
+        if self.unit not in ("%", "count", ""):
+            return f"({self.unit})"
+        return f"({ATTACKERS[self.attacker].label})" if self.attacker else ""
 
 
 def _from_key(value: Any) -> Any:

@@ -116,9 +116,8 @@ def _measure(context: ExperimentContext, dataset: str, recipe: Recipe, data: Dat
         accelerator.wait_for_everyone()
         if repeat:
             path = folder / "history.jsonl"
-            rows = [EpochTime.from_json(row, source=str(path)) for row in read_history(path)]
             seconds["crafting"].append(crafting)
-            for row in rows:
+            for row in (EpochTime.from_json(row, source=str(path)) for row in read_history(path)):
                 if row.epoch == 1 and row.seconds is not None:
                     seconds[row.stage].append(row.seconds)
     _empty(folder, accelerator)

@@ -29,8 +29,8 @@ def table3(context: ExperimentContext) -> Draft:
         [CLEAN, *ATTACKS],
         notes=[
             "Images are made on a substitute that was trained on the defender's own training images, as in "
-            "the paper, and sent to the defended model. Beside them the same attacks, adaptive: the result of "
-            "an attacker who has the model itself.",
+            "the paper, and sent to the defended model. Beside them the same attacks, adaptive: an "
+            "attacker who has the model itself.",
         ],
     )
     methods: dict[str, Models] = {

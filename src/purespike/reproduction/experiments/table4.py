@@ -25,8 +25,8 @@ def table4(context: ExperimentContext) -> Draft:
             READING,
             "BPDA20+EOT is PGD-20 on the defended model with the purifier taken as the identity backwards, "
             "gradients averaged over 10 passes.",
-            "In the paper's SVHN row the accuracy under AutoAttack exceeds that under APGD-CE, which is a part "
-            "of it, and the clean accuracy: impossible for an attack on the defended model.",
+            "In the paper's SVHN row the accuracy under AutoAttack exceeds that under APGD-CE, which is a "
+            "part of it, and the clean accuracy: impossible for an attack on the defended model.",
         ],
     )
     for dataset in COLOURED:
