@@ -46,9 +46,10 @@ def reproduce(
     from purespike.errors import InputError
     from purespike.reproduction import load_scale
     from purespike.reproduction import reproduce as repeat
-    from purespike.reproduction.context import ExperimentContext, parse_sources
+    from purespike.reproduction.context import ExperimentContext
     from purespike.reproduction.output import document
     from purespike.reproduction.registry import check_experiments
+    from purespike.reproduction.scale import parse_sources
     from purespike.reproduction.sheet import Sheet
 
     check_steps(seeds, name="seeds")

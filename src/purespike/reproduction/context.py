@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.data import Data, load_data
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError
 from purespike.evaluation import evaluate
 from purespike.experiment import Run, share_of
 from purespike.models import Defended
@@ -48,7 +48,8 @@ class ExperimentContext:
         self.sources = dict(sources or {})
         self.seeds = range(seeds)
         self._data: dict[tuple[str, int], Data] = {}
-        self._models: dict[tuple[str, ...], nn.Module] = {}
+        self._classifiers: dict[tuple[str, str, int], nn.Module] = {}
+        self._defended: dict[tuple[str, str, int], Defended] = {}
 
     def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0) -> Recipe:
         """See :meth:`Scale.recipe`."""
@@ -82,24 +83,22 @@ class ExperimentContext:
 
     def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
         """A variant's classifier, trained or read back."""
-        key = "classifier", dataset, variant, str(seed)
-        if key not in self._models:
+        key = dataset, variant, seed
+        if key not in self._classifiers:
             data = self.data(dataset, seed)
             run = self.run(dataset, variant, seed)
             run.claim()
-            self._models[key] = run.classifier(data).eval()
-        return self._models[key]
+            self._classifiers[key] = run.classifier(data).eval()
+        return self._classifiers[key]
 
     def defended(self, dataset: str, variant: str = "plain", seed: int = 0) -> Defended:
         """A variant's classifier behind a purifier trained against it."""
-        key = "defended", dataset, variant, str(seed)
-        if key not in self._models:
+        key = dataset, variant, seed
+        if key not in self._defended:
             classifier = self.classifier(dataset, variant, seed)
             purifier = self.run(dataset, variant, seed).purifier(self.data(dataset, seed), classifier)
-            self._models[key] = Defended(purifier, classifier).eval()
-        model = self._models[key]
-        assert isinstance(model, Defended)
-        return model
+            self._defended[key] = Defended(purifier, classifier).eval()
+        return self._defended[key]
 
     def ablated(self, dataset: str, name: str, seed: int = 0) -> Defended:
         """The plain classifier behind a purifier trained with the changes of an ablation."""
@@ -143,20 +142,3 @@ class ExperimentContext:
             folder=self.folder / "checkpoint",
         )
         return Evaluation.from_json(result.to_json())
-
-
-def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
-    """Sources by data set, from texts ``SET=SOURCE``.
-
-    Raises:
-        InputError: a text of another form, or a data set that the scale does not have.
-    """
-    sources = {}
-    for text in given:
-        name, equals, source = text.partition("=")
-        if not equals or not source:
-            raise InputError(f"--data {text}: write SET=SOURCE, e.g. cifar10=npz:arrays/cifar10")
-        if name not in scale.recipes:
-            raise unknown("data set of this scale", name, scale.recipes)
-        sources[name] = source
-    return sources

@@ -1,6 +1,6 @@
 """The scale of an experiment: networks, epochs and images, all in one YAML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -98,3 +98,20 @@ def load_scale(name: str) -> Scale:
         for variant in ("plain", *scale.variants):
             scale.recipe(dataset, variant)
     return scale
+
+
+def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
+    """Sources by data set, from texts ``SET=SOURCE``.
+
+    Raises:
+        InputError: a text of another form, or a data set that the scale does not have.
+    """
+    sources = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not equals or not source:
+            raise InputError(f"--data {text}: write SET=SOURCE, e.g. cifar10=npz:arrays/cifar10")
+        if name not in scale.recipes:
+            raise unknown("data set of this scale", name, scale.recipes)
+        sources[name] = source
+    return sources
