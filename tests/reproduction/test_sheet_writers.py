@@ -7,7 +7,7 @@ import pytest
 from purespike.reporting.drawing import png
 from purespike.reproduction.sheet import Column, Sheet, SheetCell, SheetRow, SheetScale
 from purespike.reproduction.sheet_figures import sheet_figure
-from purespike.reproduction.sheet_text import latex_sheet, markdown_sheet, number
+from purespike.reproduction.sheet_text import number, sheet_grid
 from purespike.results import Provenance
 
 CLEAN, ALONE, ADAPTIVE = Column("Clean"), Column("PGD", "alone"), Column("PGD", "adaptive")
@@ -51,7 +51,7 @@ def sheet(**changes):
 
 
 def test_markdown():
-    text = markdown_sheet(sheet())
+    text = sheet_grid(sheet()).markdown("**{}**")
     assert "| CIFAR-10 | Clean | PGD (classifier alone) | PGD (adaptive) |" in text
     assert "| Ours | 50.0 \\[47, 53\\] | 33.3 \\[25, 43\\] | 0.0 \\[0, 4\\] |" in text
     assert "| *Ours, paper* | – | *74.16* | – |" in text
@@ -62,7 +62,7 @@ def test_markdown():
 
 
 def test_latex_has_a_row_for_each_and_as_many_cells_as_columns():
-    text = latex_sheet(sheet())
+    text = sheet_grid(sheet()).latex()
     rows = [line for line in text.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
     assert len(rows) == 2 + 4 and {line.count(" & ") for line in rows} == {3}
     assert "\\textit{74.16}" in text and "A\\_B" in text and "$\\infty$" in text
@@ -85,7 +85,7 @@ def test_numbers(value, unit, text):
 
 def test_several_seeds_have_a_deviation_and_no_interval():
     several = row("CIFAR-10", "Ours", "measured", {CLEAN: cell(0.488, 0.5, 0.512, n=1000)})
-    text = markdown_sheet(sheet(seeds=(0, 1, 2), rows=(several,)))
+    text = sheet_grid(sheet(seeds=(0, 1, 2), rows=(several,))).markdown()
     assert "50.0 ± 1.2" in text and "mean ± standard deviation over 3 seeds" in text
 
 

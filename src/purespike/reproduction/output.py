@@ -13,7 +13,7 @@ from purespike.reproduction.draft import Draft
 from purespike.reproduction.registry import find_experiment
 from purespike.reproduction.sheet import Sheet, SheetScale
 from purespike.reproduction.sheet_figures import sheet_figure
-from purespike.reproduction.sheet_text import latex_sheet, markdown_sheet
+from purespike.reproduction.sheet_text import sheet_grid
 from purespike.results import Provenance
 
 
@@ -44,8 +44,9 @@ def reproduce(name: str, context: ExperimentContext, *, origin: dict[str, object
 def write_sheet(sheet: Sheet, folder: Path) -> None:
     """Write ``result.json`` and what follows from it: the tables, and the figure unless it has pictures."""
     sheet.save(folder / "result.json")
-    write_text(folder / "table.md", markdown_sheet(sheet))
-    write_text(folder / "table.tex", latex_sheet(sheet))
+    grid = sheet_grid(sheet)
+    write_text(folder / "table.md", grid.markdown("**{}**"))
+    write_text(folder / "table.tex", grid.latex())
     # the experiment itself draws pictures
     if sheet.kind != "pictures":
         write_bytes(folder / "figure.png", png(sheet_figure(sheet)))

@@ -35,11 +35,11 @@ class Column:
         return f"{self.title}|{self.attacker}"
 
     @property
-    def head(self) -> str:
+    def note(self) -> str:
         """Text under the title: the attacker, or the unit where it is no share; may be empty."""
         if self.unit not in ("%", "count", ""):
-            return f"({self.unit})"
-        return f"({ATTACKERS[self.attacker].label})" if self.attacker else ""
+            return self.unit
+        return ATTACKERS[self.attacker].label if self.attacker else ""
 
 
 def _from_key(value: Any) -> Any:

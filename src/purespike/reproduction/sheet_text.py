@@ -1,50 +1,23 @@
-"""A sheet as Markdown and as LaTeX."""
+"""A sheet as a table of text, for Markdown and LaTeX."""
 
 from collections.abc import Iterator
 
-from purespike.reporting import escape
+from purespike.reporting.grid import Grid, Group, Head, Row
 from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
 from purespike.results.vocabulary import MISSING, percent
 
 MARKS = {"paper": "printed", "quoted": "quoted"}
 
 
-def markdown_sheet(sheet: Sheet) -> str:
-    """One table per group; printed rows in italics, quoted ones marked, notes below."""
-    lines = [f"**{escape.markdown(sheet.title)}**", ""]
-    heads = [escape.markdown(f"{column.title} {column.head}".strip()) for column in sheet.columns]
-    for name, rows in sheet.groups.items():
-        lines += [f"| {escape.markdown(name)} | {' | '.join(heads)} |", f"|:--{'|--:' * len(heads)}|"]
-        for row in rows:
-            texts = [escape.markdown(text) for text in (_method(row), *_texts(sheet, row))]
-            shown = [f"*{text}*" if row.printed and text != MISSING else text for text in texts]
-            lines.append(f"| {' | '.join(shown)} |")
-        lines.append("")
-    lines += [f"{escape.markdown(note)}\n" for note in _notes(sheet)]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def latex_sheet(sheet: Sheet) -> str:
-    """The same for ``\\input``, for the package ``booktabs``."""
-    count = len(sheet.columns)
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{escape.latex(' '.join([sheet.title + '.', *_notes(sheet)]))}}}",
-        f"\\begin{{tabular}}{{l{'r' * count}}}",
-        "\\toprule",
-        f" & {' & '.join(escape.latex(column.title) for column in sheet.columns)} \\\\",
-        f" & {' & '.join(escape.latex(column.head) for column in sheet.columns)} \\\\",
-    ]
-    for name, rows in sheet.groups.items():
-        lines += ["\\midrule", f"\\multicolumn{{{count + 1}}}{{l}}{{\\textbf{{{escape.latex(name)}}}}} \\\\"]
-        for row in rows:
-            cells = [escape.latex(text) for text in _texts(sheet, row)]
-            if row.printed:
-                cells = [f"\\textit{{{cell}}}" for cell in cells]
-            lines.append(f"{' & '.join([escape.latex(_method(row)), *cells])} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+def sheet_grid(sheet: Sheet) -> Grid:
+    """One group per group of the sheet; printed rows in italics, quoted ones marked, notes below."""
+    return Grid(
+        sheet.title,
+        [Head(""), *(Head(column.title, column.note) for column in sheet.columns)],
+        [Group(name, [_row(sheet, row) for row in rows]) for name, rows in sheet.groups.items()],
+        tuple(_notes(sheet)),
+        corner=True,
+    )
 
 
 def number(cell: SheetCell | None, unit: str) -> str:
@@ -61,16 +34,14 @@ def number(cell: SheetCell | None, unit: str) -> str:
     return text
 
 
-def _method(row: SheetRow) -> str:
+def _row(sheet: Sheet, row: SheetRow) -> Row:
     mark = MARKS.get(row.origin)
     # a row called "paper" needs no mark
-    return f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
-
-
-def _texts(sheet: Sheet, row: SheetRow) -> list[str]:
+    method = f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
     if row.origin == "missing":
-        return ["not measured", *[MISSING] * (len(sheet.columns) - 1)]
-    return [number(row.cells.get(column), column.unit) for column in sheet.columns]
+        return Row(method, ["not measured", *[MISSING] * (len(sheet.columns) - 1)])
+    cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]
+    return Row(method, cells, style="italic" if row.printed else "")
 
 
 def _notes(sheet: Sheet) -> Iterator[str]:
