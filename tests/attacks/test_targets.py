@@ -11,10 +11,10 @@ from torch import nn
 import purespike as ps
 from purespike.attacks import create_attack, cw, list_attacks, pgd, transfer
 from purespike.attacks.targets import choose_targets
-from purespike.text import parse_attacks
 from purespike.errors import InputError
 from purespike.reporting.tables import markdown_table
 from purespike.seeding import derive
+from purespike.text import parse_attacks
 from tests.attacks.conftest import CLASSES
 
 FAR = {"eps": 0.3, "steps": 20, "step_size": 0.05}

@@ -2,11 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
-
-from purespike.attacks import SignAttack, worst_case
-from purespike.attacks.objective import frozen_eval
-from purespike.evaluation import active_test
 from purespike.evaluation.active_test import (
     Binarised,
     Readouts,
@@ -16,6 +11,11 @@ from purespike.evaluation.active_test import (
     check_planted,
 )
 from purespike.evaluation.finding import Limits
+from torch import nn
+
+from purespike.attacks import SignAttack, worst_case
+from purespike.attacks.objective import frozen_eval
+from purespike.evaluation import active_test
 from purespike.models import Defended
 
 from .victims import defended, foreign, photographs, spiking

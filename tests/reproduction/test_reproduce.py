@@ -4,31 +4,38 @@ import json
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from purespike.cli.options import app
 from purespike.errors import InputError
-from purespike.reproduction import load_scale, reproduce
-from purespike.reproduction.experiments import EXPERIMENTS, check_experiments, document
-from purespike.reproduction.workshop import Workshop
+from purespike.reproduction import EXPERIMENTS, experiment, load_scale, reproduce
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.output import document
+from purespike.reproduction.registry import check_experiments
+from purespike.reproduction.sheet import Column, SheetCell
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
 
+NUMBER = Column("seeds", unit="count")
+
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
+def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reproduction")
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY))
-    return Workshop(load_scale(str(path)), folder / "out", accelerator(device="cpu"))
+    return ExperimentContext(load_scale(str(path)), folder / "out", accelerator(device="cpu"))
 
 
-def result(workshop, name):
-    folder = reproduce(name, workshop, origin={"name": "tiny"})
+def result(context, name):
+    folder = reproduce(name, context, origin={"name": "tiny"})
     content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return content, (folder / "table.md").read_text(encoding="utf-8"), folder
 
 
-def test_table1_has_every_k_with_both_attackers_and_the_printed_figures(workshop):
-    content, text, folder = result(workshop, "table1")
+def test_table1_has_every_k_with_both_attackers_and_the_printed_figures(context):
+    content, text, folder = result(context, "table1")
     measured = [row for row in content["rows"] if row["origin"] == "measured"]
     assert [row["method"] for row in measured] == ["K=1", "K=2", "K=3", "K=4"]
     for row in measured:
@@ -42,8 +49,8 @@ def test_table1_has_every_k_with_both_attackers_and_the_printed_figures(workshop
     assert content["provenance"]["seed"] == 0 and content["scale"]["images"] == 4
 
 
-def test_table3_sends_images_and_names_the_threat_model(workshop):
-    content, _, _ = result(workshop, "table3")
+def test_table3_sends_images_and_names_the_threat_model(context):
+    content, _, _ = result(context, "table3")
     rows = {(row["group"], row["method"]): row["cells"] for row in content["rows"]}
     ours = rows["from ResNet20-SNN", "Ours"]
     assert ours["PGD-20|transfer"]["threat"] == "transfer" and ours["PGD-20|adaptive"]["threat"] == "adaptive"
@@ -51,8 +58,8 @@ def test_table3_sends_images_and_names_the_threat_model(workshop):
     assert printed["mean"] == pytest.approx(0.2210) and printed["n"] is None
 
 
-def test_what_cannot_be_had_is_said(workshop):
-    content, text, _ = result(workshop, "fig5")
+def test_missing_data_are_named(context):
+    content, text, _ = result(context, "fig5")
     missing = {row["group"] for row in content["rows"] if row["origin"] == "missing"}
     assert missing == {"CIFAR-100", "SVHN"}
     assert "not measured" in text and "59.25" in text
@@ -60,19 +67,19 @@ def test_what_cannot_be_had_is_said(workshop):
     assert {cell["threat"] for cell in ours["cells"].values()} == {"oblivious"} and len(ours["cells"]) == 11
 
 
-def test_fig4_compares_times_of_one_run(workshop):
-    content, _, _ = result(workshop, "fig4")
+def test_fig4_compares_times_of_one_run(context):
+    content, _, _ = result(context, "fig4")
     ours, other = content["rows"][:2]
     assert ours["cells"]["over ours|"]["mean"] == 1.0
     total = other["cells"]["to the end|"]["mean"] / ours["cells"]["to the end|"]["mean"]
     assert other["cells"]["over ours|"]["mean"] == pytest.approx(total)
     # measured once: what is kept is read back
-    again, _, _ = result(workshop, "fig4")
+    again, _, _ = result(context, "fig4")
     assert again["rows"] == content["rows"]
 
 
-def test_fig1_shows_the_maps_and_compares_them(workshop):
-    content, text, folder = result(workshop, "fig1")
+def test_fig1_shows_the_maps_and_compares_them(context):
+    content, text, folder = result(context, "fig1")
     measured = {row["method"]: row["cells"] for row in content["rows"]}
     assert set(measured) == {
         "adversarial, undefended",
@@ -87,27 +94,27 @@ def test_fig1_shows_the_maps_and_compares_them(workshop):
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_page_holds_what_was_measured(workshop):
-    _, text, _ = result(workshop, "table1")
-    page = workshop.folder.parent / "docs" / "page.md"
+def test_a_page_holds_what_was_measured(context):
+    _, text, _ = result(context, "table1")
+    page = context.folder.parent / "docs" / "page.md"
     page.parent.mkdir()
     page.write_text("# Ours\n<!-- table1 -->\n<!-- /table1 -->\n<!-- table2 -->\n<!-- /table2 -->\nend\n")
-    document(workshop.folder, page)
+    document(context.folder, page)
     filled = page.read_text()
     assert text.strip() in filled and filled.endswith("end\n")
     assert "![table1](../out/table1/figure.png)" in filled
     assert "Not measured yet: `purespike reproduce table2`" in filled
     page.write_text("<!-- tabel1 -->\n<!-- /tabel1 -->\n")
     with pytest.raises(InputError, match="did you mean 'table1'"):
-        document(workshop.folder, page)
+        document(context.folder, page)
     with pytest.raises(InputError, match="no such page"):
-        document(workshop.folder, page.parent / "other.md")
+        document(context.folder, page.parent / "other.md")
 
 
-def test_the_ablation_shares_one_classifier(workshop):
-    content, _, _ = result(workshop, "ablation")
+def test_the_ablation_shares_one_classifier(context):
+    content, _, _ = result(context, "ablation")
     assert [row["method"] for row in content["rows"]] == ["default (the scale's own)", "half clean"]
-    models = workshop.folder / "models" / "cifar10"
+    models = context.folder / "models" / "cifar10"
     weights = [
         (models / name / "seed0" / "classifier.safetensors").read_bytes()
         for name in ("plain", "ablation-half-clean")
@@ -115,10 +122,10 @@ def test_the_ablation_shares_one_classifier(workshop):
     assert len({len(each) for each in weights}) == 1
 
 
-def test_a_second_call_attacks_nothing(workshop, monkeypatch):
-    first, _, _ = result(workshop, "table1")
+def test_a_second_call_attacks_nothing(context, monkeypatch):
+    first, _, _ = result(context, "table1")
     monkeypatch.setattr("purespike.evaluation.runner.attack_chunk", None)
-    second, _, _ = result(workshop, "table1")
+    second, _, _ = result(context, "table1")
     assert second["rows"] == first["rows"]
 
 
@@ -133,3 +140,25 @@ def test_missing_captum_is_said_before_anything_is_trained(monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'purespike\[explain\]'"):
         check_experiments(["table1", "fig1"])
     assert check_experiments(["table1"]) == ["table1"]
+
+
+def test_an_experiment_is_one_decorated_function(context, monkeypatch):
+    monkeypatch.setattr("purespike.reproduction.registry.EXPERIMENTS", known := dict(EXPERIMENTS))
+
+    @experiment("seeds", order=0)
+    def seeds(context):
+        draft = Draft("Seeds", [NUMBER], kind="bars")
+        draft.measured("all", "number", {NUMBER: SheetCell.of([len(context.seeds)])})
+        return draft
+
+    assert list(known) == ["seeds", *EXPERIMENTS]
+    content, text, folder = result(context, "seeds")
+    assert content["rows"][0]["cells"]["seeds|"]["values"] == [1] and "| number | 1 |" in text
+    assert (folder / "figure.png").is_file()
+    with pytest.raises(ValueError, match="'seeds' is registered twice"):
+        experiment("seeds")(seeds)
+
+
+def test_help_names_every_experiment():
+    (argument,) = (p for p in get_command(app).commands["reproduce"].params if p.name == "experiments")
+    assert all(f"{name}," in argument.help for name in EXPERIMENTS)

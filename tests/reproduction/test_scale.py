@@ -4,8 +4,7 @@ import pytest
 
 from purespike.errors import InputError
 from purespike.reproduction import SCALES, load_scale
-from purespike.reproduction.scale import changed
-from purespike.reproduction.workshop import parse_sources
+from purespike.reproduction.scale import changed, parse_sources
 
 
 @pytest.mark.parametrize("name", SCALES)

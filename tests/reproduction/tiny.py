@@ -1,4 +1,4 @@
-"""A scale that takes seconds: every data set is the digits, two cannot be had."""
+"""A scale that takes seconds: every data set is the digits, two are not available."""
 
 import yaml
 

@@ -42,14 +42,15 @@ def reproduce(
     device: Device = "auto",
 ) -> None:
     """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
-    import json
-
     from purespike.checks import check_steps
     from purespike.errors import InputError
     from purespike.reproduction import load_scale
     from purespike.reproduction import reproduce as repeat
-    from purespike.reproduction.experiments import check_experiments, document
-    from purespike.reproduction.workshop import Workshop, parse_sources
+    from purespike.reproduction.context import ExperimentContext
+    from purespike.reproduction.output import document
+    from purespike.reproduction.registry import check_experiments
+    from purespike.reproduction.scale import parse_sources
+    from purespike.reproduction.sheet import Sheet
 
     check_steps(seeds, name="seeds")
     names = check_experiments(experiments)
@@ -59,13 +60,13 @@ def reproduce(
         raise InputError(f"{page}: no such page")
     accelerator = start(device, chosen.precision)
     folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
-    workshop = Workshop(chosen, folder, accelerator, sources=sources, seeds=seeds)
+    context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds)
     for name in names:
-        made = repeat(name, workshop, origin={"name": Path(scale).stem})
+        made = repeat(name, context, origin={"name": Path(scale).stem})
         if accelerator.is_main_process:
             show((made / "table.md").read_text(encoding="utf-8"))
-            rows = json.loads((made / "result.json").read_text(encoding="utf-8"))["rows"]
-            for reason in dict.fromkeys(row["reason"] for row in rows if row["origin"] == "missing"):
+            rows = Sheet.read(made / "result.json").rows
+            for reason in dict.fromkeys(row.reason for row in rows if row.origin == "missing"):
                 show(f"{reason} (--data SET=SOURCE)")
             show(f"{name}: {made}")
     if page is not None and accelerator.is_main_process:

@@ -1,6 +1,8 @@
-"""The paper's experiments, one command each, its figures beside ours and every threat model named."""
+"""The paper's experiments, one command each, its numbers beside ours and every threat model named."""
 
-from purespike.reproduction.experiments import EXPERIMENTS, reproduce
+import purespike.reproduction.experiments  # noqa: F401
+from purespike.reproduction.output import reproduce
+from purespike.reproduction.registry import EXPERIMENTS, experiment
 from purespike.reproduction.scale import SCALES, Scale, load_scale
 
-__all__ = ["EXPERIMENTS", "SCALES", "Scale", "load_scale", "reproduce"]
+__all__ = ["EXPERIMENTS", "SCALES", "Scale", "experiment", "load_scale", "reproduce"]

@@ -1,4 +1,4 @@
-"""What the paper prints (arXiv 2404.17092 v1), in %; quoted rows are what it quotes from others."""
+"""The numbers that the paper prints (arXiv 2404.17092 v1), in %; quoted rows are those of other papers."""
 
 # Table 1: MNIST, eps 0.2; K: FGSM, PGD. For K=4 the text says "only 2% higher" than for K=3
 TABLE1 = {1: (71.67, 27.45), 2: (72.57, 37.51), 3: (79.11, 45.86)}

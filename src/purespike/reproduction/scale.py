@@ -1,6 +1,6 @@
-"""At what scale an experiment is repeated: networks, epochs and images, all in one YAML file."""
+"""The scale of an experiment: networks, epochs and images, all in one YAML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,10 @@ from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
 
 SCALES = ("paper", "gpu", "cpu")
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+"""Titles of the data sets of the paper."""
+COLOURED = ("cifar10", "cifar100", "svhn")
+"""The data sets of Tables 2 and 4 and Figures 4 and 5."""
 
 
 class Scale(Section):
@@ -42,11 +46,11 @@ class Scale(Section):
         Args:
             dataset: a key of ``recipes``.
             variant: a key of ``variants``, or ``"plain"`` for none.
-            seed: of the run.
-            source: where the data are, if not where the recipe says.
+            seed: seed of the run.
+            source: source of the data, if not the recipe's.
 
         Raises:
-            InputError: unknown data set or variant, or a recipe that is none.
+            InputError: unknown data set or variant, or an invalid recipe.
         """
         if dataset not in self.recipes:
             raise unknown("data set of this scale", dataset, self.recipes)
@@ -70,10 +74,10 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def load_scale(name: str) -> Scale:
-    """One of :data:`SCALES`, or a YAML file of one's own.
+    """One of :data:`SCALES`, or the scale of a YAML file.
 
     Raises:
-        InputError: unknown name, or a file that holds no scale.
+        InputError: unknown name, or a file without a valid scale.
     """
     if name in SCALES:
         text = (files(__package__) / "scales" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -94,3 +98,20 @@ def load_scale(name: str) -> Scale:
         for variant in ("plain", *scale.variants):
             scale.recipe(dataset, variant)
     return scale
+
+
+def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
+    """Sources by data set, from texts ``SET=SOURCE``.
+
+    Raises:
+        InputError: a text of another form, or a data set that the scale does not have.
+    """
+    sources = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not equals or not source:
+            raise InputError(f"--data {text}: write SET=SOURCE, e.g. cifar10=npz:arrays/cifar10")
+        if name not in scale.recipes:
+            raise unknown("data set of this scale", name, scale.recipes)
+        sources[name] = source
+    return sources

@@ -1,4 +1,4 @@
-"""Pictures of where a classifier looks: clean, adversarial and purified images under their maps."""
+"""The picture of Figure 1: clean, adversarial and purified images under their attribution maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _STAGES = ("clean", "adversarial", "purified")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explained:
-    """One image, what it was taken for, and where the classifier looked.
+class ExplainedImage:
+    """One image, its predicted class and its attribution map.
 
     Args:
         image: array ``[C, H, W]``, C 1 or 3; drawn clipped to [0, 1].
-        attribution: map ``[H, W]`` in [0, 1], as of :func:`purespike.explain.grad_cam`.
+        attribution: map ``[H, W]`` in [0, 1], see :func:`purespike.explain.grad_cam`.
         prediction: name of the predicted class.
     """
 
@@ -32,38 +32,38 @@ class Explained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Explained:
     """One image before the attack, after it, and purified.
 
     Args:
         label: name of the true class.
-        clean: the image as it was.
-        adversarial: attacked.
-        purified: attacked, then purified.
+        clean: original image.
+        adversarial: attacked image.
+        purified: attacked and then purified image.
     """
 
     label: str
-    clean: Explained
-    adversarial: Explained
-    purified: Explained
+    clean: ExplainedImage
+    adversarial: ExplainedImage
+    purified: ExplainedImage
 
 
-def grad_cam_figure(rows: Sequence[Row]) -> Figure:
+def grad_cam_figure(rows: Sequence[Explained]) -> Figure:
     """Attribution maps laid over their images, one row per image (paper, Figure 1).
 
     Three pairs of columns, clean, adversarial and purified: the image under its predicted class, coloured and
     marked by right or wrong, and the same image in grey under its map. One colour bar holds for all maps.
 
     Args:
-        rows: at least one; arrays, or tensors on the CPU.
+        rows: images, at least one; arrays, or tensors on the CPU.
 
     Raises:
-        InputError: no row, an image that is not ``[1 or 3, H, W]``, or a map of another size or range.
+        InputError: no image, one that is not ``[1 or 3, H, W]``, or a map of another size or range.
     """
     if not rows:
         raise InputError("rows: need at least one image to draw")
     figure = new_figure(10, 0.7 + 1.75 * len(rows))
-    # every second one is a gap, so that an image and its map are seen as a pair
+    # every second column is a gap, so that an image and its map are seen as a pair
     places = figure.add_gridspec(1, 6, width_ratios=(1, 0.04, 1, 0.04, 1, 0.16))
     *parts, legend = (figure.add_subfigure(places[0, column]) for column in range(6))
     for group, stage in zip(parts[::2], _STAGES, strict=True):
@@ -87,7 +87,7 @@ def grad_cam_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _arrays(explained: Explained, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(explained: ExplainedImage, where: str) -> tuple[np.ndarray, np.ndarray]:
     image = np.asarray(explained.image, np.float32)
     attribution = np.asarray(explained.attribution, np.float32)
     if image.ndim != 3 or image.shape[0] not in (1, 3):

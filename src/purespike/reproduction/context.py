@@ -1,4 +1,4 @@
-"""Models and measurements that the experiments share: each is made once, and kept."""
+"""Models and measurements that the experiments share: each is made once and kept."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,30 +9,30 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.data import Data, load_data
-from purespike.errors import InputError, unknown
-from purespike.evaluation import Evaluation, evaluate
+from purespike.errors import InputError
+from purespike.evaluation import evaluate
 from purespike.experiment import Run, share_of
 from purespike.models import Defended
 from purespike.recipe import Recipe
 from purespike.reproduction.scale import Scale, changed
+from purespike.results import Evaluation
 from purespike.training.engine import main_first
-
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 
 
 class Unavailable(Exception):
-    """The images of a data set cannot be had here; the message says why."""
+    """A data set that is not available here; the message gives the reason."""
 
 
-class Workshop:
-    """What is trained and attacked for one scale, in one folder.
+class ExperimentContext:
+    """Data, models and attacks of one scale, in one folder.
 
     Args:
         scale: networks, epochs and images.
-        folder: ``models/DATASET/VARIANT/seedN`` are run folders, ``checkpoint/`` holds finished chunks.
+        folder: folder of the results; ``models/DATASET/VARIANT/seedN`` are run folders, ``checkpoint/``
+            holds finished chunks.
         accelerator: device and precision.
-        sources: where the images of a data set are, if not where its recipe says.
-        seeds: how many times everything is done.
+        sources: sources of data sets that are not where their recipe says.
+        seeds: number of repetitions.
     """
 
     def __init__(
@@ -48,17 +48,18 @@ class Workshop:
         self.sources = dict(sources or {})
         self.seeds = range(seeds)
         self._data: dict[tuple[str, int], Data] = {}
-        self._models: dict[tuple[str, ...], nn.Module] = {}
+        self._classifiers: dict[tuple[str, str, int], nn.Module] = {}
+        self._defended: dict[tuple[str, str, int], Defended] = {}
 
     def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0) -> Recipe:
         """See :meth:`Scale.recipe`."""
         return self.scale.recipe(dataset, variant, seed=seed, source=self.sources.get(dataset, ""))
 
     def data(self, dataset: str, seed: int = 0) -> Data:
-        """The images that the runs of ``seed`` train on and are tested on.
+        """Training and test images of the runs of ``seed``.
 
         Raises:
-            Unavailable: they cannot be loaded.
+            Unavailable: the images cannot be loaded.
         """
         key = dataset, seed
         if key not in self._data:
@@ -81,25 +82,23 @@ class Workshop:
         return Run(recipe, self.folder / "models" / dataset / variant / f"seed{seed}", self.accelerator)
 
     def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
-        """Train a variant's classifier, or read it."""
-        key = "classifier", dataset, variant, str(seed)
-        if key not in self._models:
+        """A variant's classifier, trained or read back."""
+        key = dataset, variant, seed
+        if key not in self._classifiers:
             data = self.data(dataset, seed)
             run = self.run(dataset, variant, seed)
             run.claim()
-            self._models[key] = run.classifier(data).eval()
-        return self._models[key]
+            self._classifiers[key] = run.classifier(data).eval()
+        return self._classifiers[key]
 
     def defended(self, dataset: str, variant: str = "plain", seed: int = 0) -> Defended:
         """A variant's classifier behind a purifier trained against it."""
-        key = "defended", dataset, variant, str(seed)
-        if key not in self._models:
+        key = dataset, variant, seed
+        if key not in self._defended:
             classifier = self.classifier(dataset, variant, seed)
             purifier = self.run(dataset, variant, seed).purifier(self.data(dataset, seed), classifier)
-            self._models[key] = Defended(purifier, classifier).eval()
-        model = self._models[key]
-        assert isinstance(model, Defended)
-        return model
+            self._defended[key] = Defended(purifier, classifier).eval()
+        return self._defended[key]
 
     def ablated(self, dataset: str, name: str, seed: int = 0) -> Defended:
         """The plain classifier behind a purifier trained with the changes of an ablation."""
@@ -124,7 +123,7 @@ class Workshop:
         substitutes: Mapping[str, nn.Module] | None = None,
         seed: int = 0,
     ) -> Evaluation:
-        """Attack a model as the scale says; what an earlier command finished is read back."""
+        """Attack a model with the scale's settings; finished chunks of an earlier command are read back."""
         return evaluate(
             model,
             self.data(dataset, seed).test,
@@ -136,26 +135,9 @@ class Workshop:
             substitutes=substitutes,
             images=self.scale.images,
             batch_size=self.scale.batch_size,
-            # the verdicts of the committed suites are in the folders of `purespike evaluate`
+            # `purespike evaluate` gives the verdicts
             diagnose=0,
             seed=seed,
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint",
         )
-
-
-def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:
-    """``SET=SOURCE`` texts by the name of the set.
-
-    Raises:
-        InputError: a text of another form, or a set that the scale does not know.
-    """
-    sources = {}
-    for text in given:
-        name, equals, source = text.partition("=")
-        if not equals or not source:
-            raise InputError(f"--data {text}: write SET=SOURCE, e.g. cifar10=npz:arrays/cifar10")
-        if name not in scale.recipes:
-            raise unknown("data set of this scale", name, scale.recipes)
-        sources[name] = source
-    return sources

@@ -6,26 +6,34 @@ import torch
 from matplotlib.colors import to_hex
 
 from purespike.errors import InputError
-from purespike.reporting.attribution import Explained, Row, grad_cam_figure
 from purespike.reporting.drawing import RIGHT, WRONG, png
+from purespike.reproduction.attribution_figure import Explained, ExplainedImage, grad_cam_figure
 
 STAGES = ("clean", "adversarial", "purified")
 
 
-def make_rows(samples, count=2):
+@pytest.fixture
+def samples():
     rng = np.random.default_rng(1)
-    names = [f"class {name}" for name in samples["class_names"]]
-    predictions = ("labels", "undefended_prediction", "defended_prediction")
+    images = {stage: rng.random((8, 3, 32, 32), np.float32) for stage in STAGES}
+    labels = np.arange(8)
+    predictions = {"clean": labels, "adversarial": (labels + 3) % 8, "purified": labels % 4}
+    return images, labels, predictions
+
+
+def make_rows(samples, count=2):
+    images, labels, predictions = samples
+    rng = np.random.default_rng(1)
     return [
-        Row(
-            label=names[samples["labels"][n]],
+        Explained(
+            label=f"class {labels[n]}",
             **{
-                stage: Explained(
-                    image=samples[stage][n],
-                    attribution=rng.random(samples[stage].shape[2:]),
-                    prediction=names[samples[prediction][n]],
+                stage: ExplainedImage(
+                    image=images[stage][n],
+                    attribution=rng.random((32, 32)),
+                    prediction=f"class {predictions[stage][n]}",
                 )
-                for stage, prediction in zip(STAGES, predictions, strict=True)
+                for stage in STAGES
             },
         )
         for n in range(count)
@@ -79,8 +87,10 @@ def test_same_bytes_for_the_same_rows(samples):
 
 def test_grey_tensors_out_of_range_and_awkward_names():
     image = torch.tensor([[[-0.5, 1.5], [float("nan"), 0.25]]])
-    explained = Explained(image=image, attribution=torch.zeros(2, 2), prediction="$x_1 a long name indeed$")
-    rows = [Row(label="$x", clean=explained, adversarial=explained, purified=explained)]
+    explained = ExplainedImage(
+        image=image, attribution=torch.zeros(2, 2), prediction="$x_1 a long name indeed$"
+    )
+    rows = [Explained(label="$x", clean=explained, adversarial=explained, purified=explained)]
     figure = grad_cam_figure(rows)
     _, _, left, right = panels(figure, rows)[0]
     np.testing.assert_array_equal(left.images[0].get_array(), [[0, 1], [0.5, 0.25]])
@@ -103,9 +113,9 @@ WRONG_ROWS = {
 @pytest.mark.parametrize(("changes", "message"), WRONG_ROWS.values(), ids=WRONG_ROWS)
 def test_refuses_what_it_cannot_draw(changes, message):
     content = {"image": np.zeros((3, 4, 4)), "attribution": np.zeros((4, 4)), "prediction": "a"}
-    good, bad = Explained(**content), Explained(**content | changes)
+    good, bad = ExplainedImage(**content), ExplainedImage(**content | changes)
     with pytest.raises(InputError, match=message):
-        grad_cam_figure([Row(label="a", clean=good, adversarial=bad, purified=good)])
+        grad_cam_figure([Explained(label="a", clean=good, adversarial=bad, purified=good)])
 
 
 def test_refuses_no_rows():

@@ -1,7 +1,6 @@
-"""Figure 1: where the classifier looks, on clean, adversarial and purified images (Grad-CAM)."""
+"""Figure 1: Grad-CAM maps of clean, adversarial and purified images."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,20 +9,23 @@ from purespike.attacks import create_attack
 from purespike.explain import grad_cam, similarity
 from purespike.files import write_bytes
 from purespike.models import Defended
-from purespike.reporting.attribution import Explained, Row, grad_cam_figure
 from purespike.reporting.drawing import png
-from purespike.reproduction.sheet import Cell, Column, Sheet
-from purespike.reproduction.workshop import TITLES, Unavailable, Workshop
+from purespike.reproduction.attribution_figure import Explained, ExplainedImage, grad_cam_figure
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.registry import experiment
+from purespike.reproduction.scale import TITLES
+from purespike.reproduction.sheet import Column, SheetCell
 
 LIKE = Column("cosine of the maps", unit="")
 SAME = Column("same class as clean, in %")
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def fig1(workshop: Workshop) -> Sheet:
-    """Pictures, and how alike the maps are to those of the clean images."""
-    sheet = Sheet(
-        "fig1",
+@experiment("fig1", order=5, needs="captum", extra="explain")
+def fig1(context: ExperimentContext) -> Draft:
+    """Pictures, and the likeness of the maps to those of the clean images."""
+    draft = Draft(
         "Figure 1: Grad-CAM of clean, adversarial (PGD-7, L∞ eps 8/255) and purified images, CIFAR-10",
         [LIKE, SAME],
         kind="pictures",
@@ -33,38 +35,36 @@ def fig1(workshop: Workshop) -> Sheet:
         ],
     )
     found: dict[str, list[tuple[float, float, int]]] = {}
-    try:
-        for seed in workshop.seeds:
-            model = workshop.defended("cifar10", seed=seed)
-            for name, value in _compare(workshop, model, seed).items():
+    with draft.unless_missing(TITLES["cifar10"], "Ours"):
+        for seed in context.seeds:
+            model = context.defended("cifar10", seed=seed)
+            for name, value in _compare(context, model, seed).items():
                 found.setdefault(name, []).append(value)
-    except Unavailable as error:
-        sheet.missing(TITLES["cifar10"], "Ours", str(error))
     for name, values in found.items():
-        alike, same, counts = zip(*values, strict=True)
-        cells = {LIKE.key: Cell(alike, n=counts[0]), SAME.key: Cell(same, n=counts[0])}
-        sheet.add(TITLES["cifar10"], name, cells)
-    return sheet
+        alike, same, (count, *_) = zip(*values, strict=True)
+        cells = {LIKE: SheetCell.of(alike, n=count), SAME: SheetCell.of(same, n=count)}
+        draft.measured(TITLES["cifar10"], name, cells)
+    return draft
 
 
-def _compare(workshop: Workshop, model: Defended, seed: int) -> dict[str, tuple[float, float, int]]:
-    """Per kind of image the mean likeness of its maps and the share of unchanged predictions."""
-    device = workshop.accelerator.device
-    chosen = workshop.data("cifar10", seed).test.take(workshop.scale.images, seed=seed)
+def _compare(context: ExperimentContext, model: Defended, seed: int) -> dict[str, tuple[float, float, int]]:
+    """Mean likeness of the maps, share of unchanged predictions and number of images, by kind of image."""
+    device = context.accelerator.device
+    chosen = context.data("cifar10", seed).test.take(context.scale.images, seed=seed)
     images, labels = chosen.to_float().to(device), chosen.labels.to(device)
     attack = create_attack("pgd", eps="8/255", seed=seed)
-    alone = attack(model.classifier, images, labels).images
-    whole = attack(model, images, labels).images
+    against_classifier = attack(model.classifier, images, labels).images
+    end_to_end = attack(model, images, labels).images
     with torch.inference_mode():
         stages = {
             "clean": images,
-            "adversarial, undefended": alone,
-            "purified, oblivious": model.purify(alone),
-            "purified, adaptive (own surrogate)": model.purify(whole),
+            "adversarial, undefended": against_classifier,
+            "purified, oblivious": model.purify(against_classifier),
+            "purified, adaptive (own surrogate)": model.purify(end_to_end),
         }
     seen = {name: _seen(model, stage) for name, stage in stages.items()}
-    if seed == workshop.seeds[0] and workshop.accelerator.is_main_process:
-        _draw(workshop, _names(chosen.class_names), labels, stages, seen)
+    if seed == context.seeds[0] and context.accelerator.is_main_process:
+        _draw(context, _names(chosen.class_names), labels, stages, seen)
     maps, classes = seen["clean"]
     return {
         name: (
@@ -78,38 +78,38 @@ def _compare(workshop: Workshop, model: Defended, seed: int) -> dict[str, tuple[
 
 
 def _seen(model: Defended, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of what the classifier predicts, and what that is."""
+    """Maps of the predicted classes, and these classes."""
     with torch.no_grad():
         classes = model.classifier(images).argmax(1)
     return grad_cam(model.classifier, images.clone(), classes), classes
 
 
 def _names(known: Sequence[str]) -> list[str]:
-    """Arrays come without names; those of CIFAR-10 are known."""
+    """Names of the classes; arrays come without them."""
     numbered = list(known) == [str(number) for number in range(len(NAMES))]
     return list(NAMES if numbered else known)
 
 
 def _draw(
-    workshop: Workshop,
+    context: ExperimentContext,
     names: list[str],
     labels: Tensor,
     stages: dict[str, Tensor],
     seen: dict[str, tuple[Tensor, Tensor]],
 ) -> None:
-    def explained(stage: str, place: int) -> Any:
+    def explained(stage: str, place: int) -> ExplainedImage:
         maps, classes = seen[stage]
-        return Explained(
+        return ExplainedImage(
             image=stages[stage][place].cpu().numpy(),
             attribution=maps[place].cpu().numpy(),
             prediction=names[int(classes[place])],
         )
 
-    # those that the attack broke show what there is to see
+    # images that the attack broke come first
     right, broken = seen["clean"][1] == labels, seen["adversarial, undefended"][1] != labels
-    order = (~(right & broken)).int().argsort(stable=True)[: workshop.scale.shown].tolist()
+    order = (~(right & broken)).int().argsort(stable=True)[: context.scale.shown].tolist()
     rows = [
-        Row(
+        Explained(
             label=names[int(labels[place])],
             clean=explained("clean", place),
             adversarial=explained("adversarial, undefended", place),
@@ -117,4 +117,4 @@ def _draw(
         )
         for place in order
     ]
-    write_bytes(workshop.folder / "fig1" / "figure.png", png(grad_cam_figure(rows)))
+    write_bytes(context.folder / "fig1" / "figure.png", png(grad_cam_figure(rows)))

@@ -1,0 +1,54 @@
+"""A sheet while its experiment runs: rows are appended in the order in which they are read."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from purespike.reproduction.context import Unavailable
+from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
+
+
+class Draft:
+    """Title, columns and the rows so far.
+
+    Args:
+        title: title of the table.
+        columns: columns in order.
+        kind: kind of the figure.
+        notes: sentences below the table.
+    """
+
+    def __init__(
+        self, title: str, columns: Sequence[Column], *, kind: Kind = "dots", notes: Sequence[str] = ()
+    ) -> None:
+        self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
+        self.rows: list[SheetRow] = []
+
+    def measured(self, group: str, method: str, cells: Mapping[Column, SheetCell]) -> None:
+        """Append a row of our numbers."""
+        self.rows.append(SheetRow(group=group, method=method, origin="measured", cells=dict(cells)))
+
+    def printed(
+        self,
+        group: str,
+        method: str,
+        columns: Sequence[Column],
+        values: Sequence[float | None],
+        origin: Origin = "paper",
+    ) -> None:
+        """Append a row of printed numbers, in % where the column's unit is %; ``None`` is an empty cell."""
+        cells = {
+            column: SheetCell.of([value / 100 if column.unit == "%" else value])
+            for column, value in zip(columns, values, strict=True)
+            if value is not None
+        }
+        self.rows.append(SheetRow(group=group, method=method, origin=origin, cells=cells))
+
+    @contextlib.contextmanager
+    def unless_missing(self, group: str, method: str) -> Iterator[None]:
+        """Append a row with the reason where the data inside are not available."""
+        try:
+            yield
+        except Unavailable as error:
+            self.rows.append(
+                SheetRow(group=group, method=method, origin="missing", reason=str(error), cells={})
+            )

@@ -1,0 +1,31 @@
+"""Choices that the paper leaves open in the purifier, changed one at a time before the same classifier."""
+
+from functools import partial
+
+from purespike.reproduction.attackers import BOTH, READING
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.registry import experiment
+from purespike.reproduction.row import CLEAN, Attacks, add_row, by_attacker
+from purespike.reproduction.sheet import Column
+
+ATTACKS: Attacks = {
+    Column("Gaussian 20"): {"name": "gaussian_noise"},
+    **by_attacker(
+        {"FGSM": {"name": "fgsm"}, "PGD": {"name": "pgd"}, "PGD-20": {"name": "pgd", "steps": 20}}, BOTH
+    ),
+}
+
+
+@experiment("ablation", order=9)
+def ablation(context: ExperimentContext) -> Draft:
+    """Thresholds, noise level, share of clean images, β and its switch, CIFAR-10."""
+    draft = Draft(
+        "What the paper leaves open in the purifier, CIFAR-10, L∞ eps 8/255",
+        [CLEAN, *ATTACKS],
+        notes=[READING, "Each row changes one choice of the first; the classifier is the same."],
+    )
+    for name, changes in context.scale.ablations.items():
+        method = name if changes else f"{name} (the scale's own)"
+        add_row(draft, context, "cifar10", method, partial(context.ablated, "cifar10", name), ATTACKS)
+    return draft

@@ -1,0 +1,32 @@
+"""Table 1: robustness of multi-level firing, without a purifier."""
+
+from functools import partial
+
+from purespike.reproduction import paper
+from purespike.reproduction.attackers import BOTH, READING
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.registry import experiment
+from purespike.reproduction.row import CLEAN, add_row, by_attacker
+from purespike.reproduction.scale import TITLES
+
+ATTACKS = by_attacker(
+    {"FGSM": {"name": "fgsm"}, "PGD": {"name": "pgd", "steps": 20, "step_size": 0.02}}, BOTH
+)
+PRINTED = [column for column in ATTACKS if column.attacker == "alone"]
+
+
+@experiment("table1", order=1)
+def table1(context: ExperimentContext) -> Draft:
+    """K = 1 to 4 thresholds, MNIST, eps 0.2."""
+    draft = Draft(
+        "Table 1: robustness of multi-level firing, ResNet14-SNN on MNIST, L∞ eps 0.2, no purifier",
+        [CLEAN, *ATTACKS],
+        notes=[READING, "The paper does not say how many steps its PGD takes; here 20 of 0.02."],
+    )
+    for count in (1, 2, 3, 4):
+        model = partial(context.classifier, "mnist", f"k{count}")
+        add_row(draft, context, "mnist", f"K={count}", model, ATTACKS, eps="0.2")
+        if count in paper.TABLE1:
+            draft.printed(TITLES["mnist"], f"K={count}, paper", PRINTED, paper.TABLE1[count])
+    return draft

@@ -1,0 +1,60 @@
+"""A sheet as a table of text, for Markdown and LaTeX."""
+
+from collections.abc import Iterator
+
+from purespike.reporting.grid import Grid, Group, Head, Row
+from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
+from purespike.results.vocabulary import MISSING, percent
+
+MARKS = {"paper": "printed", "quoted": "quoted"}
+
+
+def sheet_grid(sheet: Sheet) -> Grid:
+    """One group per group of the sheet; printed rows in italics, quoted ones marked, notes below."""
+    return Grid(
+        sheet.title,
+        [Head(""), *(Head(column.title, column.note) for column in sheet.columns)],
+        [Group(name, [_row(sheet, row) for row in rows]) for name, rows in sheet.groups.items()],
+        tuple(_notes(sheet)),
+        corner=True,
+    )
+
+
+def number(cell: SheetCell | None, unit: str) -> str:
+    """A cell as text: mean ± deviation over seeds, or the Wilson interval of a single one."""
+    if cell is None:
+        return MISSING
+    if unit != "%":
+        return f"{cell.mean:.0f}" if unit == "count" else f"{cell.mean:.3g}"
+    text = percent(cell.mean) if cell.n else f"{100 * cell.mean:.2f}"
+    if cell.deviation is not None:
+        return f"{text} ± {percent(cell.deviation)}"
+    if cell.low is not None and cell.high is not None:
+        return f"{text} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
+    return text
+
+
+def _row(sheet: Sheet, row: SheetRow) -> Row:
+    mark = MARKS.get(row.origin)
+    # a row called "paper" needs no mark
+    method = f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
+    if row.origin == "missing":
+        return Row(method, ["not measured", *[MISSING] * (len(sheet.columns) - 1)])
+    cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]
+    return Row(method, cells, style="italic" if row.printed else "")
+
+
+def _notes(sheet: Sheet) -> Iterator[str]:
+    cells = [cell for row in sheet.rows for cell in row.cells.values()]
+    images, scale = f"{sheet.scale.images} test images", f"Scale: {sheet.scale.about}."
+    if len(sheet.seeds) > 1:
+        yield f"In %, mean ± standard deviation over {len(sheet.seeds)} seeds; {images}. {scale}"
+    elif any(cell.low is not None for cell in cells):
+        yield f"Accuracy in % with its 95% Wilson interval, one seed; {images} attacked. {scale}"
+    elif any(cell.n for cell in cells):
+        yield f"One seed, {images}. {scale}"
+    else:
+        yield f"One seed. {scale}"
+    yield from sheet.notes
+    if missing := dict.fromkeys(row.group for row in sheet.rows if row.origin == "missing"):
+        yield f"Not measured: {', '.join(missing)} (data not available)."
