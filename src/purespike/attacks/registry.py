@@ -104,12 +104,11 @@ def attack(
     Raises:
         InputError: the name is taken.
 
-    Example:
-        >>> @attack(title="Last PGD", rank=1)
-        ... def last_pgd(**settings):
-        ...     return create_attack("pgd", keep="last", **settings)
-        >>> create_attack("last_pgd", steps=3).keep
-        'last'
+    In a file of one's own::
+
+        @attack(title="Last PGD", rank=1)
+        def last_pgd(**settings):
+            return create_attack("pgd", keep="last", **settings)
     """
 
     def register(make: Any) -> Any:
