@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from purespike.budget import format_eps, parse_eps, parse_radius
+from purespike.budget import PARSERS, format_eps, parse_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.seeding import generator
 
@@ -37,6 +37,7 @@ class Ball(ABC):
 
     def __init_subclass__(cls) -> None:
         Ball.known[cls.norm] = cls
+        PARSERS.setdefault(cls.norm, cls.parse_size)
 
     def __str__(self) -> str:
         return f"{self.title} eps {format_eps(self.size)}"

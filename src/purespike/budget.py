@@ -1,9 +1,10 @@
 """Perturbation budgets as text and number; needs no torch, so that reports and help open at once."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 
 
 def parse_eps(eps: float | str, *, name: str = "eps") -> float:
@@ -30,6 +31,21 @@ def parse_radius(eps: float | str) -> float:
     if not 0 < value < math.inf:
         raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
     return value
+
+
+PARSERS: dict[str, Callable[[float | str], float]] = {"linf": parse_eps, "l2": parse_radius}
+"""Parsers of budgets by norm; a ball adds that of its norm."""
+
+
+def parse_budget(eps: float | str, norm: str = "linf") -> float:
+    """``eps`` as a float that may be a budget in ``norm``.
+
+    Raises:
+        InputError: an unknown norm, or a size that the norm does not allow.
+    """
+    if norm not in PARSERS:
+        raise unknown("norm", str(norm), PARSERS)
+    return PARSERS[norm](eps)
 
 
 def format_eps(eps: float) -> str:

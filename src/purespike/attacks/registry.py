@@ -104,12 +104,11 @@ def attack(
     Raises:
         InputError: the name is taken.
 
-    Example:
-        >>> @attack(title="Last PGD", rank=1)
-        ... def last_pgd(**settings):
-        ...     return create_attack("pgd", keep="last", **settings)
-        >>> create_attack("last_pgd", steps=3).keep
-        'last'
+    In a file of one's own::
+
+        @attack(title="Last PGD", rank=1)
+        def last_pgd(**settings):
+            return create_attack("pgd", keep="last", **settings)
     """
 
     def register(make: Any) -> Any:
@@ -168,7 +167,8 @@ def create_attack(name: str, **settings: Any) -> Attack:
 
     With ``targeted=True`` the attack leads each image to another class, chosen from the true one: ``target``
     is ``"next"`` (the default), ``"random"`` or ``"least_likely"``; with ``target=None`` the labels it is
-    called with are the targets. Its name then ends in ``_targeted``.
+    called with are the targets. Its name then ends in ``_targeted``. Its ``success`` is to be taken for the
+    target; an evaluation counts an image as broken if it is misclassified at all.
 
     Raises:
         InputError: unknown attack or setting, or a setting out of range.

@@ -125,7 +125,7 @@ def resolve(settings: EvaluationSettings) -> EvaluationSettings:
 class Job:
     """One attack at one budget; ``eps`` is ``None`` for an attack without one.
 
-    Where a budget was raised, ``raised_from`` is the job that this one goes on from.
+    Of an escalated attack, ``raised_from`` is the job that it continues.
     """
 
     attack: Attack
@@ -223,7 +223,7 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
 def _reaching(attack: Attack, settings: Mapping[str, Any]) -> Attack:
     """``attack``, with wider steps if all its steps together do not reach the end of its budget.
 
-    2/255 is everybody's step at 8/255; at 51/255 twenty of them end inside the ball. A step that was asked
+    2/255 is the usual step at 8/255; at 51/255 twenty of them end inside the ball. A step that was asked
     for stays as it is.
     """
     if "step_size" in settings or not all(map(partial(has_setting, attack), ("eps", "step_size", "steps"))):

@@ -1,4 +1,4 @@
-"""Threat models: what an attacker knows, what is differentiated, and by which routes."""
+"""Threat models: the attacker's knowledge, the model it differentiates, and its routes to a gradient."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +16,14 @@ from purespike.models import Defended
 
 @dataclass(frozen=True)
 class Scene:
-    """What is attacked, and what the attackers have to do it with.
+    """The attacked model, and the attackers' means.
 
     Args:
         model: images to logits, purified or not; every threat model but ``undefended`` is judged by it.
-        surrogates: what the adaptive attacker differentiates in place of the spike.
-        losses: what the adaptive attacker maximises.
-        approximation: a differentiable imitation of the purifier, for ``bpda``; ``None`` for none.
-        substitutes: the models of an attacker who has no other, by name, for ``transfer``.
+        surrogates: surrogates that the adaptive attacker differentiates in place of the spike.
+        losses: losses that the adaptive attacker maximises.
+        approximation: differentiable imitation of the purifier, for ``bpda``; ``None`` for none.
+        substitutes: models of an attacker who has no other, by name, for ``transfer``.
     """
 
     model: nn.Module
@@ -39,11 +39,11 @@ class Threat:
 
     Args:
         name: the word used everywhere.
-        knows: what the attacker knows.
-        gradient: what is differentiated.
-        routes: the ways to a gradient that this attacker tries, for a scene and an attack; none where the
-            attack makes no sense under this threat model.
-        needs: what a scene must hold: ``"purifier"``, ``"substitutes"`` or nothing.
+        knows: the attacker's knowledge.
+        gradient: the model that is differentiated.
+        routes: function of a scene and an attack to the routes to a gradient that this attacker tries; none
+            where the attack makes no sense under this threat model.
+        needs: a scene's necessary part: ``"purifier"``, ``"substitutes"`` or nothing.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Threat:
     needs: str = ""
 
     def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
-        """Whether there is what it needs."""
+        """Whether a model and substitutes have what this threat model needs."""
         there = {"purifier": isinstance(model, Defended), "substitutes": bool(substitutes), "": True}
         return there[self.needs]
 
 
 def _alone(scene: Scene, attack: Attack) -> list[Route]:
-    # at full strength, without leaving early: the images go on to be purified, and to be looked at
+    # at full strength, without leaving early: the images are purified and shown afterwards
     classifier = classifier_of(scene.model)
     return [Route("own", "own", lambda attack, *given: attack(classifier, *given))]
 
@@ -77,7 +77,7 @@ def _bpda(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _loss_ascent_only(route: Route) -> Route:
-    """``route`` for that part of an attack which another model's gradient serves; the result says so.
+    """``route`` for the part of an attack that climbs a loss; the result's warnings name the parts left out.
 
     FAB ends just beyond the boundary of what it differentiates, and Square at the first image that it breaks:
     neither carries over.
@@ -150,7 +150,9 @@ THREATS = {
             _transfer,
             needs="substitutes",
         ),
-        Threat("query", "only what the whole answers", "nothing: an attack without gradients", _query),
+        Threat(
+            "query", "only what the defended model answers", "nothing: an attack without gradients", _query
+        ),
     )
 }
 
