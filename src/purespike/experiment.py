@@ -281,5 +281,6 @@ def _check_names(recipe: Recipe) -> None:
         settings.norm,
     )
     create_attack(**recipe.purifier.attack)
-    create_objective(recipe.classifier.adversarial)
+    for stage in ("classifier", "purifier"):
+        create_objective(getattr(recipe, stage).objective, stage=stage)
     check_ensemble(settings.surrogates, settings.losses)

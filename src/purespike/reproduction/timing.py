@@ -89,7 +89,7 @@ def _measure(workshop: Workshop, dataset: str, recipe: Recipe, data: Data) -> di
     classifier = workshop.classifier(dataset)
     few = Data(data.source, data.train.take(workshop.scale.timed_images, seed=0), data.test.take(1, seed=0))
     values = recipe.model_dump(mode="json")
-    once = {"classifier": {"epochs": 1, "adversarial": PGD_AT}, "purifier": {"epochs": 1}}
+    once = {"classifier": {"epochs": 1, "objective": PGD_AT}, "purifier": {"epochs": 1}}
     short = Recipe.model_validate(changed(values, once))
     attack = create_attack(**recipe.purifier.attack)
     seconds: dict[str, list[float]] = {"crafting": [], "purifier": [], "classifier": []}
