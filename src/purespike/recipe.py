@@ -213,7 +213,7 @@ class EvaluationRecipe(Section):
     norm: Literal["linf", "l2"] = "linf"
     learned_bpda: bool = False
     eps: tuple[Eps, ...] = ("8/255",)
-    curve: dict[str, Any] | None = Field({"name": "pgd", "steps": 20})
+    curve: dict[str, Any] | None = Field(default={"name": "pgd", "steps": 20})
     curve_eps: tuple[Eps, ...] = ("2/255", "4/255", "8/255", "16/255")
     threats: tuple[str, ...] = ("oblivious", "bpda", "adaptive")
     surrogates: tuple[str, ...] = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
