@@ -111,7 +111,12 @@ def test_projections_follow_each_step(data, cpu, tmp_path):
 STOCHASTIC = {
     "architecture": "dropout_snn",
     "epochs": 3,
-    "objective": [{"name": "pgd", "steps": 2}, "random_logits", "input_gradient", "jitter"],
+    "objective": [
+        {"name": "pgd", "steps": 2},
+        "random_logits",
+        {"name": "input_gradient", "weight": 1e-3},
+        "jitter",
+    ],
     "schedule": "one_cycle",
 }
 
