@@ -10,7 +10,7 @@ from torch.nn import functional
 from purespike import InputError
 from purespike.models import Defended, Purifier, create
 from purespike.neurons import multi_level_firing
-from purespike.training.objectives import Batch, create_objective, penalty
+from purespike.training.objectives import Batch, Step, create_objective, objective, penalty
 from purespike.training.objectives.layers import recording
 from purespike.training.objectives.parseval import parseval
 from purespike.training.objectives.registry import _entries
@@ -188,6 +188,24 @@ def test_the_purifier_is_penalised_through_the_classifier(spiking, shown):
     step.loss.backward()
     assert step.terms["input_gradient"] > 0 and purifier.denoiser.last.weight.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_penalties_are_not_silently_lost(registered, smooth, batch):
+    """By an objective that does not let them see its forward, or makes two where processes exchange once."""
+
+    @objective("by itself")
+    def by_itself(batch):
+        return Step(batch.model(batch.images).square().mean())
+
+    @objective("twice")
+    def twice(batch):
+        return Step(sum(batch.forward(batch.images)[0].logits.mean() for _ in range(2)))
+
+    assert len(steps_of("by itself", smooth, *batch)) == 1
+    with pytest.raises(InputError, match=r"leave out its penalties \(input_gradient\)"):
+        steps_of(["by itself", "input_gradient"], smooth, *batch)
+    with pytest.raises(RuntimeError, match="one forward a step"):
+        steps_of("twice", smooth, *batch)
 
 
 # ---- projections

@@ -75,7 +75,7 @@ def train_classifier(
     rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
     with bar("classifier", recipe.epochs * count, done=done * count, show=speaks) as progress:
         for epoch in range(done + 1, recipe.epochs + 1):
-            begun, tally = time.monotonic(), Tally(device)
+            begun, tally = time.monotonic(), Tally()
             model.train()
             drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
             for number, (rows, augmentation) in enumerate(drawn):
@@ -99,8 +99,10 @@ def train_classifier(
             losses, shares = tally.losses(), tally.shares()
             seconds = time.monotonic() - begun
             if speaks:
-                with seeded(seed, "classifier", "watch", epoch, device=device), accelerator.autocast():
-                    correct = predict(classifier, watched.images) == watched.labels
+                with seeded(seed, "classifier", "watch", epoch, device=device):
+                    with accelerator.autocast():
+                        correct = predict(classifier, watched.images) == watched.labels
+                    firing = firing_rates(classifier, sample) if epoch == recipe.epochs else None
                 row = {
                     **losses,
                     **shares,
@@ -110,8 +112,8 @@ def train_classifier(
                     "images_per_second": tally.seen * accelerator.num_processes / seconds,
                     "passes": tally.passes * accelerator.num_processes,
                 }
-                if epoch == recipe.epochs:
-                    row["firing_rates"] = firing_rates(classifier, sample)
+                if firing is not None:
+                    row["firing_rates"] = firing
                 state.save(epoch, row)
                 progress.say(
                     f"classifier epoch {epoch}/{recipe.epochs}: {_summary(row, shares, len(watched))}"

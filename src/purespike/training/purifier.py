@@ -18,7 +18,7 @@ from purespike.models.predict import as_float
 from purespike.neurons import firing_rates
 from purespike.progress import bar
 from purespike.recipe import PurifierRecipe
-from purespike.seeding import derive
+from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
 from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
@@ -84,9 +84,10 @@ def train_purifier(
     with frozen(classifier), bar("purifier", total, done=done * count, show=speaks) as progress:
         objective.begin(stage, state.kept)
         if done == 0 and speaks:
-            state.save(0, {"firing_rates": firing_rates(purifier, sample)})
+            with seeded(seed, "purifier", "watch", 0, device=device):
+                state.save(0, {"firing_rates": firing_rates(purifier, sample)})
         for epoch in range(done + 1, recipe.epochs + 1):
-            begun, tally = time.monotonic(), Tally(device)
+            begun, tally = time.monotonic(), Tally()
             model.train()
             drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
             for number, (rows, augmentation) in enumerate(drawn):
@@ -119,7 +120,8 @@ def train_purifier(
                     "images_per_second": tally.seen * accelerator.num_processes / seconds,
                 }
                 if epoch == recipe.epochs:
-                    row["firing_rates"] = firing_rates(purifier, sample)
+                    with seeded(seed, "purifier", "watch", epoch, device=device):
+                        row["firing_rates"] = firing_rates(purifier, sample)
                 state.save(epoch, row)
                 terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
                 progress.say(

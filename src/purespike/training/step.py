@@ -9,34 +9,39 @@ from purespike.training.objectives import Batch, Composition, Stage, Step
 
 
 class Tally:
-    """Sums over the steps of an epoch on this process, fetched from the device at its end alone."""
+    """Sums over the steps of an epoch on this process, fetched from the device at its end alone.
 
-    def __init__(self, device: torch.device) -> None:
-        self.seen = self.passes = self._weight = 0
-        self._loss = torch.zeros((), device=device)
-        self._terms: dict[str, Tensor] = {}
-        self._right: dict[str, Tensor] = {}
+    ``seen`` counts images, ``passes`` forward and backward passes of an image.
+    """
+
+    def __init__(self) -> None:
+        self.seen = self.passes = 0
+        self._losses: dict[str, tuple[Tensor, int]] = {}
+        self._right: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, step: Step, images: int) -> None:
         """Add a step on so many images."""
-        self._weight += images
         self.passes += step.passes * images
-        self._loss += step.loss.detach() * images
-        self._terms = {name: self._terms.get(name, 0) + term * images for name, term in step.terms.items()}
-        self._right = {name: self._right.get(name, 0) + count for name, count in step.right.items()}
+        for sums, values, weight in (
+            (self._losses, {"loss": step.loss.detach(), **step.terms}, images),
+            (self._right, step.right, 1),
+        ):
+            for name, value in values.items():
+                total, count = sums.get(name, (torch.zeros_like(value), 0))
+                sums[name] = total + value * weight, count + images
 
     def loss(self) -> Tensor:
         """Mean loss so far, still on its device."""
-        return self._loss / self._weight
+        total, count = self._losses["loss"]
+        return total / count
 
     def losses(self) -> dict[str, float]:
         """Mean loss, and the means of its terms by name."""
-        means = {"loss": self._loss, **self._terms}
-        return {name: total.item() / self._weight for name, total in means.items()}
+        return {name: total.item() / count for name, (total, count) in self._losses.items()}
 
     def shares(self) -> dict[str, float]:
         """Shares of the images that were classified correctly, by name."""
-        return {name: count.item() / self._weight for name, count in self._right.items()}
+        return {name: total.item() / count for name, (total, count) in self._right.items()}
 
 
 def take_steps(

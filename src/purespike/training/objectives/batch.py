@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from purespike.errors import InputError
 from purespike.training.objectives.layers import Layer, recording
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Batch:
         if not self.penalties:
             return step
         if added is None or added.loss is None:
-            raise RuntimeError("penalties need an objective that calls batch.forward, not the model itself")
+            names = ", ".join(name for name, *_ in self.penalties)
+            raise InputError(f"objective: it calls the network itself, so leave out its penalties ({names})")
         return Step(
             step.loss + added.loss, step.right, {**step.terms, **added.terms}, step.passes + added.passes
         )
