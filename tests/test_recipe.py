@@ -13,7 +13,9 @@ from purespike.budget import parse_eps
 from purespike.evaluation.plan import plan_jobs
 from purespike.models import list_models
 from purespike.neurons import parse_surrogate
+from purespike.optimisation import Adam, AdamW, Cosine, Milestones, Sgd
 from purespike.recipe import Recipe, load_recipe, parse_recipe
+from purespike.run_folder import check_owner
 from purespike.training.objectives import create_objective
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -27,10 +29,11 @@ def test_there_are_recipes_to_test():
 def test_every_recipe_we_ship_can_run(path):
     recipe = load_recipe(path)
     assert recipe.classifier.architecture in list_models()
-    assert all(milestone < recipe.classifier.epochs for milestone in recipe.classifier.milestones)
+    assert all(milestone < recipe.classifier.epochs for milestone in recipe.classifier.schedule.milestones)
     assert recipe.purifier.switch_epoch <= recipe.purifier.epochs
     create_attack(**recipe.purifier.attack)
-    create_objective(recipe.classifier.adversarial)
+    create_objective(recipe.classifier.objective)
+    create_objective(recipe.purifier.objective, stage="purifier")
     settings = recipe.evaluation
     assert plan_jobs(settings.attacks, [parse_eps(eps) for eps in settings.eps])
     for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
@@ -90,7 +93,7 @@ def file(tmp_path):
     [
         ("seed=7", lambda r: r.seed, 7),
         ("classifier.epochs=5", lambda r: r.classifier.epochs, 5),
-        ("classifier.milestones=[3, 4]", lambda r: r.classifier.milestones, (3, 4)),
+        ("classifier.milestones=[3, 4]", lambda r: r.classifier.schedule.milestones, (3, 4)),
         ("classifier.learning_rate=1e-3", lambda r: r.classifier.learning_rate, 0.001),
         ("classifier.flip=false", lambda r: r.classifier.flip, False),
         ("data.train_limit=null", lambda r: r.data.train_limit, None),
@@ -101,8 +104,15 @@ def file(tmp_path):
         ("purifier.attack={name: pgd}", lambda r: r.purifier.attack, {"name": "pgd"}),
         ("classifier.smoothing=ols", lambda r: r.classifier.smoothing, "ols"),
         ("classifier.smoothing=none", lambda r: r.classifier.smoothing, "none"),
-        ("classifier.adversarial=pgd", lambda r: r.classifier.adversarial, {"name": "pgd"}),
-        ("classifier.adversarial={name: trades, beta: 3}", lambda r: r.classifier.adversarial["beta"], 3),
+        ("classifier.adversarial=pgd", lambda r: r.classifier.objective, ({"name": "pgd"},)),
+        ("classifier.adversarial={name: trades, beta: 3}", lambda r: r.classifier.objective[0]["beta"], 3),
+        ("classifier.objective=[pgd, parseval]", lambda r: r.classifier.objective[1], {"name": "parseval"}),
+        ("classifier.weight_decay=0", lambda r: r.classifier.optimiser, Sgd(weight_decay=0)),
+        ("classifier.optimiser.weight_decay=0", lambda r: r.classifier.optimiser, Sgd(weight_decay=0)),
+        ("classifier.optimiser=adamw", lambda r: r.classifier.optimiser, AdamW()),
+        ("classifier.schedule=cosine", lambda r: r.classifier.schedule, Cosine()),
+        ("purifier.schedule={name: cosine, final: 0.1}", lambda r: r.purifier.schedule, Cosine(final=0.1)),
+        ("purifier.optimiser.weight_decay=0.01", lambda r: r.purifier.optimiser, Adam(weight_decay=0.01)),
         ("purifier.noise_level=signed", lambda r: r.purifier.noise_level, "signed"),
         ("purifier.clean_share=0.25", lambda r: r.purifier.clean_share, 0.25),
         (" purifier.width = 0.5", lambda r: r.purifier.width, 0.5),
@@ -118,7 +128,7 @@ def test_overrides_change_nothing_else_and_the_last_one_counts(file):
     changed = load_recipe(file, ["seed=4", "seed=5"])
     assert changed.seed == 5
     assert changed.model_copy(update={"seed": 1}) == plain
-    assert plain.classifier.epochs == 3 and plain.classifier.milestones == (2,)
+    assert plain.classifier.epochs == 3 and plain.classifier.schedule.milestones == (2,)
 
 
 def test_an_empty_recipe_is_the_papers(tmp_path):
@@ -126,11 +136,9 @@ def test_an_empty_recipe_is_the_papers(tmp_path):
     recipe = load_recipe(tmp_path / "empty.yaml")
     assert recipe == Recipe()
     # section 5.1 of the paper
-    assert (recipe.classifier.epochs, recipe.classifier.batch_size, recipe.classifier.momentum) == (
-        150,
-        256,
-        0.9,
-    )
+    assert (recipe.classifier.epochs, recipe.classifier.batch_size) == (150, 256)
+    assert recipe.classifier.optimiser == Sgd(momentum=0.9, weight_decay=1e-4)
+    assert recipe.classifier.schedule == Milestones(milestones=(80, 120), decay_factor=0.1)
     assert (recipe.purifier.epochs, recipe.purifier.batch_size, recipe.purifier.learning_rate) == (
         200,
         128,
@@ -141,7 +149,7 @@ def test_an_empty_recipe_is_the_papers(tmp_path):
 def test_what_the_paper_leaves_out_is_left_out_unless_asked_for():
     """Old recipes, which do not name these keys, mean what they meant."""
     recipe = Recipe()
-    assert (recipe.classifier.smoothing, recipe.classifier.adversarial) == ("none", {"name": "none"})
+    assert (recipe.classifier.smoothing, recipe.classifier.objective) == ("none", ({"name": "none"},))
     assert (recipe.purifier.noise_level, recipe.purifier.clean_share) == ("absolute", 0)
     assert recipe.purifier.attack == {"name": "fgsm", "eps": "16/255"}
 
@@ -150,7 +158,7 @@ def test_what_the_paper_leaves_out_is_left_out_unless_asked_for():
 def test_a_variant_of_the_papers_recipe_differs_in_the_classifiers_objective_alone(name):
     folder = RECIPES[0].parent
     base, variant = (load_recipe(folder / f"{stem}.yaml") for stem in ("cifar10", f"cifar10-{name}"))
-    objective = {key: getattr(variant.classifier, key) for key in ("smoothing", "adversarial")}
+    objective = {key: getattr(variant.classifier, key) for key in ("smoothing", "objective")}
     assert variant != base
     assert variant == base.model_copy(update={"classifier": base.classifier.model_copy(update=objective)})
 
@@ -162,6 +170,12 @@ def test_a_variant_of_the_papers_recipe_differs_in_the_classifiers_objective_alo
         ({"purifer": {}}, "purifier"),
         ({"data": {"test_limits": 1}}, "data.test_limit"),
         ({"evaluation": {"surogates": []}}, "evaluation.surrogates"),
+        ({"classifier": {"optimiser": {"momentun": 0.5}}}, "classifier.optimiser.momentum"),
+        (
+            {"classifier": {"optimiser": {"groups": [{"pattern": "", "rates": 2}]}}},
+            "classifier.optimiser.groups.0.rate",
+        ),
+        ({"purifier": {"schedule": {"name": "cosine", "finall": 0}}}, "purifier.schedule.final"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(values, near):
@@ -175,14 +189,20 @@ def test_an_unknown_key_names_the_nearest(values, near):
         ("classifier", "epochs", 0),
         ("classifier", "batch_size", -1),
         ("classifier", "learning_rate", 0),
-        ("classifier", "momentum", 1),
+        ("classifier", "optimiser", "adan"),
+        ("classifier", "optimiser", {"momentum": 1}),
+        ("classifier", "optimiser", {"groups": [{"pattern": "("}]}),
+        ("classifier", "schedule", {"milestones": [0]}),
+        ("classifier", "schedule", 7),
+        ("purifier", "schedule", {"name": "one_cycle", "warm_up": 1}),
         ("classifier", "decay", 1.5),
         ("classifier", "width", 0),
         ("classifier", "time_steps", 0),
         ("classifier", "crop_padding", -1),
         ("classifier", "smoothing", "off"),
-        ("classifier", "adversarial", {"eps": 0.1}),
-        ("classifier", "adversarial", 7),
+        ("classifier", "objective", {"eps": 0.1}),
+        ("classifier", "objective", ["pgd", 3]),
+        ("classifier", "objective", 7),
         ("purifier", "attack", "fgsm"),
         ("purifier", "attack", {"name": 3}),
         ("purifier", "noise_level", "std"),
@@ -202,6 +222,57 @@ def test_an_unknown_key_names_the_nearest(values, near):
 def test_a_value_out_of_range_is_named_with_its_place(section, key, bad):
     with pytest.raises(InputError, match=rf"recipe: {section}\.{key}.*got "):
         parse_recipe({section: {key: bad}})
+
+
+FORMER = {
+    "adversarial": ("pgd", {"objective": [{"name": "pgd"}]}),
+    "momentum": (0.5, {"optimiser": {"momentum": 0.5}}),
+    "weight_decay": (5e-4, {"optimiser": {"name": "sgd", "weight_decay": 5e-4}}),
+    "milestones": ([3], {"schedule": {"milestones": [3]}}),
+    "decay_factor": (0.5, {"schedule": {"decay_factor": 0.5}}),
+}
+
+
+@pytest.mark.parametrize("key", FORMER)
+def test_a_former_key_means_the_present_one(key, tmp_path):
+    value, present = FORMER[key]
+    former = parse_recipe({"classifier": {key: value}})
+    assert former == parse_recipe({"classifier": present}) != Recipe()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"classifier": {key: value}}))
+    check_owner(former, tmp_path)
+    (tmp_path / "recipe.yaml").write_text(former.to_yaml())
+    check_owner(parse_recipe({"classifier": {key: value}}), tmp_path)
+
+
+def test_a_former_key_beside_the_present_one_is_refused(tmp_path):
+    values = {"adversarial": "pgd", "objective": "none"}
+    with pytest.raises(InputError, match=r"classifier: .*adversarial is the former name of objective"):
+        parse_recipe({"classifier": values})
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"classifier": values}))
+    with pytest.raises(InputError, match=r"r\.yaml: classifier: adversarial is the former name"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_an_override_replaces_what_a_former_key_said(file):
+    """The file has milestones, which a cosine does not."""
+    assert load_recipe(file, ["classifier.schedule=cosine"]).classifier.schedule == Cosine()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RECIPES[0].parents[1].glob("results/**/recipe.yaml")), ids=lambda path: path.parent.name
+)
+def test_a_committed_run_still_belongs_to_its_recipe(path):
+    written = yaml.safe_load(path.read_text())["classifier"]
+    recipe = load_recipe(path)
+    check_owner(recipe, path.parent)
+    assert recipe.classifier.objective == (written.get("adversarial", {"name": "none"}),)
+    assert recipe.classifier.optimiser == Sgd(
+        momentum=written["momentum"], weight_decay=written["weight_decay"]
+    )
+    assert recipe.classifier.schedule == Milestones(
+        milestones=written["milestones"], decay_factor=written["decay_factor"]
+    )
+    assert (recipe.purifier.optimiser, recipe.purifier.schedule.name) == (Adam(), "constant")
 
 
 def test_a_defenders_seed_is_for_attackers():

@@ -261,4 +261,5 @@ def _check_names(recipe: Recipe) -> None:
         settings.norm,
     )
     create_attack(**recipe.purifier.attack)
-    create_objective(recipe.classifier.adversarial)
+    for stage in ("classifier", "purifier"):
+        create_objective(getattr(recipe, stage).objective, stage=stage)

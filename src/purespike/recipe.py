@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -17,11 +17,25 @@ from pydantic import (
 )
 
 from purespike.errors import InputError, unknown
-from purespike.settings import EvaluationSettings, Positive, Section
+from purespike.optimisation import (
+    Adam,
+    AdamUnlessNamed,
+    Constant,
+    ConstantUnlessNamed,
+    Milestones,
+    MilestonesUnlessNamed,
+    Sgd,
+    SgdUnlessNamed,
+)
+from purespike.section import Positive, Rate, Section
+from purespike.settings import EvaluationSettings
 
 
-def _name_alone(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+def _listed(value: Any) -> Any:
+    parts = [value] if isinstance(value, str | dict) else value
+    if not isinstance(parts, list | tuple):
+        return parts
+    return [{"name": part} if isinstance(part, str) else part for part in parts]
 
 
 _TRAINING_ATTACK = {"name": "fgsm", "eps": "16/255"}
@@ -38,8 +52,41 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Rate = Annotated[float, Field(gt=0)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
+Objective = Annotated[tuple[Named, ...], BeforeValidator(_listed)]
+
+# former keys of the section classifier, and where they are now
+FORMER = {
+    "adversarial": ("objective",),
+    "momentum": ("optimiser", "momentum"),
+    "weight_decay": ("optimiser", "weight_decay"),
+    "milestones": ("schedule", "milestones"),
+    "decay_factor": ("schedule", "decay_factor"),
+}
+
+
+def present_names(classifier: Any) -> Any:
+    """The section ``classifier`` with every former key in its present place.
+
+    Raises:
+        InputError: a key is given by both its names.
+    """
+    if not isinstance(classifier, dict):
+        return classifier
+    result = {key: value for key, value in classifier.items() if key not in FORMER}
+    for former in classifier.keys() & FORMER.keys():
+        target, (*parents, last) = result, FORMER[former]
+        for parent in parents:
+            nested = target.get(parent, {})
+            if not isinstance(nested, str | dict):
+                raise InputError(f"{parent}: must be a name or a mapping with one, got {nested!r}")
+            target[parent] = {"name": nested} if isinstance(nested, str) else dict(nested)
+            target = target[parent]
+        if last in target:
+            place = ".".join(FORMER[former])
+            raise InputError(f"{former} is the former name of {place}: give one of them")
+        target[last] = classifier[former]
+    return result
 
 
 class DataRecipe(Section):
@@ -77,11 +124,13 @@ class Training(Section):
 
 
 class ClassifierRecipe(Training):
-    """Architecture and training (SGD, step decay) of the classifier; defaults are the paper's for CIFAR.
+    """Architecture and training of the classifier; the defaults (SGD, step decay) are the paper's for CIFAR.
 
-    ``smoothing`` is that of the labels: ``ols``, online label smoothing. ``adversarial`` names the way to
-    train, ``none`` on clean images, ``fgsm``, ``pgd`` or ``trades``, with the settings of its attack
-    (:func:`purespike.training.objectives.create_objective`); a name alone stands for its defaults.
+    ``smoothing: ols`` smooths the labels online. ``objective`` lists an objective (``none``, training on
+    clean images, ``fgsm``, ``pgd`` or ``trades``, with the settings of its attack), penalties and projections
+    (:func:`purespike.training.objectives.create_objective`); one needs no list, and a name alone stands for
+    its defaults. The former keys ``adversarial`` (now ``objective``), ``momentum``, ``weight_decay`` (now in
+    ``optimiser``), ``milestones`` and ``decay_factor`` (now in ``schedule``) remain valid.
     """
 
     architecture: str = "senet18_snn"
@@ -93,20 +142,24 @@ class ClassifierRecipe(Training):
     epochs: Positive = 150
     batch_size: Positive = 256
     learning_rate: Rate = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    milestones: tuple[Positive, ...] = (80, 120)
-    decay_factor: Rate = 0.1
+    optimiser: SgdUnlessNamed = Sgd()
+    schedule: MilestonesUnlessNamed = Milestones()
     smoothing: Literal["none", "ols"] = "none"
-    adversarial: Annotated[Named, BeforeValidator(_name_alone)] = Field(default={"name": "none"})
+    objective: Objective = ({"name": "none"},)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present(cls, values: Any) -> Any:
+        return present_names(values)
 
 
 class PurifierRecipe(Training):
     """Architecture and training (Algorithm 1, Adam) of the purifier; the paper's but for ``thresholds``.
 
-    Three thresholds instead of its LIF neuron's one undo more of an oblivious attack in our ablation.
-    ``attack`` makes the training examples: the settings of one attack, by name. λ, γ are CBDNet's. The paper
-    leaves open ``beta``, ``switch_epoch`` and what σ(n) is, here ``noise_level``
+    Three thresholds instead of the LIF neuron's one undo more of an oblivious attack in our ablation.
+    ``attack`` makes the training examples: the settings of one attack, by name. ``objective`` lists an
+    objective (``paper``, the loss of eq. 10), penalties and projections. λ and γ are CBDNet's. The paper
+    leaves open ``beta``, ``switch_epoch`` and σ(n), here ``noise_level``
     (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
     ``clean_share`` of each batch may be clean.
     """
@@ -119,6 +172,9 @@ class PurifierRecipe(Training):
     epochs: Positive = 200
     batch_size: Positive = 128
     learning_rate: Rate = 1e-4
+    optimiser: AdamUnlessNamed = Adam()
+    schedule: ConstantUnlessNamed = Constant()
+    objective: Objective = ({"name": "paper"},)
     attack: Annotated[Named, BeforeValidator(_changed_attack)] = _TRAINING_ATTACK
     beta: Annotated[float, Field(ge=0, le=1)] = 0.5
     switch_epoch: Positive = 100
@@ -187,6 +243,10 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(content).__name__}")
     values = content or {}
+    try:
+        values |= {key: present_names(value) for key, value in values.items() if key == "classifier"}
+    except InputError as error:
+        raise InputError(f"{path}: classifier: {error}") from error
     for override in overrides:
         _apply(values, override)
     return parse_recipe(values, source=str(path))
@@ -209,6 +269,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     *parents, last = key.strip().split(".")
     if not equals or not last:
         raise InputError(f"--set {override}: write section.key=value, e.g. classifier.epochs=5")
+    if parents == ["classifier"]:
+        *nested, last = FORMER.get(last, (last,))
+        parents += nested
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
@@ -221,15 +284,35 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _explain(error: ValidationError, source: str) -> InputError:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place, section = _locate(first["loc"])
     if first["type"] == "extra_forbidden":
-        section: type[BaseModel] = Recipe
-        for part in first["loc"][:-1]:
-            section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
-        return InputError(f"{source}: {unknown('recipe key', place, _paths(section, place))}")
+        prefix = place.rpartition(".")[0]
+        known = [f"{prefix}.{name}" if prefix else name for name in section.model_fields]
+        return InputError(f"{source}: {unknown('recipe key', place, known)}")
     return InputError(f"{source}: {place}: {first['msg']}, got {first['input']!r}")
 
 
-def _paths(section: type[BaseModel], place: str) -> list[str]:
-    prefix = place.rpartition(".")[0]
-    return [f"{prefix}.{name}" if prefix else name for name in section.model_fields]
+def _locate(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
+    """The dotted place of an error, and the section that it lies in."""
+    names: list[str] = []
+    section: type[BaseModel] = Recipe
+    inside: list[type[BaseModel]] = [Recipe]
+    for part in loc:
+        tagged = [
+            option for option in inside if len(inside) > 1 and option.model_fields["name"].default == part
+        ]
+        if tagged:
+            # pydantic names the section that was chosen among several; the recipe does not
+            inside = tagged
+            continue
+        names.append(str(part))
+        if isinstance(part, str) and inside:
+            (section, *_), field = inside, inside[0].model_fields.get(part)
+            inside = _sections(field.annotation) if field else []
+    return ".".join(names), section
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections(part)]

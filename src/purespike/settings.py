@@ -7,9 +7,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -18,6 +16,7 @@ from pydantic import (
 
 from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
+from purespike.section import Positive, Section
 from purespike.text import parse_attack, parse_attacks, split
 
 
@@ -70,12 +69,6 @@ class Thresholds:
 DEFAULT_THRESHOLDS = Thresholds()
 
 
-class Section(BaseModel):
-    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
-
-
 def _eps(value: float | str, info: ValidationInfo) -> float | str:
     # the ball of another norm checks its radius itself
     parse = parse_eps if info.data.get("norm", "linf") == "linf" else parse_radius
@@ -119,7 +112,6 @@ def _thresholds(value: Any) -> Any:
         raise InputError(f"write numbers, e.g. gain=0.02 ({error})") from None
 
 
-Positive = Annotated[int, Field(ge=1)]
 Eps = Annotated[float | str, AfterValidator(_eps)]
 Attack = Annotated[dict[str, Any], BeforeValidator(_attack)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]

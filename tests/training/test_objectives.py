@@ -16,8 +16,8 @@ from purespike.data import Data, ImageSet
 from purespike.models import create
 from purespike.models.predict import as_float
 from purespike.training import accelerator, train_classifier
-from purespike.training.objectives import create_objective
-from purespike.training.objectives.trades import diverging
+from purespike.training.objectives import Batch, create_objective
+from purespike.training.objectives.trades import divergence, diverging
 from purespike.training.state import read_history
 from training.tiny import recipe
 
@@ -30,6 +30,12 @@ OBJECTIVES = {
     "pgd l2": {"name": "pgd", "norm": "l2", "eps": 1.0, "steps": 2},
     "trades": {"name": "trades", **STEPS, "beta": 2.5},
 }
+
+
+def step_of(settings, model, images, labels, **given):
+    """The one step of a batch."""
+    (step,) = create_objective(settings).steps(Batch(model, images, labels, **given))
+    return step
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def plain_cross_entropy(logits, labels):
 
 def test_plain_training_is_cross_entropy_on_the_images(smooth, batch):
     images, labels = batch[0].double(), batch[1]
-    step = create_objective({"name": "none"})(smooth, images, labels, seed=0)
+    step = step_of("none", smooth, images, labels)
     logits = smooth(images).detach().numpy()
     assert step.loss.item() == pytest.approx(plain_cross_entropy(logits, labels.numpy()), rel=1e-12)
     assert {k: int(v) for k, v in step.right.items()} == {"accuracy": sum(logits.argmax(1) == labels.numpy())}
@@ -86,7 +92,7 @@ def test_plain_training_is_cross_entropy_on_the_images(smooth, batch):
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd l2"])
 def test_adversarial_training_replaces_the_images(smooth, batch, name):
     images, labels = batch[0].double(), batch[1]
-    step = create_objective(OBJECTIVES[name])(smooth, images, labels, seed=5)
+    step = step_of(OBJECTIVES[name], smooth, images, labels, seed=5)
     crafted = create_attack(**OBJECTIVES[name], seed=5).perturb(smooth, images, labels)
     logits = smooth(crafted).detach().numpy()
     assert step.loss.item() == pytest.approx(plain_cross_entropy(logits, labels.numpy()), rel=1e-12)
@@ -98,7 +104,7 @@ def test_adversarial_training_replaces_the_images(smooth, batch, name):
 
 def test_trades_is_its_formula(smooth, batch):
     images, labels = batch[0].double(), batch[1]
-    step = create_objective(OBJECTIVES["trades"])(smooth, images, labels, seed=5)
+    step = step_of(OBJECTIVES["trades"], smooth, images, labels, seed=5)
     crafted = diverging(smooth, images, attack=create_attack("pgd", **STEPS, seed=5))
     clean, moved = (smooth(x).detach().numpy() for x in (images, crafted))
     expected = plain_cross_entropy(clean, labels.numpy()) + 2.5 * plain_divergence(clean, moved).mean()
@@ -114,7 +120,7 @@ def test_the_gradient_of_trades_flows_through_both_predictions(smooth, batch, mo
     images, labels = batch[0].double(), batch[1]
     crafted = (images + 0.1).clamp(0, 1)
     monkeypatch.setattr("purespike.training.objectives.trades.diverging", lambda *_, **__: crafted)
-    objective = partial(create_objective(OBJECTIVES["trades"]), smooth, images, labels, seed=0)
+    objective = partial(step_of, OBJECTIVES["trades"], smooth, images, labels)
     objective().loss.backward()
     weight, h = smooth[1].weight, 1e-6
     for place in [(0, 0), (3, 5), (7, 11)]:
@@ -127,6 +133,14 @@ def test_the_gradient_of_trades_flows_through_both_predictions(smooth, batch, mo
         assert weight.grad[place].item() == pytest.approx(
             (values[0] - values[1]) / (2 * h), rel=1e-6, abs=1e-9
         )
+
+
+def test_the_divergence_of_certain_predictions_stays_finite():
+    p = torch.tensor([[200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    q = torch.tensor([[0.0, 200.0], [200.0, 0.0]], requires_grad=True)
+    found = divergence(p, q)
+    assert found.tolist() == pytest.approx([200.0, 0.0])
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(found.sum(), (p, q)))
 
 
 def test_the_adversary_of_trades_climbs_the_divergence(smooth, batch):
@@ -165,7 +179,7 @@ def test_the_criterion_meets_what_is_classified(smooth, batch):
         create_attack(**OBJECTIVES["pgd"], seed=3).perturb(smooth, images, labels),
     )
     for name, expected in (("none", clean), ("pgd", smooth(crafted)), ("trades", clean)):
-        create_objective(OBJECTIVES[name], criterion=criterion)(smooth, images, labels, seed=3)
+        step_of(OBJECTIVES[name], smooth, images, labels, seed=3, criterion=criterion)
         torch.testing.assert_close(met.pop(), expected.detach())
         assert not met
 
@@ -182,7 +196,7 @@ def test_crafting_touches_neither_parameters_nor_statistics(normalised, batch, s
     normalised.train()
     normalised[0].weight.requires_grad_(False)
     before = copy.deepcopy(normalised.state_dict())
-    loss = create_objective(settings)(normalised, *batch, seed=0).loss
+    loss = step_of(settings, normalised, *batch).loss
     for name, parameter in normalised.named_parameters():
         assert torch.equal(parameter, before[name]) and parameter.grad is None
         assert parameter.requires_grad == (name != "0.weight")
@@ -196,14 +210,14 @@ def test_images_are_crafted_in_evaluation_mode(normalised, batch, settings, monk
     seen = []
     normalised.train()
     normalised[1].register_forward_hook(lambda module, *_: seen.append(module.training))
-    create_objective(settings)(normalised, *batch, seed=0)
+    step_of(settings, normalised, *batch)
     assert seen[-1] and not any(seen[:-1])
 
 
 def test_the_cost_is_the_passes_that_were_made(normalised, batch, settings):
     images = []
     normalised.register_forward_hook(lambda module, inputs, _: images.append(len(inputs[0])))
-    step = create_objective(settings)(normalised.train(), *batch, seed=0)
+    step = step_of(settings, normalised.train(), *batch)
     assert step.passes * len(batch[0]) == sum(images)
 
 
@@ -213,7 +227,7 @@ def test_adversarial_images_stay_in_the_ball(normalised, batch, settings):
     normalised.register_forward_hook(
         lambda module, inputs, _: trained.append(inputs[0]) if module.training else None
     )
-    create_objective(settings)(normalised.train(), images, labels, seed=0)
+    step_of(settings, normalised.train(), images, labels)
     assert len(trained) == 1
     away = trained[0][-len(images) :] - images
     assert trained[0].min() >= 0 and trained[0].max() <= 1
@@ -226,11 +240,10 @@ def test_adversarial_images_stay_in_the_ball(normalised, batch, settings):
 
 @pytest.mark.parametrize("name", ["pgd", "trades"])
 def test_the_seed_decides(smooth, batch, name):
-    objective = create_objective(OBJECTIVES[name])
     values = []
     for seed in (0, 0, 1):
         torch.rand(3)
-        values.append(objective(smooth.float(), *batch, seed=seed).loss.item())
+        values.append(step_of(OBJECTIVES[name], smooth.float(), *batch, seed=seed).loss.item())
     assert values[0] == values[1] != values[2]
 
 
@@ -238,7 +251,7 @@ def test_the_seed_decides(smooth, batch, name):
 def test_any_batch_of_a_spiking_network(settings, shape):
     model = create("resnet14_snn", width=0.05, time_steps=2, in_channels=shape[1]).train()
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    step = create_objective(settings)(model, images, torch.arange(shape[0]), seed=0)
+    step = step_of(settings, model, images, torch.arange(shape[0]))
     step.loss.backward()
     assert step.loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters())
 
@@ -247,22 +260,22 @@ def test_any_batch_of_a_spiking_network(settings, shape):
 
 
 def test_defaults_are_those_of_the_papers():
-    attack = create_objective({"name": "pgd"}).keywords["attack"]
+    attack = create_objective("pgd").objective.attack
     assert (attack.eps, attack.steps, attack.step_size, attack.random_start) == (8 / 255, 7, 2 / 255, True)
-    single = create_objective({"name": "fgsm"}).keywords["attack"]
+    single = create_objective("fgsm").objective.attack
     assert (single.steps, single.step_size, single.random_start) == (1, 8 / 255, False)
-    both = create_objective({"name": "trades"}).keywords
-    assert (both["beta"], both["attack"].steps, both["attack"].random_start) == (6, 10, True)
+    both = create_objective("trades").objective
+    assert (both.beta, both.attack.steps, both.attack.random_start) == (6, 10, True)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "unknown adversarial training 'None'"),
+        ({}, r"classifier\.objective: unknown objective 'None'"),
         ({"name": "pdg"}, "did you mean 'pgd'"),
-        ({"name": "cw"}, "known: fgsm, none, pgd, trades"),
-        ({"name": ["pgd"]}, "unknown adversarial training"),
-        ({"name": "none", "eps": 0.1}, r"unknown setting of classifier\.adversarial none 'eps'"),
+        ({"name": "cw"}, "known: fgsm, input_gradient, none, parseval, pgd, trades"),
+        ({"name": ["pgd"]}, "unknown objective"),
+        ({"name": "none", "eps": 0.1}, r"classifier\.objective: unknown setting of none 'eps'"),
         ({"name": "pgd", "step": 3}, "did you mean 'steps'"),
         ({"name": "pgd", "restarts": 3}, "'restarts'"),
         ({"name": "pgd", "keep": "best"}, "'keep'"),
@@ -270,11 +283,11 @@ def test_defaults_are_those_of_the_papers():
         ({"name": "fgsm", "steps": 3}, "'steps'"),
         ({"name": "trades", "random_start": False}, "'random_start'"),
         ({"name": "trades", "loss": "margin"}, "'loss'"),
-        ({"name": "pgd", "eps": 8}, r"classifier\.adversarial: eps: .*write 8/255"),
-        ({"name": "trades", "steps": 0}, r"classifier\.adversarial: steps"),
-        ({"name": "trades", "beta": -1}, r"classifier\.adversarial: beta: .* got -1"),
-        ({"name": "trades", "beta": "six"}, r"classifier\.adversarial: beta: .* got 'six'"),
-        ({"name": "trades", "beta": float("nan")}, r"classifier\.adversarial: beta"),
+        ({"name": "pgd", "eps": 8}, r"classifier\.objective: pgd: eps: .*write 8/255"),
+        ({"name": "trades", "steps": 0}, r"classifier\.objective: trades: steps"),
+        ({"name": "trades", "beta": -1}, r"classifier\.objective: trades: beta: .* got -1"),
+        ({"name": "trades", "beta": "six"}, r"classifier\.objective: trades: beta: .* got 'six'"),
+        ({"name": "trades", "beta": float("nan")}, r"classifier\.objective: trades: beta"),
     ],
 )
 def test_bad_settings_are_one_clear_line(settings, message):
@@ -285,7 +298,7 @@ def test_bad_settings_are_one_clear_line(settings, message):
 
 def test_a_bad_setting_stops_before_training(tmp_path):
     settings = recipe(classifier={"adversarial": {"name": "pgd", "steps": -1}}).classifier
-    with pytest.raises(InputError, match=r"classifier\.adversarial: steps"):
+    with pytest.raises(InputError, match=r"classifier\.objective: pgd: steps"):
         train_classifier(
             settings, two_sides(), folder=tmp_path, seed=0, accelerator=accelerator(device="cpu")
         )

@@ -5,8 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from reproduction.tiny import TINY
 
@@ -20,7 +22,11 @@ from training.tiny import checkpoint, files, finished, history, outcomes, recipe
 
 
 def launch(*arguments, processes):
-    command = ["-m", "purespike", *map(str, arguments), "--device", "cpu"]
+    return run("-m", "purespike", *arguments, "--device", "cpu", processes=processes)
+
+
+def run(*line, processes, environment=None):
+    command = list(map(str, line))
     if processes > 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -29,12 +35,25 @@ def launch(*arguments, processes):
         settings = f"--multi_gpu --num_processes {processes} --num_machines 1 --main_process_port {port}"
         settings += " --mixed_precision no --dynamo_backend no"
         command = ["-m", "accelerate.commands.launch", *settings.split(), *command]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0", **(environment or {})}
     done = subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done
+
+
+def test_copies_of_a_model_stay_equal_with_penalties_and_projections(tmp_path):
+    """Random in each process of its own, the projection in all alike; each batch is one forward."""
+    place = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    }
+    run("-m", "training.two", tmp_path, processes=2, environment=place)
+    one, two = (torch.load(tmp_path / f"process{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    first, last = history(tmp_path)[1:]
+    assert last["passes"] == 58 * (10 + 3 + 2), "two images of 60 cannot be shared: batches of 25, 25 and 10"
+    assert 0 < last["input_gradient"] < 1e6 and last["random_logits"] != first["random_logits"]
 
 
 def test_two_processes_find_the_same_outcome_for_every_image(tmp_path):

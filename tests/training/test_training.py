@@ -184,7 +184,7 @@ def test_clean_and_adversarial_images_are_moved_alike(data, cpu, classifier, tmp
 @pytest.fixture
 def met(monkeypatch):
     """Of each step: its loss, the images shown and their clean versions."""
-    import purespike.training.purifier as training
+    import purespike.training.objectives.paper as training
 
     calls = []
 

@@ -56,6 +56,8 @@ def recipe(**sections) -> Recipe:
     values = json.loads(json.dumps(RECIPE))
     for name, changes in sections.items():
         values[name] = {**values[name], **changes} if isinstance(changes, dict) else changes
+    if "schedule" in values["classifier"]:
+        del values["classifier"]["milestones"]
     return parse_recipe(values)
 
 

@@ -1,6 +1,5 @@
-"""Losses: of the purifier (eqs. 7–10), online label smoothing, and the divergence that TRADES bounds."""
+"""Losses: those of the purifier (eqs. 7–10), and online label smoothing."""
 
-from purespike.losses.divergence import divergence
 from purespike.losses.noise_level import LEVELS, true_noise_level
 from purespike.losses.purification import (
     PurificationLoss,
@@ -20,7 +19,6 @@ __all__ = [
     "asymmetric",
     "beta_schedule",
     "charbonnier",
-    "divergence",
     "purification_loss",
     "reconstruction",
     "smoothed_cross_entropy",

@@ -90,7 +90,7 @@ def _measure(context: ExperimentContext, dataset: str, recipe: Recipe, data: Dat
     accelerator = context.accelerator
     classifier = context.classifier(dataset)
     few = Data(data.source, data.train.take(context.scale.timed_images, seed=0), data.test.take(1, seed=0))
-    once = {"classifier": {"epochs": 1, "adversarial": PGD_AT}, "purifier": {"epochs": 1}}
+    once = {"classifier": {"epochs": 1, "objective": PGD_AT}, "purifier": {"epochs": 1}}
     short = Recipe.model_validate(changed(recipe.model_dump(mode="json"), once))
     attack = create_attack(**recipe.purifier.attack)
     seconds: dict[str, list[float]] = {"crafting": [], "purifier": [], "classifier": []}

@@ -1,5 +1,6 @@
 """The batches of one epoch, and this process's share of them."""
 
+import math
 from collections.abc import Iterator
 
 from accelerate import Accelerator
@@ -8,6 +9,11 @@ from torch import Tensor
 from purespike.data import Augmentation, draw_augmentation, epoch_order, shard
 from purespike.recipe import Training
 from purespike.seeding import generator
+
+
+def batch_count(count: int, recipe: Training) -> int:
+    """Number of batches in an epoch of ``count`` images; the last may be too small to share, and left out."""
+    return math.ceil(count / recipe.batch_size)
 
 
 def batches(
@@ -20,7 +26,7 @@ def batches(
     Args:
         count: images in the training set.
         recipe: batch size (over all processes together), crop and flip.
-        seed: of the run.
+        seed: seed of the run.
         epoch: counted from 1.
         accelerator: the processes.
     """

@@ -1,16 +1,17 @@
-"""Training of a spiking classifier: SGD, step decay, random crop and flip (paper, section 5.1).
+"""Training of a spiking classifier, by default with SGD and step decay (paper, section 5.1).
 
-What a step minimises, on clean or on adversarial images, is in :mod:`purespike.training.objectives`.
+The loss, on clean or on adversarial images, is one of :mod:`purespike.training.objectives`.
 """
 
 import copy
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from torch.nn import functional
 
 from purespike.data import Data, augment
@@ -20,12 +21,14 @@ from purespike.models.predict import as_float, predict
 from purespike.neurons import firing_rates
 from purespike.progress import bar
 from purespike.recipe import ClassifierRecipe
-from purespike.seeding import derive
-from purespike.training.batches import batches
-from purespike.training.objectives import create_objective
+from purespike.seeding import derive, seeded
+from purespike.training.batches import batch_count, batches
+from purespike.training.objectives import Batch, Stage, create_objective
+from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
 from purespike.training.state import TrainingState
+from purespike.training.step import Tally, take_steps
 
-# images that watch the training: enough to see a trend, few enough not to cost an epoch
+# test images that are predicted after each epoch: enough to see a trend, few enough not to cost an epoch
 WATCHED = 1000
 
 
@@ -35,10 +38,10 @@ def train_classifier(
     """Train the classifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
     Args:
-        recipe: architecture, schedule and objective.
-        data: its training split trains, up to 1,000 images of its test split watch.
+        recipe: architecture, optimiser, schedule and objective.
+        data: its training split trains; up to 1,000 images of its test split are predicted after each epoch.
         folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
-        seed: decides initialisation, order, augmentation and adversaries.
+        seed: seed of initialisation, order, augmentation, adversaries and everything drawn in a step.
         accelerator: see :func:`purespike.training.engine.accelerator`.
 
     Returns:
@@ -47,86 +50,85 @@ def train_classifier(
     Raises:
         InputError: a setting out of range, or a checkpoint that does not fit.
     """
+    objective = create_objective(recipe.objective, stage="classifier")
     classifier = build_classifier(recipe, data, seed=seed)
-    optimiser = torch.optim.SGD(
-        classifier.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
+    optimiser = create_optimiser(recipe.optimiser, classifier, recipe.learning_rate)
     model, stepper = accelerator.prepare(classifier, optimiser)
-    smoothing = None
-    if recipe.smoothing == "ols":
-        smoothing = OnlineLabelSmoothing(data.train.num_classes).to(accelerator.device)
-    objective = create_objective(recipe.adversarial, criterion=smoothing or functional.cross_entropy)
-    state = TrainingState(folder, "classifier", classifier, optimiser, criterion=smoothing)
+    device, speaks = accelerator.device, accelerator.is_main_process
+    smoothing = OnlineLabelSmoothing(data.train.num_classes).to(device) if recipe.smoothing == "ols" else None
+    state = TrainingState(
+        folder, "classifier", classifier, optimiser, criterion=smoothing, objective=objective
+    )
     done = state.restore()
+    stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator)
+    objective.begin(stage, state.kept)
 
-    images = data.train.images.to(accelerator.device)
-    labels = data.train.labels.to(accelerator.device)
+    images, labels = data.train.images.to(device), data.train.labels.to(device)
     watched = data.test.take(WATCHED, seed=seed)
     sample = as_float(images[:64])
-    if done == 0 and accelerator.is_main_process:
-        # batch norms have no statistics yet: let a copy fire on those of the batch
-        rates = firing_rates(copy.deepcopy(classifier), sample, training=True)
-        state.save(0, {"firing_rates": rates})
+    if done == 0 and speaks:
+        with seeded(seed, "classifier", "watch", 0, device=device):
+            # batch norms have no statistics yet: let a copy fire on those of the batch
+            state.save(0, {"firing_rates": firing_rates(copy.deepcopy(classifier), sample, training=True)})
 
-    total = recipe.epochs * len(images)
-    with bar("classifier", total, done=done * len(images), show=accelerator.is_main_process) as progress:
+    count, steps = len(images), batch_count(len(images), recipe)
+    rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
+    with bar("classifier", recipe.epochs * count, done=done * count, show=speaks) as progress:
         for epoch in range(done + 1, recipe.epochs + 1):
-            begun = time.monotonic()
-            passed = sum(epoch > milestone for milestone in recipe.milestones)
-            rate = recipe.learning_rate * recipe.decay_factor**passed
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            begun, tally = time.monotonic(), Tally()
             model.train()
-            loss_sum = torch.zeros((), device=accelerator.device)
-            right: dict[str, Tensor] = {}
-            seen = passes = 0
-            for number, (rows, augmentation) in enumerate(
-                batches(len(images), recipe, seed=seed, epoch=epoch, accelerator=accelerator)
-            ):
-                rows = rows.to(images.device)
-                shown = as_float(augment(images[rows], augmentation))
-                draws = derive(seed, "adversary", epoch, number, accelerator.process_index)
-                step = objective(model, shown, labels[rows], seed=draws)
-                stepper.zero_grad()
-                accelerator.backward(step.loss)
-                stepper.step()
-                loss_sum += step.loss.detach() * len(rows)
-                right = {name: right.get(name, 0) + count for name, count in step.right.items()}
-                seen += len(rows)
-                passes += step.passes * len(rows)
-                images_done = len(rows) * accelerator.num_processes
-                progress.advance(images_done, "epoch {} loss {:.3f}", epoch, loss_sum / seen)
+            drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
+            for number, (rows, augmentation) in enumerate(drawn):
+                rows = rows.to(device)
+                set_learning_rate(optimiser, rates[(epoch - 1) * steps + number])
+                batch = Batch(
+                    model,
+                    as_float(augment(images[rows], augmentation)),
+                    labels[rows],
+                    recipe=recipe,
+                    epoch=epoch,
+                    seed=derive(seed, "adversary", epoch, number, accelerator.process_index),
+                    criterion=smoothing or functional.cross_entropy,
+                )
+                take_steps(objective, batch, stepper, stage, number=number, tally=tally)
+                shown = len(rows) * accelerator.num_processes
+                progress.advance(shown, "epoch {} loss {:.3f}", epoch, tally.loss())
             if smoothing is not None:
                 smoothing.renew(partial(accelerator.reduce, reduction="sum"))
             # fetching the loss waits for a GPU, whose work belongs to the time
-            loss = loss_sum.item() / seen
+            losses, shares = tally.losses(), tally.shares()
             seconds = time.monotonic() - begun
-            if accelerator.is_main_process:
-                with accelerator.autocast():
-                    correct = predict(classifier, watched.images) == watched.labels
+            if speaks:
+                with seeded(seed, "classifier", "watch", epoch, device=device):
+                    with accelerator.autocast():
+                        correct = predict(classifier, watched.images) == watched.labels
+                    firing = firing_rates(classifier, sample) if epoch == recipe.epochs else None
                 row = {
-                    "loss": loss,
-                    **{name: count.item() / seen for name, count in right.items()},
+                    **losses,
+                    **shares,
                     "test_accuracy": correct.float().mean().item(),
-                    "learning_rate": rate,
+                    "learning_rate": rates[epoch * steps - 1],
                     "seconds": seconds,
-                    "images_per_second": seen * accelerator.num_processes / seconds,
-                    "passes": passes * accelerator.num_processes,
+                    "images_per_second": tally.seen * accelerator.num_processes / seconds,
+                    "passes": tally.passes * accelerator.num_processes,
                 }
-                if epoch == recipe.epochs:
-                    row["firing_rates"] = firing_rates(classifier, sample)
+                if firing is not None:
+                    row["firing_rates"] = firing
                 state.save(epoch, row)
-                trained = ", ".join(f"training {name.replace('_', ' ')} {row[name]:.1%}" for name in right)
                 progress.say(
-                    f"classifier epoch {epoch}/{recipe.epochs}: loss {loss:.3f}, {trained}, "
-                    f"test accuracy {row['test_accuracy']:.1%} "
-                    f"({len(watched)} clean images), {row['images_per_second']:.0f} images/s"
+                    f"classifier epoch {epoch}/{recipe.epochs}: {_summary(row, shares, len(watched))}"
                 )
             accelerator.wait_for_everyone()
+    objective.finish(stage)
     return classifier.eval()
+
+
+def _summary(row: dict[str, Any], shares: Iterable[str], watched: int) -> str:
+    trained = ", ".join(f"training {name.replace('_', ' ')} {row[name]:.1%}" for name in shares)
+    return (
+        f"loss {row['loss']:.3f}, {trained}, test accuracy {row['test_accuracy']:.1%} "
+        f"({watched} clean images), {row['images_per_second']:.0f} images/s"
+    )
 
 
 def build_classifier(recipe: ClassifierRecipe, data: Data, *, seed: int) -> SpikingClassifier:

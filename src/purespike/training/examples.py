@@ -16,7 +16,7 @@ from purespike.errors import InputError
 from purespike.models.checkpoint import read_tensors, write_tensors
 from purespike.models.predict import as_float, check_fit
 from purespike.progress import bar
-from purespike.seeding import derive
+from purespike.seeding import derive, seeded
 
 SHARD = 1024
 
@@ -41,7 +41,7 @@ def craft(
         else float32 in [0, 1].
 
     Raises:
-        InputError: what the attack raises.
+        InputError: images or settings that the attack refuses.
     """
     key = _key(classifier, data, attack, seed)
     starts = range(0, len(data), SHARD)
@@ -58,9 +58,11 @@ def craft(
                     batch = slice(first, min(first + batch_size, rows.stop))
                     images = as_float(data.images[batch].to(accelerator.device))
                     labels = data.labels[batch].to(accelerator.device)
-                    seeded = replace(attack, seed=derive(seed, "craft", first))
-                    with accelerator.autocast():
-                        parts.append(_compact(_examples(seeded, classifier, images, labels).cpu()))
+                    own = replace(attack, seed=derive(seed, "craft", first))
+                    # a stochastic classifier draws the same however much of a shard was crafted before
+                    stream = seeded(seed, "craft", first, device=images.device)
+                    with accelerator.autocast(), stream:
+                        parts.append(_compact(_examples(own, classifier, images, labels).cpu()))
                     progress.advance(len(images) * accelerator.num_processes)
                 _write(path, parts, key)
             else:

@@ -1,4 +1,7 @@
-"""Training of the purifier against a frozen classifier (paper, Algorithm 1)."""
+"""Training of the purifier against a frozen classifier; by default as the paper's Algorithm 1.
+
+The loss is one of :mod:`purespike.training.objectives`.
+"""
 
 import time
 from pathlib import Path
@@ -8,17 +11,20 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from purespike.attacks import create_attack
+from purespike.attacks.objective import frozen_eval
 from purespike.data import ImageSet, augment
-from purespike.losses import PurificationLoss, beta_schedule, purification_loss
-from purespike.models import Purifier
+from purespike.models import Defended, Purifier
 from purespike.models.predict import as_float
 from purespike.neurons import firing_rates
 from purespike.progress import bar
 from purespike.recipe import PurifierRecipe
-from purespike.seeding import derive
-from purespike.training.batches import batches
+from purespike.seeding import derive, seeded
+from purespike.training.batches import batch_count, batches
 from purespike.training.examples import craft
+from purespike.training.objectives import Batch, Stage, create_objective
+from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
 from purespike.training.state import TrainingState
+from purespike.training.step import Tally, take_steps
 
 
 def train_purifier(
@@ -33,15 +39,15 @@ def train_purifier(
     """Train the purifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
     The examples are crafted once against ``classifier``, which is not changed; each step moves an example
-    and its clean image by the same random crop and flip. Of each batch the recipe's ``clean_share`` is shown
-    as it was before the attack.
+    and its clean image by the same random crop and flip. The recipe's ``clean_share`` of each batch is shown
+    without an attack.
 
     Args:
-        recipe: the attack, the network and the schedule.
+        recipe: attack, network, optimiser, schedule and objective.
         classifier: images to logits; any module.
         data: training images.
         folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
-        seed: decides attack, initialisation, order and augmentation.
+        seed: seed of attack, initialisation, order, augmentation and everything drawn in a step.
         accelerator: see :func:`purespike.training.engine.accelerator`.
 
     Returns:
@@ -50,17 +56,95 @@ def train_purifier(
     Raises:
         InputError: a setting out of range, or a checkpoint that does not fit.
     """
-    attack = create_attack(**recipe.attack)
+    objective = create_objective(recipe.objective, stage="purifier")
     crafted = craft(
         classifier,
         data,
-        attack,
+        create_attack(**recipe.attack),
         folder=folder / "checkpoint" / "adversarial",
         seed=seed,
         batch_size=recipe.batch_size,
         accelerator=accelerator,
     )
     sample = as_float(crafted[:64])
+    purifier = build_purifier(recipe, data, sample, seed=seed)
+    optimiser = create_optimiser(recipe.optimiser, purifier, recipe.learning_rate)
+    model, stepper = accelerator.prepare(purifier, optimiser)
+    device, speaks = accelerator.device, accelerator.is_main_process
+    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective)
+    done = state.restore()
+    stage = Stage("purifier", purifier, data, recipe, folder, seed, accelerator, classifier)
+
+    images, attacked_images, labels = (part.to(device) for part in (data.images, crafted, data.labels))
+    sample = sample.to(device)
+    defended = Defended(purifier, classifier)
+    count, steps = len(data), batch_count(len(data), recipe)
+    rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
+    total = recipe.epochs * count
+    with frozen_eval(classifier), bar("purifier", total, done=done * count, show=speaks) as progress:
+        objective.begin(stage, state.kept)
+        if done == 0 and speaks:
+            with seeded(seed, "purifier", "watch", 0, device=device):
+                state.save(0, {"firing_rates": firing_rates(purifier, sample)})
+        for epoch in range(done + 1, recipe.epochs + 1):
+            begun, tally = time.monotonic(), Tally()
+            model.train()
+            drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
+            for number, (rows, augmentation) in enumerate(drawn):
+                rows = rows.to(device)
+                set_learning_rate(optimiser, rates[(epoch - 1) * steps + number])
+                clean, adversarial = (
+                    augment(as_float(whole[rows]), augmentation) for whole in (images, attacked_images)
+                )
+                batch = Batch(
+                    model,
+                    mixed(adversarial, clean, clean_share=recipe.clean_share),
+                    labels[rows],
+                    recipe=recipe,
+                    epoch=epoch,
+                    seed=derive(seed, "purifier adversary", epoch, number, accelerator.process_index),
+                    clean=clean,
+                    classifier=classifier,
+                    network=defended,
+                )
+                take_steps(objective, batch, stepper, stage, number=number, tally=tally)
+                shown = len(rows) * accelerator.num_processes
+                progress.advance(shown, "epoch {} loss {:.4f}", epoch, tally.loss())
+            losses = tally.losses()
+            seconds = time.monotonic() - begun
+            if speaks:
+                row = {
+                    **losses,
+                    "learning_rate": rates[epoch * steps - 1],
+                    "seconds": seconds,
+                    "images_per_second": tally.seen * accelerator.num_processes / seconds,
+                }
+                if epoch == recipe.epochs:
+                    with seeded(seed, "purifier", "watch", epoch, device=device):
+                        row["firing_rates"] = firing_rates(purifier, sample)
+                state.save(epoch, row)
+                terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+                progress.say(
+                    f"purifier epoch {epoch}/{recipe.epochs}: {terms}, "
+                    f"{row['images_per_second']:.0f} images/s"
+                )
+            accelerator.wait_for_everyone()
+        objective.finish(stage)
+    return purifier.eval()
+
+
+def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, seed: int) -> Purifier:
+    """The untrained purifier of ``recipe``, weights drawn from ``seed``, whose layers fire on ``sample``.
+
+    Args:
+        recipe: the network's settings.
+        data: images whose channels it takes.
+        sample: some adversarial images, ``[N, C, H, W]`` floats in [0, 1].
+        seed: seed of the run.
+
+    Raises:
+        InputError: a setting out of range.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "purifier"))
         purifier = Purifier(
@@ -73,70 +157,7 @@ def train_purifier(
             calibrated=False,
         )
     purifier.calibrate(sample)
-    optimiser = torch.optim.Adam(purifier.parameters(), lr=recipe.learning_rate)
-    model, stepper = accelerator.prepare(purifier, optimiser)
-    state = TrainingState(folder, "purifier", purifier, optimiser)
-    done = state.restore()
-
-    clean_images = data.images.to(accelerator.device)
-    adversarial_images = crafted.to(accelerator.device)
-    sample = sample.to(accelerator.device)
-    if done == 0 and accelerator.is_main_process:
-        state.save(0, {"firing_rates": firing_rates(purifier, sample)})
-
-    total = recipe.epochs * len(data)
-    with bar("purifier", total, done=done * len(data), show=accelerator.is_main_process) as progress:
-        for epoch in range(done + 1, recipe.epochs + 1):
-            begun = time.monotonic()
-            beta = beta_schedule(epoch, beta=recipe.beta, switch_epoch=recipe.switch_epoch)
-            model.train()
-            sums = torch.zeros(len(PurificationLoss._fields), device=accelerator.device)
-            seen = 0
-            for rows, augmentation in batches(
-                len(data), recipe, seed=seed, epoch=epoch, accelerator=accelerator
-            ):
-                rows = rows.to(clean_images.device)
-                clean = augment(as_float(clean_images[rows]), augmentation)
-                adversarial = augment(as_float(adversarial_images[rows]), augmentation)
-                shown = mixed(adversarial, clean, clean_share=recipe.clean_share)
-                purified = model(shown)
-                loss = purification_loss(
-                    purified.images,
-                    purified.noise_level,
-                    clean,
-                    shown,
-                    beta=beta,
-                    asymmetric_weight=recipe.asymmetric_weight,
-                    variation_weight=recipe.variation_weight,
-                    gamma=recipe.gamma,
-                    level=recipe.noise_level,
-                )
-                stepper.zero_grad()
-                accelerator.backward(loss.total)
-                stepper.step()
-                sums += torch.stack(loss).detach() * len(rows)
-                seen += len(rows)
-                images_done = len(rows) * accelerator.num_processes
-                progress.advance(images_done, "epoch {} loss {:.4f}", epoch, sums[0] / seen)
-            seconds = time.monotonic() - begun
-            if accelerator.is_main_process:
-                means = dict(zip(PurificationLoss._fields, (sums / seen).tolist(), strict=True))
-                row = {
-                    "loss": means.pop("total"),
-                    **means,
-                    "learning_rate": recipe.learning_rate,
-                    "seconds": seconds,
-                    "images_per_second": seen * accelerator.num_processes / seconds,
-                }
-                if epoch == recipe.epochs:
-                    row["firing_rates"] = firing_rates(purifier, sample)
-                state.save(epoch, row)
-                progress.say(
-                    f"purifier epoch {epoch}/{recipe.epochs}: loss {row['loss']:.4f} "
-                    f"(reconstruction {row['reconstruction']:.4f}), {row['images_per_second']:.0f} images/s"
-                )
-            accelerator.wait_for_everyone()
-    return purifier.eval()
+    return purifier
 
 
 def mixed(adversarial: Tensor, clean: Tensor, *, clean_share: float) -> Tensor:
@@ -144,8 +165,8 @@ def mixed(adversarial: Tensor, clean: Tensor, *, clean_share: float) -> Tensor:
 
     Args:
         adversarial: ``[N, C, H, W]``.
-        clean: the images they were made from, same shape.
-        clean_share: of the batch, rounded to whole images; 0 returns ``adversarial``.
+        clean: images they were made from, same shape.
+        clean_share: clean share of the batch, rounded to whole images; 0 returns ``adversarial``.
     """
     count = round(clean_share * len(clean))
     return torch.cat((clean[:count], adversarial[count:])) if count else adversarial

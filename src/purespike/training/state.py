@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from purespike.errors import InputError
 from purespike.files import write_text
 from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.training.objectives import Composition
 
 History = list[dict[str, Any]]
 
@@ -17,16 +18,17 @@ History = list[dict[str, Any]]
 class TrainingState:
     """Weights, optimiser and history of one stage, kept in ``folder/checkpoint/STAGE.safetensors``.
 
-    One file holds all of them, and what a criterion has learned, so a kill at any moment leaves the state
-    after some whole epoch. The rows of ``folder/history.jsonl`` are written from it and can never run ahead
-    of it for long: a resumed run writes them anew.
+    One file holds all of them, with the state of criterion and objective, so a kill at any moment leaves the
+    state after some whole epoch. The rows of ``folder/history.jsonl`` are written from it and can never run
+    ahead of it for long: a resumed run writes them anew.
 
     Args:
         folder: the run.
         stage: ``"classifier"`` or ``"purifier"``.
-        model: being trained; not wrapped.
-        optimiser: of its parameters.
-        criterion: a loss with a state of its own, if that is trained with.
+        model: the network being trained, not wrapped.
+        optimiser: optimiser of its parameters.
+        criterion: the loss, if it has a state of its own.
+        objective: the objective, whose parts may have a state of their own.
     """
 
     def __init__(
@@ -37,12 +39,16 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         *,
         criterion: nn.Module | None = None,
+        objective: Composition | None = None,
     ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
         self.stage = stage
         self.modules = {"model": model} if criterion is None else {"model": model, "criterion": criterion}
         self.optimiser = optimiser
+        self.objective = objective
+        self.kept: dict[str, Tensor] | None = None
+        """State of the objective that :meth:`restore` found; ``None`` in a fresh run."""
         self.history: History = []
 
     def restore(self) -> int:
@@ -55,17 +61,15 @@ class TrainingState:
             return 0
         tensors, metadata = read_tensors(self.path)
         try:
-            parts = {key.partition("/")[0] for key in tensors} - {"optimiser"}
+            parts = {key.partition("/")[0] for key in tensors} - {"optimiser", "objective"}
             if parts != self.modules.keys():
                 raise KeyError(f"holds {', '.join(sorted(parts))}, not {', '.join(self.modules)}")
             for name, module in self.modules.items():
-                prefix = f"{name}/"
-                module.load_state_dict(
-                    {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                )
+                module.load_state_dict(_under(name, tensors))
             plan = json.loads(metadata["optimiser"])
             self.optimiser.load_state_dict(_unpack(plan, tensors))
             self.history = json.loads(metadata["history"])
+            self.kept = _under("objective", tensors)
         except (KeyError, RuntimeError, ValueError) as error:
             detail = " ".join(str(error).split())[:160]
             raise InputError(
@@ -84,6 +88,8 @@ class TrainingState:
             for name, module in self.modules.items()
             for key, value in module.state_dict().items()
         }
+        if self.objective is not None:
+            tensors |= {f"objective/{key}": value for key, value in self.objective.state().items()}
         plan = _pack(self.optimiser.state_dict(), tensors, "optimiser")
         metadata = {
             "epoch": str(epoch),
@@ -110,9 +116,12 @@ def read_history(path: Path) -> History:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except ValueError as error:
-        raise InputError(
-            f"{path}: damaged ({error}); delete it, the checkpoints hold what it says"
-        ) from error
+        raise InputError(f"{path}: damaged ({error}); delete it, the checkpoints hold its rows") from error
+
+
+def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], key: str) -> Any:

@@ -1,30 +1,70 @@
-"""Adversarial training: adversarial images in the place of clean ones."""
+"""Training on clean images, and on adversarial images in their place."""
 
 from dataclasses import replace
+from typing import Any
 
-from torch import Tensor, nn
+from purespike.attacks import SignAttack, create_attack
+from purespike.training.objectives.batch import Batch, Step, count_correct
+from purespike.training.objectives.registry import Objective, objective
 
-from purespike.attacks import SignAttack
-from purespike.training.objectives.step import Criterion, Step, bare, hits
+# settings of an attack that mean something to a training step, which takes the last iterate of one start
+STEP = ("eps", "norm", "precision")
+STEPS = (*STEP, "steps", "step_size", "schedule")
 
 
-def adversarial(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    seed: int,
-    attack: SignAttack,
-    criterion: Criterion,
-) -> Step:
+@objective("none")
+def none(batch: Batch) -> Step:
+    """The criterion on the images as they are."""
+    (view,) = batch.forward(batch.images)
+    right = {"accuracy": count_correct(view.logits, batch.labels)}
+    return Step(batch.criterion(view.logits, batch.labels), right)
+
+
+class Adversarial(Objective):
     r"""The criterion on the worst images that an attack finds in the ball (Madry et al. 2018).
 
     .. math:: L(f(x'), y), \quad x' \approx \arg\max_{\|x' - x\| \le \epsilon} CE(f(x'), y)
 
     The attack sees the network in evaluation mode; it changes neither parameters nor the statistics of
     batch norms.
+
+    Args:
+        name: ``"fgsm"`` or ``"pgd"``.
+        settings: settings of that attack.
     """
-    crafted = replace(attack, seed=seed).perturb(bare(model), images, labels)
-    logits = model(crafted)
-    right = {"adversarial_accuracy": hits(logits, labels)}
-    return Step(criterion(logits, labels), right, passes=attack.steps + 1)
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        self.attack = sign_attack(name, **settings)
+
+    def __call__(self, batch: Batch) -> Step:
+        attack = replace(self.attack, seed=batch.seed)
+        (view,) = batch.forward(attack.perturb(batch.network, batch.images, batch.labels))
+        right = {"adversarial_accuracy": count_correct(view.logits, batch.labels)}
+        return Step(batch.criterion(view.logits, batch.labels), right, passes=attack.steps + 1)
+
+
+@objective("fgsm", settings=(*STEP, "random_start", "loss"))
+class Fgsm(Adversarial):
+    """Adversarial training with one step of the attack (Goodfellow et al. 2015)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__("fgsm", **settings)
+
+
+@objective("pgd", settings=(*STEPS, "random_start", "loss"))
+class Pgd(Adversarial):
+    """Adversarial training with several steps of the attack (Madry et al. 2018)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__("pgd", **settings)
+
+
+def sign_attack(name: str, **settings: Any) -> SignAttack:
+    """The attack called ``name`` with these settings.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+    attack = create_attack(name, **settings)
+    assert isinstance(attack, SignAttack)
+    return attack

@@ -1,26 +1,22 @@
 """TRADES: accuracy on clean images, and a prediction that hardly changes in the ball around them."""
 
 from dataclasses import replace
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from purespike.attacks import SignAttack
-from purespike.losses import divergence
 from purespike.modes import mode
-from purespike.training.objectives.step import Criterion, Step, bare, hits
+from purespike.training.objectives.adversarial import STEPS, sign_attack
+from purespike.training.objectives.batch import Batch, Step, count_correct
+from purespike.training.objectives.registry import Objective, objective
 
 
-def trades(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    seed: int,
-    attack: SignAttack,
-    beta: float,
-    criterion: Criterion,
-) -> Step:
+@objective("trades", settings=STEPS)
+class Trades(Objective):
     r"""The loss of TRADES (Zhang et al. 2019, arXiv 1901.08573, eq. 5).
 
     .. math:: L(f(x), y) + \beta\, KL(f(x) \| f(x')), \quad
@@ -30,20 +26,32 @@ def trades(
     together, so that both predictions come from the same batch statistics. The gradient flows through both.
 
     Args:
-        model: as for any objective.
-        images: as for any objective.
-        labels: as for any objective.
-        seed: of the adversary's random start.
-        attack: its steps; it maximises the divergence, whatever its own loss.
         beta: weight of the divergence, 6 in the paper's main results.
-        criterion: L.
+        settings: settings of PGD, whose steps climb the divergence from a random start.
     """
-    crafted = diverging(bare(model), images, attack=replace(attack, seed=seed))
-    clean, moved = model(torch.cat((images, crafted))).chunk(2)
-    loss = criterion(clean, labels) + beta * divergence(clean, moved).mean()
-    right = {"accuracy": hits(clean, labels), "adversarial_accuracy": hits(moved, labels)}
-    # besides the steps: the clean prediction that the adversary leaves, and the two that are trained
-    return Step(loss, right, passes=attack.steps + 3)
+
+    def __init__(
+        self, *, beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 6.0, **settings: Any
+    ) -> None:
+        self.beta, self.attack = beta, sign_attack("pgd", **{"steps": 10, **settings})
+
+    def __call__(self, batch: Batch) -> Step:
+        attack = replace(self.attack, seed=batch.seed)
+        crafted = diverging(batch.network, batch.images, attack=attack)
+        clean, moved = (view.logits for view in batch.forward(batch.images, crafted))
+        loss = batch.criterion(clean, batch.labels) + self.beta * divergence(clean, moved).mean()
+        right = {
+            "accuracy": count_correct(clean, batch.labels),
+            "adversarial_accuracy": count_correct(moved, batch.labels),
+        }
+        # besides the steps: the clean prediction that the adversary leaves, and the two that are trained
+        return Step(loss, right, passes=attack.steps + 3)
+
+
+def divergence(clean: Tensor, moved: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the softmax of two sets of logits ``[N, K]``, ``[N]``."""
+    log_p, log_q = clean.log_softmax(1), moved.log_softmax(1)
+    return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
 def diverging(model: nn.Module, images: Tensor, *, attack: SignAttack) -> Tensor:

@@ -1,0 +1,43 @@
+"""The base of every part of a recipe, and the ranges that several parts share."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from purespike.errors import unknown
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+
+
+def one_of(kind: str, default: str, *options: type[Section]) -> Callable[[Any], Any]:
+    """A validator of a setting that is one of several sections, told apart by ``name``.
+
+    A name alone stands for its section's defaults; settings without a name are those of ``default``.
+
+    Args:
+        kind: the kind of setting in messages, e.g. ``"optimiser"``.
+        default: name of the section meant where none is named.
+        options: the sections, each with its name as the default of its field ``name``.
+    """
+    names = [option.model_fields["name"].default for option in options]
+
+    def named(value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, dict):
+            return value
+        value = {"name": default, **value}
+        if value["name"] not in names:
+            raise unknown(kind, str(value["name"]), names)
+        return value
+
+    return named
