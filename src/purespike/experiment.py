@@ -20,7 +20,8 @@ from purespike.evaluation.plan import check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
-from purespike.models.layers import Neurons
+from purespike.models.coding import parse_coding
+from purespike.models.layers import NeuronConfig
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.reading import read_evaluation
 from purespike.reporting.words import NORMS
@@ -272,7 +273,8 @@ def _check_names(recipe: Recipe) -> None:
     if recipe.classifier.architecture not in list_models():
         raise unknown("model", recipe.classifier.architecture, list_models())
     for part in (recipe.classifier, recipe.purifier):
-        Neurons(part.thresholds, part.decay, part.surrogate, part.time_steps)
+        NeuronConfig(**part.neurons())
+    parse_coding(recipe.classifier.coding)
     plan_jobs(
         settings.attacks,
         parse_budgets(settings.eps, settings.norm),

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from purespike.attacks import SignAttack, spsa_gradient
 from purespike.attacks.objective import attacked, margin
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.evaluation.surrogate_health import spiking
-from purespike.neurons import surrogate_gradient
+from purespike.neurons import spiking_neurons, surrogate_gradient
 from purespike.seeding import generator
 
 # random directions, and the fewest along which the loss must change to be judged by
@@ -62,7 +61,7 @@ def check_direction(
         samples = torch.stack(
             [spsa_gradient(loss, images, samples=1, delta=delta, generator=draw) for _ in range(DIRECTIONS)]
         ).double()
-        names = ["own", *used] if spiking(model) else ["own"]
+        names = ["own", *used] if spiking_neurons(model) else ["own"]
         judged = {}
         for name in names:
             with surrogate_gradient(model, name) if name != "own" else contextlib.nullcontext():

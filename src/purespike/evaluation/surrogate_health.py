@@ -1,5 +1,6 @@
 """Whether the derivative taken for the spike's decides the number, and whether neurons let it pass."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,14 @@ from torch import Tensor, nn
 
 from purespike.attacks import SignAttack
 from purespike.evaluation.finding import DEFAULT_LIMITS, Finding, Limits
-from purespike.neurons import Census, MultiLevelFiring, membrane_census, parse_surrogate, surrogate_gradient
+from purespike.neurons import (
+    Census,
+    accepts,
+    membrane_census,
+    parse_surrogate,
+    spiking_neurons,
+    surrogate_gradient,
+)
 
 # narrow and wide, of all shapes; through time, through rates, and adapting to the membranes
 SWEEP = (
@@ -30,11 +38,6 @@ SWEEP = (
 )
 
 
-def spiking(model: nn.Module) -> list[MultiLevelFiring]:
-    """The layers of neurons of ``model`` whose surrogate an attacker can choose."""
-    return [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
-
-
 def check_surrogates(
     model: nn.Module,
     images: Tensor,
@@ -54,12 +57,12 @@ def check_surrogates(
         used: the surrogates of the evaluation itself.
         limits: what is still accepted.
     """
-    neurons = spiking(model)
+    neurons = spiking_neurons(model)
     if not neurons:
         return []
     own, count = str(neurons[0].surrogate), len(images)
     broken: dict[str, Tensor] = {}
-    for surrogate in dict.fromkeys((own, *used, *SWEEP)):
+    for surrogate in filter(functools.partial(accepts, model), dict.fromkeys((own, *used, *SWEEP))):
         # what a surrogate remembers of each image is lost when others leave the batch
         early = not parse_surrogate(surrogate).remembers
         with surrogate_gradient(model, surrogate):

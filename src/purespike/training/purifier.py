@@ -66,10 +66,7 @@ def train_purifier(
         purifier = Purifier(
             in_channels=data.channels,
             width=recipe.width,
-            time_steps=recipe.time_steps,
-            thresholds=recipe.thresholds,
-            decay=recipe.decay,
-            surrogate=recipe.surrogate,
+            **recipe.neurons(),
             calibrated=False,
         )
     purifier.calibrate(sample)
