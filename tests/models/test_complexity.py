@@ -8,8 +8,8 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, create
-from purespike.models.complexity import complexity, energy
 from purespike.models.coding import Direct
+from purespike.models.complexity import complexity, energy
 from purespike.models.layers import NeuronConfig, Normalise
 from purespike.neurons import MultiLevelFiring
 

@@ -21,7 +21,7 @@ from purespike.neurons import (
 )
 from purespike.neurons.adjoint import Firing, membrane_potentials
 
-from .test_contextual import drawn, membranes
+from .reference import drawn, membranes
 
 LN10 = math.log(10)
 

@@ -76,7 +76,8 @@ def differentiable(
     Args:
         function: a module-level function of a tuple of tensors, followed by hashable settings, that autograd
             differentiates.
-        tensors: contiguous, the first ``[T, ...]``; sizes of the others are constants of the code.
+        tensors: contiguous, the first ``[T, ...]``; others hold the same neurons in their last dimensions, or have
+            fewer, whose sizes are constants of the code.
         settings: constants of the compiled code; each distinct value compiles once.
         eager: the same result without compilation.
         subject: one that cannot be compiled stays eager from then on, after one warning.
@@ -86,12 +87,15 @@ def differentiable(
     if tensors[0].numel() < SMALLEST or not enabled() or subject in _refused:
         return eager()
     wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in tensors)
-    sizes = tuple(tensor.shape for tensor in tensors[1:] if tensor.ndim < tensors[0].ndim - 1)
+    neurons = tensors[0].ndim
+    sizes = tuple(tensor.shape for tensor in tensors[1:] if tensor.ndim < neurons - 1)
     try:
-        for dimension in range(1, tensors[0].ndim):
-            torch._dynamo.maybe_mark_dynamic(tensors[0], dimension)
+        for tensor in tensors:
+            # parameters have fewer dimensions; what is left has the neurons in its last ones
+            for dimension in range(1 - neurons, 0) if tensor.ndim >= neurons - 1 else ():
+                torch._dynamo.maybe_mark_dynamic(tensor, dimension + tensor.ndim)
         # a budget of 0 keeps nothing that can be computed again
-        patch = torch._functorch.config.patch(activation_memory_budget=0.0, donated_buffer=False)
+        patch = torch._functorch.config.patch(activation_memory_budget=0.0)
         with torch.autocast(tensors[0].device.type, enabled=False), patch:
             return _compiled(function, settings, (*_guarded(tensors), wanted, sizes))(*tensors)
     except torch.OutOfMemoryError:
