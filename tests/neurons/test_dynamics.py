@@ -341,7 +341,7 @@ class Twice(Dynamics):
 
 
 def test_a_loop_that_asks_twice_a_step_is_refused():
-    with pytest.raises(InputError, match="dynamics twice: .* got 6 calls and 3 spikes of 3 steps"):
+    with pytest.raises(InputError, match=r"dynamics twice: .* got 6 calls and 3 spikes of 3 steps"):
         SpikingNeuron("twice")(torch.zeros(3, 2))
 
 

@@ -113,7 +113,7 @@ class _Bernoulli(torch.autograd.Function):
     def forward(ctx: Any, rates: Tensor) -> Tensor:
         # drawn in this order whatever the memory format, so that a seed means the same frames
         drawn = torch.rand(rates.shape, device=rates.device)
-        return (drawn < rates).to(rates.dtype, memory_format=torch.preserve_format)
+        return torch.empty_like(rates).copy_(drawn < rates)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ def differentiable(
     Args:
         function: a module-level function of a tuple of tensors, followed by hashable settings, that autograd
             differentiates.
-        tensors: contiguous, the first ``[T, ...]``; others hold the same neurons in their last dimensions, or have
-            fewer, whose sizes are constants of the code.
+        tensors: contiguous, the first ``[T, ...]``; others hold the same neurons in their last dimensions, or
+            have fewer, whose sizes are constants of the code.
         settings: constants of the compiled code; each distinct value compiles once.
         eager: the same result without compilation.
         subject: one that cannot be compiled stays eager from then on, after one warning.
