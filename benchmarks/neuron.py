@@ -7,11 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import Settings, Side, eager_neurons, kept_for_backward, times
-from benchmarks.peers import PEERS, available, plain_loop
+from benchmarks.peers import PEERS, adaptive_loop, available, plain_loop
 from benchmarks.report import Result, Row, counted, timed
-from purespike.neurons import LIF_THRESHOLDS, MLF_THRESHOLDS, MultiLevelFiring, multi_level_firing
+from purespike.neurons import (
+    LIF_THRESHOLDS,
+    MLF,
+    MLF_THRESHOLDS,
+    AdaptiveLIF,
+    Dynamics,
+    MultiLevelFiring,
+    Rectangle,
+    fire_dynamics,
+    multi_level_firing,
+)
 
 SHAPE = (4, 16, 64, 32, 32)
+
+
+def looped(dynamics: Dynamics) -> Callable[[Tensor], Tensor]:
+    """Neurons through the loop that any dynamics takes."""
+    return lambda current: fire_dynamics(current, dynamics, Rectangle())[0]
 
 
 def run(settings: Settings) -> Result:
@@ -35,6 +50,10 @@ def run(settings: Settings) -> Result:
     sides["ReLU channels_last"] = _side(torch.relu, last, last_weights)
     sides["MLF K=3 channels_last"] = _side(ours["MLF K=3"], last, last_weights)
     sides |= _with_norm(last, last_weights)
+    adaptive = looped(AdaptiveLIF())
+    sides["adaptive LIF"] = _side(adaptive, current, weights)
+    sides["adaptive LIF eager"] = _eager(_side(adaptive, current, weights))
+    sides["MLF K=3 loop"] = _side(looped(MLF()), current, weights)
 
     same = {
         "MLF K=3": _difference(ours["MLF K=3"], current, weights),
@@ -42,8 +61,11 @@ def run(settings: Settings) -> Result:
         "MLF K=3 bf16": _difference(ours["MLF K=3"], half, half_weights),
         "MLF K=3 channels_last": _difference(ours["MLF K=3"], last, last_weights),
         "norm and MLF": _norm_difference(last, last_weights),
+        "adaptive LIF": _difference(adaptive, current, weights, loop=adaptive_loop),
+        "MLF K=3 loop": _difference(looped(MLF()), current, weights),
     }
     with eager_neurons():
+        same["adaptive LIF eager"] = _difference(adaptive, current, weights, loop=adaptive_loop)
         same["MLF K=3 eager"] = _difference(ours["MLF K=3"], current, weights)
     for name, firing in PEERS.items():
         reason = available(name)
@@ -52,6 +74,8 @@ def run(settings: Settings) -> Result:
         else:
             sides[name] = _side(firing, current, weights)
             same[name] = _difference(firing, current, weights)
+            one = f"{name} K=1"
+            sides[one] = _side(functools.partial(firing, thresholds=LIF_THRESHOLDS), current, weights)
     seconds = times(sides, settings)
 
     def row(what: str, above: str, below: str = "ReLU", bound: float | None = None, note: str = "") -> Row:
@@ -65,10 +89,16 @@ def run(settings: Settings) -> Result:
         row("MLF K=3 channels_last ÷ ReLU channels_last", "MLF K=3 channels_last", "ReLU channels_last"),
         row("batch norm and MLF K=3 ÷ batch norm and ReLU", "norm and MLF", "norm and ReLU"),
     ]
+    result.rows += [
+        row("adaptive LIF, any dynamics, compiled ÷ ReLU", "adaptive LIF", bound=3.5),
+        row("adaptive LIF, any dynamics, eager ÷ ReLU", "adaptive LIF eager"),
+        row("MLF K=3 through the loop of any dynamics ÷ ReLU", "MLF K=3 loop"),
+    ]
     for name in PEERS:
         if name in seconds:
             result.rows.append(row(f"MLF K=3 of {name} ÷ ReLU", name))
-    result.rows += _kept(current, ours["MLF K=3"])
+            result.rows.append(row(f"LIF K=1 of {name} ÷ ReLU", f"{name} K=1"))
+    result.rows += _kept(current, ours["MLF K=3"], adaptive)
     return result
 
 
@@ -115,10 +145,11 @@ def _difference(
     current: Tensor,
     weights: Tensor,
     thresholds: tuple[float, ...] = MLF_THRESHOLDS,
+    loop: Callable[..., Tensor] | None = None,
 ) -> str:
     """Spikes and gradients against the plain loop in float64, on two images."""
     current, weights = current[:, :2], weights[:, :2]
-    loop = functools.partial(plain_loop, thresholds=thresholds)
+    loop = loop or functools.partial(plain_loop, thresholds=thresholds)
     return _compared(_both(firing, current, weights), _both(loop, current.double(), weights.double()))
 
 
@@ -152,18 +183,22 @@ def _compared(ours: tuple[Tensor, Tensor], loop: tuple[Tensor, Tensor]) -> str:
     return f"against a float64 loop: {flipped:.1e} of the spikes flipped, gradient within {apart:.1e}"
 
 
-def _kept(current: Tensor, ours: Callable[[Tensor], Tensor]) -> list[Row]:
+def _kept(
+    current: Tensor, ours: Callable[[Tensor], Tensor], adaptive: Callable[[Tensor], Tensor]
+) -> list[Row]:
     rows = []
-    everybody = {"purespike": ours} | {n: f for n, f in PEERS.items() if not available(n)}
+    bounds = {"purespike, K=3": 1.0, "purespike, adaptive LIF": 1.1}
+    everybody: dict[str, Callable[..., Tensor]] = dict(zip(bounds, (ours, adaptive), strict=True))
+    everybody |= {f"{n}, K=3": f for n, f in PEERS.items() if not available(n)}
     for name, firing in everybody.items():
         leaf = current.clone().requires_grad_()
         kept = kept_for_backward(lambda firing=firing, leaf=leaf: firing(leaf), iter(()))  # type: ignore[misc]
         total = sum(kept.values())
         rows.append(
             counted(
-                f"kept for backward by {name}, K=3, in inputs",
+                f"kept for backward by {name}, in inputs",
                 total / (leaf.numel() * leaf.element_size()),
-                bound=1 if name == "purespike" else None,
+                bound=bounds.get(name),
                 same=f"{len(kept)} tensors, {total / 2**20:.0f} MiB",
             )
         )

@@ -40,6 +40,18 @@ def plain_loop(current: Tensor, thresholds: Sequence[float] = MLF_THRESHOLDS) ->
     return torch.stack(counts)
 
 
+def adaptive_loop(current: Tensor) -> Tensor:
+    """An adaptive threshold, the equations as they are written, with the defaults of ours."""
+    membrane, fired, adaptation = (torch.zeros_like(current[0]) for _ in range(3))
+    spikes = []
+    for x in current:
+        membrane = DECAY * membrane * (1 - fired) + x
+        fired = _Spike.apply(membrane - 0.6 - 1.08 * adaptation)
+        adaptation = 0.9 * adaptation + 0.1 * fired
+        spikes.append(fired)
+    return torch.stack(spikes)
+
+
 def spikingjelly(current: Tensor, thresholds: Sequence[float] = MLF_THRESHOLDS) -> Tensor:
     """The sum of one multi-step ``LIFNode`` per threshold."""
     from spikingjelly.activation_based import neuron, surrogate

@@ -1,4 +1,4 @@
-"""What there is to say about a model: architecture, size, what an image costs, how often its neurons fire."""
+"""Description of a model: architecture, size, cost of an image, firing rates of its neurons."""
 
 import heapq
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from purespike.models import Defended
 from purespike.models.calibration import natural_noise
 from purespike.models.checkpoint import part_config
 from purespike.models.complexity import AC_PICOJOULES, MAC_PICOJOULES, LayerEnergy, complexity, energy
-from purespike.neurons import MultiLevelFiring, firing_rates
+from purespike.neurons import firing_rates, spiking_neurons, unknown_spiking_modules
 
 SAMPLE = (8, 32)
-DEAREST = 10
+MOST_EXPENSIVE = 10
 
 
 def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterator[RenderableType]:
-    """Lines and tables about ``model``: each part and its settings, then, measured on synthetic images,
-    what an image costs and how often neurons fire. The model moves to ``device``."""
+    """Lines and tables about ``model``: each part and its settings; then the cost of an image and the firing
+    rates, measured on synthetic images. The model moves to ``device``."""
     parts = {"model": model}
     if isinstance(model, Defended):
         parts = {"purifier": model.purifier, "classifier": model.classifier}
@@ -33,10 +33,25 @@ def describe(model: nn.Module, *, device: torch.device | str = "cpu") -> Iterato
     model.to(device)
     yield from _costs(model, parts)
     for name, part in parts.items():
-        if any(isinstance(module, MultiLevelFiring) for module in part.modules()):
+        if spiking_neurons(part):
             count, size = SAMPLE
             yield f"{name}: firing rates on {count} synthetic {size}×{size} images"
             yield _rates(part)
+    yield from _unknown(model, parts)
+
+
+def _unknown(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[str]:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        names = unknown_spiking_modules(model, _sample(*parts.values()).to(device))
+    except Exception:
+        # a model of other inputs is still described
+        return
+    if names:
+        yield (
+            f"spiking, but unknown to purespike: {', '.join(name or 'the model' for name in names)}; attacks "
+            "differentiate them by their own surrogate alone, and the census leaves them out"
+        )
 
 
 def _costs(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[RenderableType]:
@@ -74,10 +89,10 @@ def _costs(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[Renderable
             _number(share.ann_microjoules),
         )
     yield table
-    dearest = heapq.nlargest(DEAREST, used.layers, key=lambda layer: layer.microjoules)
-    if len(dearest) > 1:
+    costly = heapq.nlargest(MOST_EXPENSIVE, used.layers, key=lambda layer: layer.microjoules)
+    if len(costly) > 1:
         yield "the most expensive layers: runs per image (T), spikes per input and run, operations, energy"
-        yield _layers(dearest)
+        yield _layers(costly)
 
 
 def _layers(layers: list[LayerEnergy]) -> Table:

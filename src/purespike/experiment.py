@@ -19,7 +19,8 @@ from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
-from purespike.models.layers import Neurons
+from purespike.models.coding import parse_coding
+from purespike.models.layers import NeuronConfig
 from purespike.recipe import Recipe, load_recipe
 from purespike.results import Evaluation
 from purespike.results.vocabulary import NORMS
@@ -251,7 +252,8 @@ def _check_names(recipe: Recipe) -> None:
     if recipe.classifier.architecture not in list_models():
         raise unknown("model", recipe.classifier.architecture, list_models())
     for part in (recipe.classifier, recipe.purifier):
-        Neurons(part.thresholds, part.decay, part.surrogate, part.time_steps)
+        NeuronConfig(**part.neurons())
+    parse_coding(recipe.classifier.coding)
     budgets, curve = settings.eps, settings.curve_eps
     plan_jobs(
         settings.attacks or (),

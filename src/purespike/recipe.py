@@ -52,6 +52,15 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _alone(value: str | None, info: ValidationInfo) -> str | None:
+    for key, default in (("thresholds", THRESHOLDS), ("decay", DECAY)) if value else ():
+        if info.data.get(key) != default:
+            raise InputError(f"leaves {key} unused; give it as a setting of the dynamics")
+    return value
+
+
+THRESHOLDS, DECAY = (0.6, 1.6, 2.6), 0.25
+Dynamics = Annotated[str | None, AfterValidator(_alone)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
 Objective = Annotated[tuple[Named, ...], BeforeValidator(_listed)]
 
@@ -114,13 +123,23 @@ class DataRecipe(Section):
 
 
 class Training(Section):
-    """What the training of classifier and purifier have in common."""
+    """Settings that classifier and purifier have in common.
+
+    Neurons are multi-level firing with ``thresholds`` and ``decay``, or have other ``dynamics``, by their
+    written form, e.g. ``adaptivelif(rise=0.5)``.
+    """
 
     epochs: Positive
     batch_size: Positive = 128
     learning_rate: Rate
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
+
+    def neurons(self) -> dict[str, Any]:
+        """Settings of the neurons as models take them; default dynamics as thresholds and decay."""
+        own = ("thresholds", "decay") if getattr(self, "dynamics", None) is None else ("dynamics",)
+        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate")}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 class ClassifierRecipe(Training):
@@ -131,14 +150,17 @@ class ClassifierRecipe(Training):
     (:func:`purespike.training.objectives.create_objective`); one needs no list, and a name alone stands for
     its defaults. The former keys ``adversarial`` (now ``objective``), ``momentum``, ``weight_decay`` (now in
     ``optimiser``), ``milestones`` and ``decay_factor`` (now in ``schedule``) remain valid.
+    ``coding`` makes frames of an image, e.g. ``poisson``.
     """
 
     architecture: str = "senet18_snn"
     width: Rate = 1.0
     time_steps: Positive = 4
-    thresholds: tuple[float, ...] = (0.6, 1.6, 2.6)
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
+    thresholds: tuple[float, ...] = THRESHOLDS
+    decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    dynamics: Dynamics = None
+    coding: str = "direct"
     epochs: Positive = 150
     batch_size: Positive = 256
     learning_rate: Rate = 0.1
@@ -166,9 +188,10 @@ class PurifierRecipe(Training):
 
     width: Rate = 1.0
     time_steps: Positive = 4
-    thresholds: tuple[float, ...] = (0.6, 1.6, 2.6)
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.25
+    thresholds: tuple[float, ...] = THRESHOLDS
+    decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    dynamics: Dynamics = None
     epochs: Positive = 200
     batch_size: Positive = 128
     learning_rate: Rate = 1e-4

@@ -69,7 +69,7 @@ def test_round_trip(make, tmp_path):
 def test_round_trip_of_neuron_settings(tmp_path):
     save(MODELS["settings"](), tmp_path / "model.safetensors")
     neurons = load(tmp_path / "model.safetensors").neurons
-    assert (neurons.thresholds, neurons.surrogate, neurons.time_steps) == ((0.5, 1.5), ATan(3), 2)
+    assert (neurons.dynamics.thresholds, neurons.surrogate, neurons.time_steps) == ((0.5, 1.5), ATan(3), 2)
 
 
 def test_class_names_survive(tmp_path):

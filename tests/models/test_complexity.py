@@ -8,8 +8,9 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, create
+from purespike.models.coding import Direct
 from purespike.models.complexity import complexity, energy
-from purespike.models.layers import Neurons, Normalise
+from purespike.models.layers import NeuronConfig, Normalise
 from purespike.neurons import MultiLevelFiring
 
 
@@ -183,14 +184,14 @@ class TwoLayers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.neurons = Neurons((0.5, 1.0), decay=0.5, time_steps=2)
+        self.neurons = NeuronConfig((0.5, 1.0), decay=0.5, time_steps=2)
         self.first = nn.Conv2d(1, 1, 1, bias=False)
-        self.fire = self.neurons.layer()
+        self.fire = self.neurons.make()
         self.second = nn.Conv2d(1, 2, 3, padding=1)
         nn.init.ones_(self.first.weight)
 
     def forward(self, images):
-        return self.neurons.mean(self.second(self.fire(self.neurons.repeat(self.first(images)))))
+        return self.neurons.mean(self.second(self.fire(Direct().currents(images, 2, self.first))))
 
 
 def test_energy_of_two_layers_by_hand():
@@ -346,7 +347,7 @@ class Dead(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.fire = Neurons((2.0,), time_steps=1).layer()
+        self.fire = NeuronConfig((2.0,), time_steps=1).make()
         self.spiking, self.analog = nn.Conv2d(2, 3, 1), nn.Conv2d(3, 1, 1)
         nn.init.constant_(self.spiking.bias, -9)
 

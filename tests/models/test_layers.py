@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from purespike.models import create
-from purespike.models.layers import Layers, Neurons, conv1x1
+from purespike.models.layers import Layers, NeuronConfig, conv1x1
 from purespike.neurons import MultiLevelFiring, firing, firing_rates
 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-NEURONS = Neurons(thresholds=(0.6, 1.6), surrogate="atan", time_steps=2)
+NEURONS = NeuronConfig(thresholds=(0.6, 1.6), surrogate="atan", time_steps=2)
 
 PIECES = {
     "conv": lambda: nn.Conv2d(3, 3, 3, padding=1),
     "norm": lambda: NEURONS.norm(3),
-    "neurons": NEURONS.layer,
+    "neurons": NEURONS.make,
 }
 # how many pairs of them can run as one step
 ORDERS = {
@@ -85,7 +85,7 @@ def test_names_are_those_of_sequential(order):
 
 
 def test_one_norm_may_stand_at_two_places():
-    norm, neurons = NEURONS.norm(3), NEURONS.layer()
+    norm, neurons = NEURONS.norm(3), NEURONS.make()
     modules = [norm, neurons, norm, norm, neurons]
     layers, sequential = Layers(*modules).double(), nn.Sequential(*copy.deepcopy(modules)).double()
     images = torch.randn(4, 3, 6, 6, dtype=torch.float64)

@@ -4,7 +4,7 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models import Denoiser, NoiseEstimator, Purifier
-from purespike.models.layers import Neurons
+from purespike.models.layers import NeuronConfig
 from purespike.neurons import ATan, MultiLevelFiring, firing_rates
 
 LIF, MLF = (0.6,), (0.6, 1.6, 2.6)
@@ -53,7 +53,7 @@ def test_parameter_counts():
     assert parameters(purifier.estimator) == estimator == 29_507
     assert parameters(purifier.denoiser) == denoiser == 4_335_875
     assert parameters(purifier) == 4_365_382
-    neurons = Neurons(LIF)
+    neurons = NeuronConfig(LIF)
     assert parameters(NoiseEstimator(3, 32, neurons)) == 29_507
     assert parameters(Denoiser(3, (64, 128, 256), neurons)) == 4_335_875
 

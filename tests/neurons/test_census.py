@@ -19,10 +19,9 @@ from purespike.neurons import (
     parse_surrogate,
     surrogate_gradient,
 )
-from purespike.neurons.adjoint import Firing
-from purespike.neurons.dynamics import membrane_potentials
+from purespike.neurons.adjoint import Firing, membrane_potentials
 
-from .test_contextual import drawn, membranes
+from .reference import drawn, membranes
 
 LN10 = math.log(10)
 

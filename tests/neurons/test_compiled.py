@@ -1,8 +1,6 @@
 """The compiled tier against the eager one; each setting costs a C++ compilation, so the rows are few."""
 
-import contextlib
 import multiprocessing
-import shutil
 import warnings
 
 import pytest
@@ -14,15 +12,12 @@ from torch.utils.data import DataLoader
 
 from purespike.neurons import MultiLevelFiring, compiled, multi_level_firing, parse_surrogate
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+from .tiers import everything_compiled, graphs, needs_compiler, no_fallback
+
 needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
 
 
-@pytest.fixture(autouse=True)
-def _everything_goes_through_the_compiler(monkeypatch):
-    monkeypatch.setenv("PURESPIKE_COMPILE", "1")
-    monkeypatch.setattr(compiled, "SMALLEST", 0)
-    monkeypatch.setattr(compiled, "_broken", [])
+_everything = pytest.fixture(autouse=True)(everything_compiled)
 
 
 def fire(current, weights, settings):
@@ -32,22 +27,11 @@ def fire(current, weights, settings):
     return spikes.detach(), gradient
 
 
-def graphs():
-    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
-
-
 @pytest.fixture
 def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def no_fallback():
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "purespike", RuntimeWarning)
-        yield
 
 
 @needs_compiler

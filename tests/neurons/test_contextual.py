@@ -1,7 +1,5 @@
 """Surrogates that know more than one membrane at one step, against their equations as plain float64 loops."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,8 +15,8 @@ from purespike.neurons import (
 )
 from purespike.neurons.surrogate import Surrogate
 
-from .reference import loop
-from .test_compiled import needs_compiler, no_fallback
+from .reference import check, drawn, expected_gradient, loop
+from .tiers import needs_compiler, no_fallback
 
 TEXTS = ["assg", "assg(coverage=0.95)", "pdsg", "hart", "hart(width=2.5)", "ratebased", "bptr"]
 LEVELS = pytest.mark.parametrize("thresholds", [(0.6,), (0.6, 1.6, 2.6)], ids=["K=1", "K=3"])
@@ -27,101 +25,11 @@ DTYPES = pytest.mark.parametrize(
 )
 
 
-def drawn(*shape, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    current = torch.randn(*shape, generator=generator) * 1.2 + 0.3
-    return current.to(dtype), torch.rand(*shape, generator=generator).to(dtype)
-
-
-def membranes(current, threshold, decay):
-    """Float64 membranes and spikes of one threshold."""
-    potential, potentials, spikes = torch.zeros_like(current[0]), [], []
-    for x in current:
-        potential = decay * potential + x
-        potentials.append(potential)
-        spikes.append((potential >= threshold).double())
-        potential = potential * (1 - spikes[-1])
-    return potentials, spikes
-
-
-def assg_slopes(potentials, threshold, coverage):
-    """Those of a first gradient."""
-    omega, slopes = 2 * math.tan(math.pi * coverage / 2) / math.pi, []
-    for potential in potentials:
-        x = potential - threshold
-        mean = 0.9 * 1 + 0.1 * x.abs()
-        deviation = 0.9 * 0 + 0.1 * (x.abs() - mean).abs()
-        alpha = omega / (mean + 1.5 * deviation + 1e-4)
-        slopes.append(alpha / 2 / (1 + (math.pi * alpha * x / 2) ** 2))
-    return slopes
-
-
-def pdsg_slopes(potentials, threshold):
-    slopes = []
-    for t, potential in enumerate(potentials):
-        seen = torch.stack(potentials[: t + 1])
-        if seen.ndim == 5:
-            deviation = seen.transpose(2, 0).flatten(1).std(1)[:, None, None]
-        else:
-            deviation = seen.std()
-        slopes.append(
-            torch.distributions.Normal(deviation / 2, deviation).log_prob(potential - threshold).exp()
-        )
-    return slopes
-
-
-def through_time(potentials, spikes, slopes, weights, decay):
-    """The adjoint of u[t+1] = d u[t] (1 - o[t]) + x[t+1] with do/du = slope."""
-    adjoint, gradients = torch.zeros_like(potentials[0]), []
-    for u, o, slope, weight in reversed(list(zip(potentials, spikes, slopes, weights, strict=True))):
-        adjoint = slope * weight + adjoint * decay * ((1 - o) - u * slope)
-        gradients.append(adjoint)
-    return torch.stack(gradients[::-1])
-
-
-def rate_slope(current, threshold, decay):
-    scaled = current.mean(0) / threshold
-    slope = torch.zeros_like(scaled)
-    slope[(scaled >= 0) & (scaled < 1 - decay)] = 0.2
-    slope[(scaled >= 1 - decay) & (scaled <= 2)] = (0.8 + 0.2 * decay) / (decay + 1)
-    return slope / threshold
-
-
-def expected_gradient(text, current, weights, thresholds, decay):
-    """``current``: ``[T, N, C, H, W]``, or any shape for what knows no channels."""
-    name, _, rest = text.partition("(")
-    setting = float(rest.rstrip(")").partition("=")[2] or {"assg": 0.8, "hart": 1.0}.get(name, 0))
-    current, weights, total = current.double(), weights.double(), 0
-    for threshold in thresholds:
-        potentials, spikes = membranes(current, threshold, decay)
-        if name == "hart":
-            slopes = [torch.relu(setting - (u - threshold).abs()) / setting**2 for u in potentials]
-            mean = (torch.stack(slopes) * weights).mean(0)
-            gradient = mean.expand_as(current)
-        elif name == "ratebased":
-            gradient = (rate_slope(current, threshold, decay) * weights.mean(0)).expand_as(current)
-        elif name == "bptr":
-            gradient = torch.where(torch.stack(spikes).sum(0) > 0, weights / threshold, 0)
-        else:
-            slopes = {"assg": assg_slopes, "pdsg": lambda u, v, _: pdsg_slopes(u, v)}[name](
-                potentials, threshold, setting
-            )
-            gradient = through_time(potentials, spikes, slopes, weights, decay)
-        total = total + gradient
-    return total
-
-
 def fire(current, weights, text, thresholds, decay=0.25):
     leaf = current.detach().requires_grad_()
     spikes = multi_level_firing(leaf, thresholds=thresholds, decay=decay, surrogate=parse_surrogate(text))
     (gradient,) = torch.autograd.grad((spikes * weights).sum(), leaf)
     return spikes.detach(), gradient
-
-
-def check(gradient, expected, tolerance):
-    assert gradient.isfinite().all()
-    scale = expected.abs().max().item() + 1
-    torch.testing.assert_close(gradient.double(), expected, atol=tolerance * scale, rtol=0)
 
 
 @DTYPES

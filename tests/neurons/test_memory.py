@@ -2,7 +2,6 @@
 
 import copy
 import io
-import math
 
 import pytest
 import torch
@@ -23,36 +22,10 @@ from purespike.neurons import (
     surrogate_gradient,
 )
 
-from .test_compiled import needs_compiler, no_fallback
-from .test_contextual import check, drawn, expected_gradient, membranes, through_time
+from .reference import Sharpness, check, drawn, expected_gradient
+from .tiers import needs_compiler, no_fallback
 
 LEVELS = pytest.mark.parametrize("thresholds", [(0.6,), (0.6, 1.6, 2.6)], ids=["K=1", "K=3"])
-
-
-class Sharpness:
-    """M and D of every threshold, step and neuron, and the slopes they give."""
-
-    def __init__(self, coverage=0.8):
-        self.omega = 2 * math.tan(math.pi * coverage / 2) / math.pi
-        self.known = {}
-
-    def slope(self, key, x):
-        """At the next iteration, for ``x`` the membrane minus the threshold."""
-        mean, deviation = self.known.get(key, (torch.ones_like(x), torch.zeros_like(x)))
-        mean = 0.9 * mean + 0.1 * x.abs()
-        deviation = 0.9 * deviation + 0.1 * (x.abs() - mean).abs()
-        self.known[key] = mean, deviation
-        alpha = self.omega / (mean + 1.5 * deviation + 1e-4)
-        return alpha / 2 / (1 + (math.pi * alpha * x / 2) ** 2)
-
-    def gradient(self, current, weights, thresholds, decay=0.25):
-        """Of the spikes weighted; ``current``: ``[T, ...]``."""
-        total = 0
-        for threshold in thresholds:
-            potentials, spikes = membranes(current, threshold, decay)
-            slopes = [self.slope((threshold, t), u - threshold) for t, u in enumerate(potentials)]
-            total = total + through_time(potentials, spikes, slopes, weights, decay)
-        return total
 
 
 def differentiated(model, current, weights):

@@ -5,8 +5,7 @@ from torch import nn
 
 from purespike.neurons import LIF, MultiLevelFiring, surrogate_gradient
 
-from .reference import _Spike
-from .test_memory import Sharpness
+from .reference import Sharpness, Spike
 
 
 def network(time_steps):
@@ -51,7 +50,7 @@ def looped(model, images, time_steps, sharpness):
             potential = decay * potentials.get(key, 0) * (1 - resets.get(key, 0)) + x
             distance = potential - threshold
             slope = sharpness.slope((*key, t), distance.detach())
-            spike = _Spike.apply(distance, lambda _, slope=slope: slope)
+            spike = Spike.apply(distance, lambda _, slope=slope: slope)
             potentials[key], resets[key] = potential, spike
             counts = counts + spike
         return counts

@@ -8,7 +8,7 @@ from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component, Route, direct, run_routes
 from purespike.errors import InputError
-from purespike.neurons import MultiLevelFiring
+from purespike.neurons import spiking_neurons
 
 
 def adaptive_routes(
@@ -23,10 +23,9 @@ def adaptive_routes(
     """
     if not surrogates or not losses:
         raise InputError("adaptive: needs at least one surrogate and one loss")
-    spiking = any(isinstance(module, MultiLevelFiring) for module in model.modules())
     return [
         direct(model, surrogate=surrogate, loss=loss)
-        for surrogate in (surrogates if spiking else [None])
+        for surrogate in (surrogates if spiking_neurons(model) else [None])
         for loss in (losses if has_setting(attack, "loss") else [None])
     ]
 

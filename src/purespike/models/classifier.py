@@ -1,4 +1,4 @@
-"""What all spiking classifiers share: their settings, and the shell around stem and body."""
+"""Settings of all spiking classifiers, and the shell around stem and body."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.models.layers import Neurons, Normalise, initialise
-from purespike.neurons import MLF_THRESHOLDS, Surrogate
+from purespike.models.coding import Coding, parse_coding
+from purespike.models.layers import NeuronConfig, Normalise, check_channels, initialise
+from purespike.neurons import MLF_THRESHOLDS, Dynamics, Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,14 @@ class ClassifierSettings:
         in_channels: C of the images.
         width: multiplier of every stage's channels, for small machines.
         time_steps: T.
-        thresholds: V_k of every neuron; one threshold makes them LIF.
-        decay: share of the membrane potential kept from step to step.
+        thresholds: V_k of every neuron of multi-level firing; one threshold makes them LIF.
+        decay: share of the membrane potential kept from step to step in multi-level firing.
         surrogate: derivative of the spike in training, e.g. ``"rectangle(width=1)"``.
-        mean: per-channel mean of the training images in [0, 1]; default 0.5.
-        std: per-channel standard deviation; default 0.25.
+        mean: mean of the training images per channel in [0, 1]; default 0.5.
+        std: standard deviation per channel; default 0.25.
+        dynamics: other dynamics than multi-level firing, e.g. ``"adaptivelif(rise=0.5)"``;
+            ``thresholds`` and ``decay`` are then unused.
+        coding: images to frames, e.g. ``"poisson"``.
 
     Raises:
         InputError: a value out of its range.
@@ -39,6 +43,8 @@ class ClassifierSettings:
     surrogate: Surrogate | str = "rectangle"
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    dynamics: Dynamics | str | None = None
+    coding: Coding | str = "direct"
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -51,38 +57,50 @@ class ClassifierSettings:
             if values is not None and len(values) != self.in_channels:
                 raise InputError(f"{name}: need {self.in_channels} values, one per channel, got {values}")
 
-    def neurons(self) -> Neurons:
-        return Neurons(self.thresholds, self.decay, self.surrogate, self.time_steps)
+    def neurons(self) -> NeuronConfig:
+        return NeuronConfig(self.thresholds, self.decay, self.surrogate, self.time_steps, self.dynamics)
+
+    @property
+    def frame_channels(self) -> int:
+        """C' of the frames that the stem takes."""
+        return parse_coding(self.coding).channels(self.in_channels)
 
     def channels(self, *full: int) -> list[int]:
         """The channel counts of the full-size network, scaled by ``width``; each at least 1."""
         return [max(1, round(count * self.width)) for count in full]
 
     def normalise(self) -> Normalise:
-        mean = [0.5] * self.in_channels if self.mean is None else self.mean
-        std = [0.25] * self.in_channels if self.std is None else self.std
-        return Normalise([float(value) for value in mean], [float(value) for value in std])
+        """The normalisation of frames."""
+        mean = [0.5] * self.in_channels if self.mean is None else [float(value) for value in self.mean]
+        std = [0.25] * self.in_channels if self.std is None else [float(value) for value in self.std]
+        return Normalise(*parse_coding(self.coding).statistics(mean, std))
 
 
 class SpikingClassifier(nn.Module):
     """A function from images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``.
 
-    The image is direct-coded: the analog current of the stem is the same at every step, so the stem is
-    computed once and repeated. The logits are the mean over time.
+    The coding makes frames of an image, and the stem currents of the frames. With direct coding the frames
+    are the same at every step, and the stem is computed once. The logits are the mean over time.
 
     Args:
-        stem: images to current, ``[N, C, H, W]`` to ``[N, C', H', W']``.
-        body: current to spikes, ``[T·N, C', H', W']`` to ``[T·N, C'', H'', W'']``.
-        features: C''.
-        settings: the rest.
-        neurons: how the network's neurons fire.
+        stem: normalised frames to current, ``[T·N, C', H', W']``, or once ``[N, C', H', W']``.
+        body: current ``[T·N, ...]`` to spikes ``[T·N, F, h, w]``.
+        features: F.
+        settings: other settings, among them the coding.
+        neurons: settings of the network's neurons.
     """
 
     def __init__(
-        self, stem: nn.Module, body: nn.Module, features: int, settings: ClassifierSettings, neurons: Neurons
+        self,
+        stem: nn.Module,
+        body: nn.Module,
+        features: int,
+        settings: ClassifierSettings,
+        neurons: NeuronConfig,
     ) -> None:
         super().__init__()
         self.neurons = neurons
+        self.coding = parse_coding(settings.coding)
         self.num_classes = settings.num_classes
         self.in_channels = settings.in_channels
         self.normalise = settings.normalise()
@@ -94,7 +112,10 @@ class SpikingClassifier(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
-        current = self.neurons.repeat(self.stem(self.normalise(images)))
+        check_channels(images, self.in_channels)
+        current = self.coding.currents(
+            images, self.neurons.time_steps, lambda frames: self.stem(self.normalise(frames))
+        )
         spikes = self.body(current)
         # the readout is linear: the mean over time may come first
         return self.readout(self.neurons.mean(spikes.mean((2, 3))))

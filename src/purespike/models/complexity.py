@@ -13,7 +13,7 @@ from torch.nn import functional
 from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
 from purespike.modes import mode
-from purespike.neurons import MultiLevelFiring
+from purespike.neurons import spiking_neurons
 
 MAC_PICOJOULES = 4.6
 """A 32-bit floating-point multiplication (3.7 pJ) and addition in 45 nm (Horowitz, ISSCC 2014)."""
@@ -334,8 +334,7 @@ def _measure(model: nn.Module, images: Tensor, *, force: bool = False) -> dict[s
 
     hooks = [module.register_forward_hook(hook, with_kwargs=True) for module in names]
     if force:
-        firing = (module for module in model.modules() if isinstance(module, MultiLevelFiring))
-        hooks += [module.register_forward_hook(emit) for module in firing]
+        hooks += [module.register_forward_hook(emit) for module in spiking_neurons(model)]
     parameter = next((p for p in model.parameters() if p.is_floating_point()), images)
     try:
         with mode(model, training=False):

@@ -1,4 +1,4 @@
-"""Pieces that every spiking classifier is made of. Time is folded into the batch: ``[T·N, C, H, W]``."""
+"""Building blocks of spiking networks. Time is folded into the batch: ``[T·N, C, H, W]``."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,18 +8,31 @@ from torch import Tensor, nn
 
 from purespike.checks import check_steps
 from purespike.errors import InputError
-from purespike.neurons import MLF_THRESHOLDS, MultiLevelFiring, Surrogate, parse_surrogate
-from purespike.neurons.firing import check_thresholds
+from purespike.neurons import (
+    MLF,
+    MLF_THRESHOLDS,
+    Dynamics,
+    MultiLevelFiring,
+    SpikingNeuron,
+    Surrogate,
+    parse_dynamics,
+    parse_surrogate,
+)
 
 
-class Neurons:
-    """How the neurons of one network fire; makes its layers, so that all of them agree.
+class NeuronConfig:
+    """Settings of the neurons of one network; makes its layers, so that all of them agree.
 
     Args:
-        thresholds: V_k of every layer.
-        decay: share of the membrane potential kept from step to step.
+        thresholds: V_k of every layer of multi-level firing.
+        decay: share of the membrane potential kept from step to step in multi-level firing.
         surrogate: derivative of the spike in backward.
         time_steps: T.
+        dynamics: other dynamics than multi-level firing with ``thresholds`` and ``decay``.
+
+    Raises:
+        InputError: a setting out of its range, unknown dynamics or surrogate, or a pair of them without a
+            gradient.
     """
 
     def __init__(
@@ -28,25 +41,26 @@ class Neurons:
         decay: float = 0.25,
         surrogate: Surrogate | str = "rectangle",
         time_steps: int = 4,
+        dynamics: Dynamics | str | None = None,
     ) -> None:
-        self.thresholds = check_thresholds(thresholds)
-        self.decay = decay
+        self.dynamics = MLF(tuple(thresholds), decay) if dynamics is None else parse_dynamics(dynamics)
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = check_steps(time_steps, name="time_steps")
+        self.make()
 
-    def layer(self) -> MultiLevelFiring:
-        return MultiLevelFiring(self.thresholds, self.decay, self.surrogate, self.time_steps)
+    def make(self, channels: int | None = None) -> SpikingNeuron:
+        """A layer of neurons for a current of that many channels."""
+        if isinstance(self.dynamics, MLF):
+            return MultiLevelFiring(
+                self.dynamics.thresholds, self.dynamics.decay, self.surrogate, self.time_steps
+            )
+        return SpikingNeuron(self.dynamics, self.surrogate, self.time_steps, channels)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
         """Batch normalisation over T·N, scaled to the first threshold (tdBN, Zheng et al. 2021)."""
         layer = nn.BatchNorm2d(channels)
-        nn.init.constant_(layer.weight, self.thresholds[0])
+        nn.init.constant_(layer.weight, self.dynamics.thresholds[0])
         return layer
-
-    def repeat(self, current: Tensor) -> Tensor:
-        """Direct coding: the same ``[N, ...]`` at every step, ``[T·N, ...]``."""
-        # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
-        return torch.cat([current] * self.time_steps)
 
     def mean(self, outputs: Tensor) -> Tensor:
         """Mean over time: ``[T·N, ...]`` to ``[N, ...]``."""
@@ -59,7 +73,7 @@ class Layers(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         norm = None
         for module, following in itertools.zip_longest(self, list(self)[1:]):
-            if isinstance(module, nn.BatchNorm2d) and isinstance(following, MultiLevelFiring):
+            if isinstance(module, nn.BatchNorm2d) and isinstance(following, SpikingNeuron):
                 norm = module
             else:
                 inputs = module(inputs) if norm is None else module(inputs, norm=norm)
@@ -71,8 +85,8 @@ class Normalise(nn.Module):
     """Subtract a mean and divide by a deviation per channel, so that models take raw pixels in [0, 1].
 
     Args:
-        mean: per channel, in [0, 1] units.
-        std: per channel, positive.
+        mean: mean per channel, in [0, 1] units.
+        std: standard deviation per channel, positive.
 
     Raises:
         InputError: at construction, lengths that differ or a deviation that is not positive;

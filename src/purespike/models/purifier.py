@@ -10,12 +10,13 @@ from torch.nn import functional
 
 from purespike.errors import InputError
 from purespike.models.calibration import calibrate, natural_noise
-from purespike.models.layers import Neurons, check_channels
-from purespike.neurons import LIF_THRESHOLDS, Surrogate
+from purespike.models.coding import Direct
+from purespike.models.layers import NeuronConfig, check_channels
+from purespike.neurons import LIF_THRESHOLDS, Dynamics, Surrogate
 
 
 class Purified(NamedTuple):
-    """What a :class:`Purifier` returns.
+    """Result of a :class:`Purifier`.
 
     ``images``, ``[N, C, H, W]``: near [0, 1] but not clipped, since clipping would hide gradients from an
     honest attack. ``noise_level``, same shape: estimate of
@@ -29,11 +30,11 @@ class Purified(NamedTuple):
 class FiringConvolution(nn.Sequential):
     """A 3×3 convolution with bias, then neurons."""
 
-    def __init__(self, inputs: int, outputs: int, neurons: Neurons) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), neurons.layer())
+    def __init__(self, inputs: int, outputs: int, neurons: NeuronConfig) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), neurons.make(outputs))
 
 
-def _stack(inputs: int, outputs: int, depth: int, neurons: Neurons) -> nn.Sequential:
+def _stack(inputs: int, outputs: int, depth: int, neurons: NeuronConfig) -> nn.Sequential:
     widths = [inputs] + [outputs] * depth
     return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in itertools.pairwise(widths)))
 
@@ -53,17 +54,17 @@ class NoiseEstimator(nn.Module):
     level to 1/T, far coarser than 8/255. Its output starts at zero.
     """
 
-    def __init__(self, channels: int, filters: int, neurons: Neurons) -> None:
+    def __init__(self, channels: int, filters: int, neurons: NeuronConfig) -> None:
         super().__init__()
         self.neurons = neurons
         self.first = nn.Conv2d(channels, filters, 3, padding=1)
-        self.fire = neurons.layer()
+        self.fire = neurons.make(filters)
         self.hidden = _stack(filters, filters, 3, neurons)
         self.last = _silent_start(nn.Conv2d(filters, channels, 3, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        spikes = self.hidden(self.fire(self.neurons.repeat(self.first(images))))
-        return self.last(self.neurons.mean(spikes))
+        current = Direct().currents(images, self.neurons.time_steps, self.first)
+        return self.last(self.neurons.mean(self.hidden(self.fire(current))))
 
 
 class Denoiser(nn.Module):
@@ -73,12 +74,12 @@ class Denoiser(nn.Module):
     ``[N, C, H, W]``. H and W must be multiples of 4. The residual starts at zero.
     """
 
-    def __init__(self, channels: int, filters: tuple[int, int, int], neurons: Neurons) -> None:
+    def __init__(self, channels: int, filters: tuple[int, int, int], neurons: NeuronConfig) -> None:
         super().__init__()
         low, middle, high = filters
         self.neurons = neurons
         self.first = nn.Conv2d(2 * channels, low, 3, padding=1)
-        self.fire = neurons.layer()
+        self.fire = neurons.make(low)
         self.down1 = _stack(low, low, 1, neurons)
         self.down2 = _stack(low, middle, 3, neurons)
         self.bottom = _stack(middle, high, 6, neurons)
@@ -89,7 +90,8 @@ class Denoiser(nn.Module):
         self.last = _silent_start(nn.Conv2d(low, channels, 1))
 
     def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
-        current = self.neurons.repeat(self.first(torch.cat((images, noise_level), 1)))
+        known = torch.cat((images, noise_level), 1)
+        current = Direct().currents(known, self.neurons.time_steps, self.first)
         fine = self.down1(self.fire(current))
         middle = self.down2(functional.avg_pool2d(fine, 2))
         coarse = self.bottom(functional.avg_pool2d(middle, 2))
@@ -110,7 +112,9 @@ class Purifier(nn.Module):
         thresholds: one threshold for LIF, as in the paper; several for multi-level firing.
         decay: share of the membrane potential kept from step to step.
         surrogate: derivative of the spike in training.
-        calibrated: draw an initialisation that fires, on synthetic images; ``False`` keeps PyTorch's own.
+        dynamics: other dynamics than multi-level firing; ``thresholds`` and ``decay`` are then unused.
+        calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
+            ``False`` keeps PyTorch's own.
 
     Raises:
         InputError: a setting out of range; in forward, another channel count.
@@ -125,6 +129,7 @@ class Purifier(nn.Module):
         thresholds: Sequence[float] = LIF_THRESHOLDS,
         decay: float = 0.25,
         surrogate: Surrogate | str = "rectangle",
+        dynamics: Dynamics | str | None = None,
         calibrated: bool = True,
     ) -> None:
         super().__init__()
@@ -135,12 +140,12 @@ class Purifier(nn.Module):
             "in_channels": in_channels,
             "width": width,
             "time_steps": time_steps,
-            "thresholds": list(thresholds),
-            "decay": decay,
+            **({"thresholds": list(thresholds), "decay": decay} if dynamics is None else {}),
             "surrogate": str(surrogate),
+            **({} if dynamics is None else {"dynamics": str(dynamics)}),
         }
         self.in_channels = in_channels
-        neurons = Neurons(thresholds, decay, surrogate, time_steps)
+        neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics)
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
         self.estimator = NoiseEstimator(in_channels, filters, neurons)
         self.denoiser = Denoiser(in_channels, (low, middle, high), neurons)

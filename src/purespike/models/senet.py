@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
-from purespike.models.layers import Layers, Neurons, conv1x1, conv3x3
+from purespike.models.layers import Layers, NeuronConfig, conv1x1, conv3x3
 from purespike.models.registry import register
 
 
@@ -31,11 +31,11 @@ class SqueezeExcitation(nn.Module):
 class PreActivationBlock(nn.Module):
     """conv(MLF(BN(conv(MLF(BN(x)))))), gated, + shortcut: the addition is of currents."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, neurons: Neurons, *, gated: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, neurons: NeuronConfig, *, gated: bool) -> None:
         super().__init__()
-        self.activation1 = Layers(neurons.norm(inputs), neurons.layer())
+        self.activation1 = Layers(neurons.norm(inputs), neurons.make(inputs))
         self.conv1 = conv3x3(inputs, outputs, stride)
-        self.activation2 = Layers(neurons.norm(outputs), neurons.layer())
+        self.activation2 = Layers(neurons.norm(outputs), neurons.make(outputs))
         self.conv2 = conv3x3(outputs, outputs)
         self.gate = SqueezeExcitation(outputs) if gated else None
         self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
@@ -48,7 +48,7 @@ class PreActivationBlock(nn.Module):
 
 
 def preactivation_body(
-    inputs: int, stages: Sequence[tuple[int, int, int]], neurons: Neurons, *, gated: bool
+    inputs: int, stages: Sequence[tuple[int, int, int]], neurons: NeuronConfig, *, gated: bool
 ) -> Layers:
     """Stages of ``(channels, blocks, stride)``, closed by a last normalisation and neuron layer."""
     layers: list[nn.Module] = []
@@ -57,7 +57,7 @@ def preactivation_body(
             step = stride if index == 0 else 1
             layers.append(PreActivationBlock(inputs, outputs, step, neurons, gated=gated))
             inputs = outputs
-    return Layers(*layers, neurons.norm(inputs), neurons.layer())
+    return Layers(*layers, neurons.norm(inputs), neurons.make(inputs))
 
 
 @register
@@ -69,7 +69,7 @@ def senet18_snn(settings: ClassifierSettings) -> SpikingClassifier:
     """
     neurons = settings.neurons()
     channels = settings.channels(64, 128, 256, 512)
-    stem = nn.Sequential(conv3x3(settings.in_channels, channels[0]), neurons.norm(channels[0]))
+    stem = nn.Sequential(conv3x3(settings.frame_channels, channels[0]), neurons.norm(channels[0]))
     stages = list(zip(channels, (2, 2, 2, 2), (1, 2, 2, 2), strict=True))
-    body = Layers(neurons.layer(), *preactivation_body(channels[0], stages, neurons, gated=True))
+    body = Layers(neurons.make(channels[0]), *preactivation_body(channels[0], stages, neurons, gated=True))
     return SpikingClassifier(stem, body, channels[-1], settings, neurons)

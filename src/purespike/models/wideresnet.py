@@ -13,4 +13,4 @@ def wideresnet16_8_snn(settings: ClassifierSettings) -> SpikingClassifier:
     first, *channels = settings.channels(16, 128, 256, 512)
     stages = list(zip(channels, (2, 2, 2), (1, 2, 2), strict=True))
     body = preactivation_body(first, stages, neurons, gated=False)
-    return SpikingClassifier(conv3x3(settings.in_channels, first), body, channels[-1], settings, neurons)
+    return SpikingClassifier(conv3x3(settings.frame_channels, first), body, channels[-1], settings, neurons)

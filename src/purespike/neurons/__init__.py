@@ -1,7 +1,9 @@
-"""Spiking neurons: multi-level firing, LIF, and the surrogates of their derivative."""
+"""Spiking neurons: multi-level firing, LIF, any other dynamics, and the surrogates of their derivative."""
 
+from purespike.neurons.adaptive_dynamics import AdaptiveLIF, ParametricLIF
 from purespike.neurons.adaptive_surrogates import ASSG, PDSG
 from purespike.neurons.census import Census, firing_rates, membrane_census
+from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS, Dynamics, parse_dynamics
 from purespike.neurons.elementwise_surrogates import (
     ATan,
     Exponential,
@@ -10,17 +12,13 @@ from purespike.neurons.elementwise_surrogates import (
     StraightThrough,
     Triangle,
 )
-from purespike.neurons.firing import (
-    LIF,
-    LIF_THRESHOLDS,
-    MLF_THRESHOLDS,
-    MultiLevelFiring,
-    multi_level_firing,
-    surrogate_gradient,
-)
+from purespike.neurons.firing import LIF, MultiLevelFiring, multi_level_firing
+from purespike.neurons.loop import fire_dynamics
 from purespike.neurons.memory import Memory
+from purespike.neurons.neuron import SpikingNeuron, accepts, spiking_neurons, surrogate_gradient
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate, parse_surrogate
+from purespike.neurons.unknown import unknown_spiking_modules
 
 __all__ = [
     "ASSG",
@@ -28,23 +26,33 @@ __all__ = [
     "HART",
     "LIF",
     "LIF_THRESHOLDS",
+    "MLF",
     "MLF_THRESHOLDS",
     "PDSG",
     "ATan",
+    "AdaptiveLIF",
     "Census",
+    "Dynamics",
     "Exponential",
     "Gaussian",
     "Memory",
     "MultiLevelFiring",
+    "ParametricLIF",
     "RateBased",
     "Rectangle",
     "RememberingSurrogate",
+    "SpikingNeuron",
     "StraightThrough",
     "Surrogate",
     "Triangle",
+    "accepts",
+    "fire_dynamics",
     "firing_rates",
     "membrane_census",
     "multi_level_firing",
+    "parse_dynamics",
     "parse_surrogate",
+    "spiking_neurons",
     "surrogate_gradient",
+    "unknown_spiking_modules",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from purespike.errors import InputError
-from purespike.neurons.adjoint import Firing, through_time
+from purespike.neurons.adjoint import Activity, Firing, through_time
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
 
@@ -54,12 +54,11 @@ class ASSG(RememberingSurrogate):
         scaled = distance * alpha * (math.pi / 2)
         return alpha / 2 / (scaled * scaled + 1)
 
-    def relative_slopes(self, firing: Firing) -> list[Tensor]:
-        """The largest is that of the sharpness which the neuron has at that step."""
+    def relative_slopes(self, activity: Activity) -> list[Tensor]:
+        """The largest is the one with the sharpness that the neuron has at that step."""
         shares: list[Tensor] = []
-        for t, membrane in enumerate(firing.membranes):
-            distance = membrane - firing.threshold
-            kept = self.remember(self.initial, distance) if firing.kept is None else firing.kept[t]
+        for t, distance in enumerate(activity.distances):
+            kept = self.remember(self.initial, distance) if activity.kept is None else activity.kept[t]
             shares.append(self.recalling(kept, distance) * 2 / self._sharpness(kept))
         return shares
 
@@ -86,23 +85,23 @@ class PDSG(Surrogate):
     pooled: ClassVar[bool] = True
 
     def derivative(self, distance: Tensor) -> Tensor:
-        """That of a first step."""
-        (spread,) = self._spreads([distance])
-        return self._relative(distance, spread) / (spread * math.sqrt(2 * math.pi))
+        """The derivative at a first step."""
+        return self.slope([distance])
+
+    def slope(self, distances: list[Tensor], kept: Sequence[Tensor] | None = None) -> Tensor:
+        return self._absolute(distances[-1], self._spreads(distances)[-1])
 
     def input_gradients(self, firing: Firing) -> list[Tensor]:
-        distances = [membrane - firing.threshold for membrane in firing.membranes]
+        distances = firing.distances
         spreads = self._spreads(distances)
+        return through_time(firing, lambda t: self._absolute(distances[t], spreads[t]))
 
-        def slope(t: int) -> Tensor:
-            return self._relative(distances[t], spreads[t]) / (spreads[t] * math.sqrt(2 * math.pi))
-
-        return through_time(firing, slope)
-
-    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+    def relative_slopes(self, activity: Activity) -> list[Tensor]:
         """The largest is the one at half a spread above the threshold."""
-        distances = [membrane - firing.threshold for membrane in firing.membranes]
-        return list(map(self._relative, distances, self._spreads(distances)))
+        return list(map(self._relative, activity.distances, self._spreads(activity.distances)))
+
+    def _absolute(self, distance: Tensor, spread: Tensor) -> Tensor:
+        return self._relative(distance, spread) / (spread * math.sqrt(2 * math.pi))
 
     @staticmethod
     def _relative(distance: Tensor, spread: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import functools
 import os
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ SMALLEST = 1 << 15
 # Elements of one time step that the eager tier works on at a time, per thread: 256 KiB in float32.
 CACHED = 1 << 16
 
-Function = Callable[..., Tensor]
+Function = Callable[..., Any]
 
 _broken: list[str] = []
+_refused: set[Hashable] = set()
 
 
 def enabled() -> bool:
@@ -56,14 +57,59 @@ def run(
         # whatever went wrong in the compiler, the eager loop gives the same answer
         result = _eager(function, tensors, settings, split)
         _broken.append(str(error))
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        warnings.warn(
-            f"purespike: compiled neurons are unavailable, using the slower eager ones ({first}); "
-            "is a C++ compiler installed?",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn("compiled neurons are unavailable, using the slower eager ones", error)
         return result
+
+
+def differentiable(
+    function: Function,
+    tensors: tuple[Tensor, ...],
+    settings: tuple[Any, ...],
+    *,
+    eager: Callable[[], Any],
+    subject: Hashable,
+) -> Any:
+    """Call ``function(tensors, *settings)``, compiled with its backward where that pays and works.
+
+    Compiled code keeps nothing but ``tensors`` for backward and computes the rest again.
+
+    Args:
+        function: a module-level function of a tuple of tensors, followed by hashable settings, that autograd
+            differentiates.
+        tensors: contiguous, the first ``[T, ...]``; others hold the same neurons in their last dimensions, or
+            have fewer, whose sizes are constants of the code.
+        settings: constants of the compiled code; each distinct value compiles once.
+        eager: the same result without compilation.
+        subject: one that cannot be compiled stays eager from then on, after one warning.
+    """
+    if torch.compiler.is_compiling():
+        return function(tensors, *settings)
+    if tensors[0].numel() < SMALLEST or not enabled() or subject in _refused:
+        return eager()
+    wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in tensors)
+    neurons = tensors[0].ndim
+    sizes = tuple(tensor.shape for tensor in tensors[1:] if tensor.ndim < neurons - 1)
+    try:
+        for tensor in tensors:
+            # parameters have fewer dimensions; what is left has the neurons in its last ones
+            for dimension in range(1 - neurons, 0) if tensor.ndim >= neurons - 1 else ():
+                torch._dynamo.maybe_mark_dynamic(tensor, dimension + tensor.ndim)
+        # a budget of 0 keeps nothing that can be computed again
+        patch = torch._functorch.config.patch(activation_memory_budget=0.0)
+        with torch.autocast(tensors[0].device.type, enabled=False), patch:
+            return _compiled(function, settings, (*_guarded(tensors), wanted, sizes))(*tensors)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        result = eager()
+        _refused.add(subject)
+        _warn(f"{subject} cannot be compiled, using its slower eager loop", error)
+        return result
+
+
+def _warn(text: str, error: Exception) -> None:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    warnings.warn(f"purespike: {text} ({first}); is a C++ compiler installed?", RuntimeWarning, stacklevel=3)
 
 
 def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], split: bool) -> Tensor:
@@ -81,7 +127,7 @@ def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any,
 
 
 def _guarded(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """What dynamo compiles again for, beside sizes."""
+    """Properties, beside sizes, for which dynamo compiles again."""
     kinds = tuple((tensor.dtype, tensor.device, tensor.is_inference()) for tensor in tensors)
     return torch.get_num_threads(), kinds
 
@@ -93,7 +139,7 @@ def _compiled(function: Function, settings: tuple[Any, ...], guarded: tuple[Any,
     number = _compiled.cache_info().misses
     inner = _renamed(function, f"{function.__name__}_{number}")
 
-    def call(*tensors: Tensor) -> Tensor:
+    def call(*tensors: Tensor) -> Any:
         return inner(tensors, *settings)
 
     # with threads fixed at compilation the code would hang in a forked worker, which has but one

@@ -1,31 +1,171 @@
-"""How membranes move: what forward, backward, memories and censuses compute alike, as plain operations."""
+"""Dynamics: how membranes move from step to step, and their written form."""
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-Settings = tuple[int, tuple[float, ...], float]
-"""T, thresholds, decay."""
+from purespike.errors import InputError
+from purespike.written import Written
+
+MLF_THRESHOLDS = (0.6, 1.6, 2.6)
+LIF_THRESHOLDS = (0.6,)
+
+Spike = Callable[[Tensor], Tensor]
+"""1 where the distance of the membrane from its threshold is at least 0, else 0; differentiated by the
+surrogate. Called once a step, on one distance a neuron, or on those of all K thresholds, ``[K, N, ...]``."""
+State = tuple[Tensor, ...]
 
 
-def input_current(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
-    """Input of step ``t`` in the type of the state: float32, or float64 for a float64 current.
+@dataclass(frozen=True)
+class Dynamics(Written, ABC):
+    """Base of all dynamics: a frozen dataclass of settings with one loop over the steps to write.
+
+    A subclass is registered under its lower-case name and can then be written in a recipe, e.g.
+    ``"adaptivelif(rise=0.2)"``; a base of further dynamics is not: ``class Base(Dynamics, abstract=True)``.
+    Surrogates, memories, the census, energy and compilation work with any of them.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class SoftReset(Dynamics):
+        ...     threshold: float = 1.0
+        ...     decay: float = 0.5
+        ...
+        ...     def run(self, current, spike, state, tensors):
+        ...         membrane, spikes = state[0] if state else 0.0, []
+        ...         for x in current:
+        ...             membrane = self.decay * membrane + x
+        ...             spikes.append(spike(membrane - self.threshold))
+        ...             membrane = membrane - self.threshold * spikes[-1]
+        ...         return spikes, (membrane,)
+        >>> from purespike.neurons import SpikingNeuron
+        >>> SpikingNeuron("softreset(decay=1)")(torch.tensor([[0.6], [0.6], [2.0]])).flatten().tolist()
+        [0.0, 1.0, 1.0]
+    """
+
+    kind: ClassVar[str] = "dynamics"
+
+    @abstractmethod
+    def run(
+        self, current: Tensor, spike: Spike, state: State, tensors: Mapping[str, Tensor]
+    ) -> tuple[Sequence[Tensor], State]:
+        """The loop over the steps, in tensor operations that autograd knows.
+
+        Every neuron is on its own: no operation mixes neurons, images, or steps to come.
+
+        Args:
+            current: input current, float32 or float64, time first and channels last: ``[T, N, H, W, C]`` or
+                ``[T, N, C]``; flattened to ``[T, M]`` where ``tensors`` hold nothing but scalars and no state
+                is carried between calls.
+            spike: the spike function, called once a step.
+            state: membranes and whatever else a former call returned; empty at first.
+            tensors: :meth:`learnable` parameters and :meth:`drawn` random numbers.
+
+        Returns:
+            Spikes of each step, in the shape of ``current[0]``, and the state after the last.
+        """
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Thresholds at rest, ascending; by default the field ``threshold`` alone."""
+        return (float(getattr(self, "threshold")),)  # noqa: B009
+
+    @property
+    def levels(self) -> int:
+        """K, the most spikes that a neuron emits at one step."""
+        return len(self.thresholds)
+
+    def learnable(self, channels: int | None) -> dict[str, Tensor]:
+        """Initial values of parameters that training changes, by name; scalars or per channel, ``[C]``.
+
+        Args:
+            channels: C of the current; ``None`` where it is not known.
+        """
+        return {}
+
+    def drawn(self, current: Tensor, training: bool) -> dict[str, Tensor]:
+        """Random numbers of one call, by name, from torch's global generator.
+
+        They are drawn before the loop, so that it can be computed again in backward.
+
+        Args:
+            current: as in :meth:`run`, not flattened.
+            training: whether the layer is in training mode.
+        """
+        return {}
+
+    def share_kept(self, tensors: Mapping[str, Tensor]) -> float | Tensor | None:
+        """Constant share of the membrane kept from step to step, by default the field ``decay``.
+
+        ``None`` where there is no such constant: surrogates that need one are then refused.
+        """
+        share: float | None = getattr(self, "decay", None)
+        return share
+
+
+@dataclass(frozen=True)
+class MLF(Dynamics):
+    r"""Multi-level firing (Feng et al. 2022; paper eqs. 5 and 6): K leaky membranes fed by one current.
+
+    .. math:: u_k[t] = d\,u_k[t-1]\,(1 - o_k[t-1]) + x[t], \quad o_k[t] = [u_k[t] \ge V_k], \quad
+        \hat o[t] = \textstyle\sum_k o_k[t]
+
+    The reset is hard and differentiable. Layers compute it by a kernel of its own; :meth:`run` is the same.
 
     Args:
-        current: ``[T, M]``, or ``[T, M, C]`` where ``affine`` is given.
-        affine: scale and shift per channel, ``[C]``, which come first; or nothing.
-        t: the step.
+        thresholds: V_k, positive and ascending.
+        decay: d in [0, 1], the share of the membrane potential kept from step to step.
+
+    Raises:
+        InputError: bad thresholds or decay.
     """
-    x = current[t].to(torch.promote_types(current.dtype, torch.float32))
-    return torch.addcmul(affine[1], x, affine[0]) if affine else x
+
+    thresholds: tuple[float, ...] = MLF_THRESHOLDS
+    decay: float = 0.25
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
+        if not 0 <= self.decay <= 1:
+            raise InputError(f"decay: must lie in [0, 1], got {self.decay}")
+        object.__setattr__(self, "decay", float(self.decay))
+
+    def run(
+        self, current: Tensor, spike: Spike, state: State, tensors: Mapping[str, Tensor]
+    ) -> tuple[Sequence[Tensor], State]:
+        levels = torch.tensor(self.thresholds, dtype=current.dtype, device=current.device)
+        levels = levels.view(-1, *[1] * (current.ndim - 1))
+        kept = state[0] if state else torch.zeros_like(levels)
+        counts: list[Tensor] = []
+        for x in current:
+            membrane = self.decay * kept + x
+            fired = spike(membrane - levels)
+            kept = membrane * (1 - fired)
+            counts.append(fired.sum(0))
+        return counts, (kept,)
 
 
-def membrane_potentials(
-    inputs: list[Tensor], threshold: float, decay: float
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Membrane potential at each step; and at each but the last 1 where it stays, 0 where it is reset."""
-    membranes, silent = inputs[:1], []
-    for x in inputs[1:]:
-        # compared in place: a result of type bool makes this and what uses it five times slower on a CPU
-        silent.append(membranes[-1].clone().lt_(threshold))
-        membranes.append(torch.addcmul(x, membranes[-1], silent[-1], value=decay))
-    return membranes, silent
+def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Return ``thresholds`` as a tuple if they are positive, finite and strictly ascending.
+
+    Raises:
+        InputError: empty, not positive, not finite, or not ascending.
+    """
+    values = tuple(float(value) for value in thresholds)
+    ascending = all(a < b for a, b in itertools.pairwise((0.0, *values, math.inf)))
+    if not values or not ascending:
+        raise InputError(f"thresholds: must be positive and ascending, got {values}")
+    return values
+
+
+def parse_dynamics(text: str | Dynamics) -> Dynamics:
+    """Read dynamics from their written form, e.g. ``"mlf(thresholds=[0.6, 1.6])"`` or ``"adaptivelif"``.
+
+    Raises:
+        InputError: not of that form, unknown name or setting, or a setting out of its range.
+    """
+    return Dynamics.parse(text)

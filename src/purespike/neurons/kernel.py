@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from purespike.neurons.adjoint import Firing
+from purespike.neurons.adjoint import Firing, input_current, membrane_potentials
 from purespike.neurons.compiled import run
-from purespike.neurons.dynamics import Settings, input_current, membrane_potentials
+from purespike.neurons.dynamics import MLF
 from purespike.neurons.memory import Memory, advance, recalled
 from purespike.neurons.surrogate import Surrogate
 
@@ -21,49 +21,44 @@ from purespike.neurons.surrogate import Surrogate
 def fire(
     current: Tensor,
     time_steps: int,
-    thresholds: tuple[float, ...],
-    decay: float,
+    dynamics: MLF,
     surrogate: Surrogate,
     memory: Memory | None = None,
     layout: tuple[Any, ...] = (),
 ) -> Tensor:
     r"""Spikes of :math:`u_k[t] = d\,u_k[t-1](1 - o_k[t-1]) + x[t],\; o_k = [u_k \ge V_k]`, summed over k.
 
-    Only the current is kept for backward, and what a surrogate remembers. The state is float32, or float64
-    for a float64 current.
+    Only the current is kept for backward, and the values a surrogate remembers. The state is float32, or
+    float64 for a float64 current.
 
     Args:
         current: input current, ``[time_steps, M]`` or ``[time_steps, M, C]``.
         time_steps: T; given apart so that compiled code may unroll it.
-        thresholds: V_k, ascending.
-        decay: d, the paper's k_τ.
-        surrogate: what backward takes for the derivative of the spike; gradient flows through the reset.
-        memory: of these neurons, for a surrogate that remembers.
+        dynamics: thresholds V_k, and d, the paper's k_τ.
+        surrogate: derivative of the spike in backward; gradient flows through the reset.
+        memory: memory of these neurons, for a surrogate that remembers.
         layout: shape and memory format that M stands for.
 
     Returns:
-        Spike counts in ``0..len(thresholds)``, same shape and type as ``current``.
+        Spike counts in ``0..K``, same shape and type as ``current``.
     """
     memory = memory if torch.is_grad_enabled() else None
-    return _Fire.apply(current, (time_steps, thresholds, decay), surrogate, memory, layout)
+    return _Fire.apply(current, (time_steps, dynamics), surrogate, memory, layout)
 
 
-def spikes(
-    tensors: tuple[Tensor, ...], time_steps: int, thresholds: tuple[float, ...], decay: float
-) -> Tensor:
+def spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tensor:
     """The forward of :func:`fire`.
 
     Args:
         tensors: the current, then possibly scale and shift per channel, ``[C]``, which come first.
         time_steps: T.
-        thresholds: V_k.
-        decay: d.
+        dynamics: thresholds and decay.
     """
     current, *affine = tensors
     inputs = [input_current(current, affine, t) for t in range(time_steps)]
     counts: list[Tensor] = []
-    for threshold in thresholds:
-        membranes, _ = membrane_potentials(inputs, threshold, decay)
+    for threshold in dynamics.thresholds:
+        membranes, _ = membrane_potentials(inputs, threshold, dynamics.decay)
         fired = [u.clone().ge_(threshold) for u in membranes]
         counts = [a + b for a, b in zip(counts, fired, strict=True)] if counts else fired
     return _stack(counts, current.dtype)
@@ -77,8 +72,7 @@ def _stack(steps: list[Tensor], dtype: torch.dtype) -> Tensor:
 def input_gradient(
     tensors: tuple[Tensor, ...],
     time_steps: int,
-    thresholds: tuple[float, ...],
-    decay: float,
+    dynamics: MLF,
     surrogate: Surrogate,
     scaled: bool,
 ) -> Tensor:
@@ -88,20 +82,19 @@ def input_gradient(
         tensors: the current and the gradient of the spikes; then possibly the values of a :class:`Memory`;
             then possibly scale and shift per channel.
         time_steps: T.
-        thresholds: V_k.
-        decay: d.
+        dynamics: thresholds and decay.
         surrogate: by default it backpropagates through time, see :func:`through_time`.
-        scaled: whether the gradient is that of the current before scale and shift, not after them.
+        scaled: whether to return the gradient of the current before scale and shift, not after them.
     """
     current, output_gradient, *others = tensors
     # scale and shift are a pair
     values, affine = (others[0], others[1:]) if len(others) % 2 else (None, others)
     inputs = [input_current(current, affine, t) for t in range(time_steps)]
     totals: list[Tensor] = []
-    for k, threshold in enumerate(thresholds):
-        membranes, silent = membrane_potentials(inputs, threshold, decay)
-        kept = None if values is None else recalled(values, k, len(thresholds), time_steps)
-        firing = Firing(inputs, membranes, silent, output_gradient, threshold, decay, kept)
+    for k, threshold in enumerate(dynamics.thresholds):
+        membranes, silent = membrane_potentials(inputs, threshold, dynamics.decay)
+        kept = None if values is None else recalled(values, k, dynamics.levels, time_steps)
+        firing = Firing(inputs, membranes, silent, output_gradient, threshold, dynamics.decay, kept)
         gradients = surrogate.input_gradients(firing)
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
     if scaled:
@@ -114,7 +107,7 @@ class _Fire(torch.autograd.Function):
     def forward(
         ctx: Any,
         current: Tensor,
-        settings: Settings,
+        settings: tuple[int, MLF],
         surrogate: Surrogate,
         memory: Memory | None,
         layout: tuple[Any, ...],

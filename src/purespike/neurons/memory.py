@@ -1,12 +1,14 @@
-"""What the neurons of a layer remember from one gradient to the next, for surrogates that look back."""
+"""Values that the neurons of a layer keep from one gradient to the next, for surrogates that look back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from purespike.neurons.adjoint import input_current, membrane_potentials
 from purespike.neurons.compiled import run
-from purespike.neurons.dynamics import Settings, input_current, membrane_potentials
+from purespike.neurons.dynamics import MLF
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
 
@@ -22,33 +24,22 @@ class Memory:
         self._of: tuple[Any, ...] = ()
 
     def advance(
-        self,
-        tensors: tuple[Tensor, ...],
-        settings: Settings,
-        surrogate: RememberingSurrogate,
-        layout: tuple[Any, ...],
+        self, of: tuple[Any, ...], start: Callable[[], Tensor], move: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Take one more run of the layer into account.
 
         Args:
-            tensors: the current, ``[T, M]`` or ``[T, M, C]``, then possibly scale and shift per channel.
-            settings: T, thresholds, decay.
-            surrogate: says what is remembered.
-            layout: shape and memory format that M stands for.
+            of: identity of the run; values of another are forgotten.
+            start: values before the first run.
+            move: values after one more run, given those before it.
 
         Returns:
-            The values after this run, ``[K·T·V, M]`` or ``[K·T·V, M, C]`` for K thresholds and V values.
+            The values after this run.
         """
-        current = tensors[0]
-        dtype = torch.promote_types(current.dtype, torch.float32)
-        of = (current.shape, layout, dtype, current.device, settings, surrogate)
-        values = self._values
-        if values is None or of != self._of:
-            times = len(settings[1]) * settings[0]
-            row = torch.ones_like(current[0], dtype=dtype)
-            values = torch.stack([row * first for first in surrogate.initial] * times)
+        if self._values is None or of != self._of:
+            self._values = start()
         # a new tensor: the former one may wait in a graph for its backward
-        self._values = run(remembered, (values, *tensors), (*settings, surrogate))
+        self._values = move(self._values)
         self._of = of
         return self._values
 
@@ -56,21 +47,42 @@ class Memory:
 def advance(
     memory: Memory | None,
     tensors: tuple[Tensor, ...],
-    settings: Settings,
+    settings: tuple[int, MLF],
     surrogate: Surrogate,
     layout: tuple[Any, ...],
 ) -> list[Tensor]:
-    """:meth:`Memory.advance` where there is a memory and ``surrogate`` has a use for it, else nothing."""
+    """:meth:`Memory.advance` for multi-level firing, where there is a memory and ``surrogate`` remembers.
+
+    Args:
+        memory: memory of the layer, if any.
+        tensors: the current, ``[T, M]`` or ``[T, M, C]``, then possibly scale and shift per channel.
+        settings: T and dynamics.
+        surrogate: says which values are kept.
+        layout: shape and memory format that M stands for.
+
+    Returns:
+        The values after this run, ``[K·T·V, M]`` or ``[K·T·V, M, C]`` for K thresholds and V values; else
+        nothing.
+    """
     if memory is None or not isinstance(surrogate, RememberingSurrogate):
         return []
-    return [memory.advance(tensors, settings, surrogate, layout)]
+    current = tensors[0]
+    dtype = torch.promote_types(current.dtype, torch.float32)
+
+    def start() -> Tensor:
+        row = torch.ones_like(current[0], dtype=dtype)
+        return torch.stack([row * first for first in surrogate.initial] * settings[1].levels * settings[0])
+
+    def move(values: Tensor) -> Tensor:
+        return run(remembered, (values, *tensors), (*settings, surrogate))
+
+    return [memory.advance((current.shape, layout, dtype, current.device, settings, surrogate), start, move)]
 
 
 def remembered(
     tensors: tuple[Tensor, ...],
     time_steps: int,
-    thresholds: tuple[float, ...],
-    decay: float,
+    dynamics: MLF,
     surrogate: RememberingSurrogate,
 ) -> Tensor:
     """Values after one more run.
@@ -79,16 +91,15 @@ def remembered(
         tensors: values before it, ``[K·T·V, M]`` or ``[K·T·V, M, C]``; the current; then possibly scale and
             shift per channel.
         time_steps: T.
-        thresholds: V_k.
-        decay: d.
-        surrogate: says what is remembered.
+        dynamics: thresholds and decay.
+        surrogate: says which values are kept.
     """
     values, current, *affine = tensors
     inputs = [input_current(current, affine, t) for t in range(time_steps)]
     after: list[Tensor] = []
-    for k, threshold in enumerate(thresholds):
-        before = recalled(values, k, len(thresholds), time_steps)
-        membranes, _ = membrane_potentials(inputs, threshold, decay)
+    for k, threshold in enumerate(dynamics.thresholds):
+        before = recalled(values, k, dynamics.levels, time_steps)
+        membranes, _ = membrane_potentials(inputs, threshold, dynamics.decay)
         for kept, membrane in zip(before, membranes, strict=True):
             after += surrogate.remember(kept, membrane - threshold)
     return torch.stack(after)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from purespike.neurons.compiled import run
-from purespike.neurons.dynamics import Settings
+from purespike.neurons.dynamics import MLF
 from purespike.neurons.kernel import input_gradient, spikes
 from purespike.neurons.memory import Memory, advance
 from purespike.neurons.surrogate import Surrogate
@@ -37,8 +37,7 @@ def normalise_and_fire(
     current: Tensor,
     norm: nn.BatchNorm2d,
     time_steps: int,
-    thresholds: tuple[float, ...],
-    decay: float,
+    dynamics: MLF,
     surrogate: Surrogate,
     memory: Memory | None = None,
 ) -> Tensor:
@@ -48,10 +47,9 @@ def normalise_and_fire(
         current: ``[T·N, C, H, W]``, time outermost.
         norm: its statistics and counters change in training mode as they do when it is called.
         time_steps: T.
-        thresholds: V_k, ascending.
-        decay: d.
+        dynamics: thresholds and decay.
         surrogate: derivative of the spike in backward.
-        memory: of these neurons, for a surrogate that remembers.
+        memory: memory of these neurons, for a surrogate that remembers.
 
     Returns:
         Spike counts, same shape and type, channels_last.
@@ -59,7 +57,7 @@ def normalise_and_fire(
     if norm.training:
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
-    settings = (time_steps, thresholds, decay)
+    settings = (time_steps, dynamics)
     memory = memory if torch.is_grad_enabled() else None
     return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, surrogate, memory)
 
@@ -89,7 +87,7 @@ class _NormaliseAndFire(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         norm: nn.BatchNorm2d,
-        settings: Settings,
+        settings: tuple[int, MLF],
         surrogate: Surrogate,
         memory: Memory | None,
     ) -> Tensor:

@@ -1,43 +1,39 @@
 """Surrogates: what backward takes for the derivative of the spike, and their written form."""
 
-import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from purespike.errors import InputError, unknown
-from purespike.neurons.adjoint import Firing, through_time
+from purespike.errors import InputError
+from purespike.neurons.adjoint import Activity, Firing, through_time
+from purespike.written import Written
 
 
 @dataclass(frozen=True)
-class Surrogate(ABC):
+class Surrogate(Written, ABC):
     """Base of all surrogates: a frozen dataclass of positive numbers with one method to write.
 
     A subclass is registered under its lower-case name and can then be written in a recipe, e.g.
     ``"rectangle(width=0.5)"``; a base of further surrogates is not: ``class Base(Surrogate, abstract=True)``.
     """
 
-    known: ClassVar[dict[str, type["Surrogate"]]] = {}
+    kind: ClassVar[str] = "surrogate"
     pooled: ClassVar[bool] = False
     """Whether neurons of a channel share statistics, for which backward must see all of them at once."""
     remembers: ClassVar[bool] = False
     """Whether the derivative depends on former gradients of the same batch, which must then stay whole."""
-
-    def __init_subclass__(cls, *, abstract: bool = False) -> None:
-        if not abstract:
-            Surrogate.known[cls.__name__.lower()] = cls
+    route: ClassVar[Literal["time", "step", "mean"]] = "time"
+    """How gradients flow with dynamics other than multi-level firing: through time; or with the membrane
+    carried from step to step as a constant, each step for itself, or its mean over the steps."""
+    needs_decay: ClassVar[bool] = False
+    """Whether the derivative is that of a neuron with one constant share of the membrane kept."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InputError(f"surrogate {self.name}: {field.name} must be a number, got {value!r}")
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"surrogate {self.name}: {field.name} must be positive, got {value}")
+            self.check(field.name, positive=True)
 
     @abstractmethod
     def derivative(self, distance: Tensor) -> Tensor:
@@ -50,21 +46,52 @@ class Surrogate(ABC):
         """
         return through_time(firing, lambda t: self.derivative(firing.membranes[t] - firing.threshold))
 
-    def relative_slopes(self, firing: Firing) -> list[Tensor]:
+    def slope(self, distances: list[Tensor], kept: Sequence[Tensor] | None = None) -> Tensor:
+        """Derivative of the spike of the last of these steps, for dynamics other than multi-level firing.
+
+        Args:
+            distances: membrane minus threshold of all steps so far.
+            kept: values that a remembering surrogate keeps of the last step; ``None`` without a memory.
+        """
+        return self.derivative(distances[-1])
+
+    def slopes(self, activity: Activity) -> list[Tensor]:
+        """Derivative of the spike at each step, given all of them; for a ``route`` that is not ``"time"``."""
+        return [self.derivative(distance) for distance in activity.distances]
+
+    def relative_slopes(self, activity: Activity) -> list[Tensor]:
         """Derivative at each step as a share of the largest that it could have there, whatever the membrane.
 
-        That is taken to be the one at the threshold, unless a surrogate overrides it.
+        The largest is taken to be the one at the threshold, unless a surrogate overrides it.
         """
-        slopes = [self.derivative(membrane - firing.threshold) for membrane in firing.membranes]
+        slopes = [self.derivative(distance) for distance in activity.distances]
         return [slope / self.derivative(slope.new_zeros(1)) for slope in slopes]
 
-    @property
-    def name(self) -> str:
-        return type(self).__name__.lower()
+    def check_generic(self, dynamics: Written, decay: bool) -> None:
+        """Refuse dynamics other than multi-level firing for which this surrogate defines no gradient.
 
-    def __str__(self) -> str:
-        settings = ", ".join(f"{field.name}={getattr(self, field.name):g}" for field in fields(self))
-        return f"{self.name}({settings})"
+        Args:
+            dynamics: named in the message.
+            decay: whether the membrane keeps one constant share from step to step.
+
+        Raises:
+            InputError: the gradient is written for multi-level firing alone, or needs a constant decay.
+        """
+        mro = type(self).__mro__
+        defined = {
+            name: next(i for i, cls in enumerate(mro) if name in cls.__dict__)
+            for name in ("input_gradients", "slope", "slopes")
+        }
+        if min(defined["slope"], defined["slopes"]) > defined["input_gradients"]:
+            raise InputError(
+                f"surrogate {self.name}: defines input_gradients for multi-level firing alone; for dynamics "
+                f"{dynamics.name} define slope or slopes as well"
+            )
+        if self.needs_decay and not decay:
+            raise InputError(
+                f"surrogate {self.name}: needs a constant decay, but dynamics {dynamics.name} has none; "
+                "choose another surrogate"
+            )
 
 
 @dataclass(frozen=True)
@@ -87,8 +114,11 @@ class RememberingSurrogate(Surrogate, abstract=True):
         """Derivative of the spike, given what is kept, this gradient included."""
 
     def derivative(self, distance: Tensor) -> Tensor:
-        """That of a first gradient."""
+        """The derivative at the first gradient."""
         return self.recalling(self.remember(self.initial, distance), distance)
+
+    def slope(self, distances: list[Tensor], kept: Sequence[Tensor] | None = None) -> Tensor:
+        return self.derivative(distances[-1]) if kept is None else self.recalling(kept, distances[-1])
 
     def input_gradients(self, firing: Firing) -> list[Tensor]:
         kept = firing.kept
@@ -103,22 +133,4 @@ def parse_surrogate(text: str | Surrogate) -> Surrogate:
     Raises:
         InputError: not of that form, unknown name or setting, or a setting that is not positive.
     """
-    if isinstance(text, Surrogate):
-        return text
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
-    if not match:
-        raise InputError(f"surrogate {text!r}: write a name and its settings, e.g. atan(alpha=2)")
-    name, arguments = match.group(1).lower(), match.group(2) or ""
-    if name not in Surrogate.known:
-        raise unknown("surrogate", name, Surrogate.known)
-    cls = Surrogate.known[name]
-    settings: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in arguments.split(","))):
-        key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in {field.name for field in fields(cls)}:
-            raise unknown(f"setting of surrogate {name}", key, [field.name for field in fields(cls)])
-        try:
-            settings[key] = float(value)
-        except ValueError:
-            raise InputError(f"surrogate {text!r}: {key} must be a number, got {value!r}") from None
-    return cls(**settings)
+    return Surrogate.parse(text)

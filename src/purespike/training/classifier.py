@@ -145,12 +145,10 @@ def build_classifier(recipe: ClassifierRecipe, data: Data, *, seed: int) -> Spik
             num_classes=data.train.num_classes,
             in_channels=data.train.channels,
             width=recipe.width,
-            time_steps=recipe.time_steps,
-            thresholds=list(recipe.thresholds),
-            decay=recipe.decay,
-            surrogate=recipe.surrogate,
+            **recipe.neurons(),
             mean=list(mean),
             std=list(std),
+            **({} if recipe.coding == "direct" else {"coding": recipe.coding}),
         )
     classifier.class_names = tuple(data.train.class_names)  # type: ignore[assignment]
     return classifier

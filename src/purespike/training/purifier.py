@@ -150,10 +150,7 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
         purifier = Purifier(
             in_channels=data.channels,
             width=recipe.width,
-            time_steps=recipe.time_steps,
-            thresholds=recipe.thresholds,
-            decay=recipe.decay,
-            surrogate=recipe.surrogate,
+            **recipe.neurons(),
             calibrated=False,
         )
     purifier.calibrate(sample)

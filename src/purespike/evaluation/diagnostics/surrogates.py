@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
-from purespike.neurons import Census, MultiLevelFiring, membrane_census, parse_surrogate, surrogate_gradient
+from purespike.neurons import (
+    Census,
+    accepts,
+    membrane_census,
+    parse_surrogate,
+    spiking_neurons,
+    surrogate_gradient,
+)
 from purespike.results import Finding
 
 # narrow and wide, of all shapes; through time, through rates, and adapting to the membranes
@@ -31,11 +39,6 @@ SWEEP = (
 )
 # images of the sweep
 SWEPT = 16
-
-
-def spiking(model: nn.Module) -> list[MultiLevelFiring]:
-    """The layers of neurons of ``model`` whose surrogate an attacker can choose."""
-    return [module for module in model.modules() if isinstance(module, MultiLevelFiring)]
 
 
 @rule(needs="images", order=60)
@@ -76,12 +79,12 @@ def check_surrogates(e: Examination) -> Iterator[Finding]:
     Without neurons of ours there is nothing to check.
     """
     model, images, labels = e.first(SWEPT)
-    neurons = spiking(model)
+    neurons = spiking_neurons(model)
     if not neurons:
         return
     own, count = str(neurons[0].surrogate), len(images)
     broken: dict[str, Tensor] = {}
-    for surrogate in dict.fromkeys((own, *e.surrogates, *SWEEP)):
+    for surrogate in filter(partial(accepts, model), dict.fromkeys((own, *e.surrogates, *SWEEP))):
         # a surrogate's memory of each image is lost when others leave the batch
         early = not parse_surrogate(surrogate).remembers
         with surrogate_gradient(model, surrogate):

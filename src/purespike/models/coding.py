@@ -1,0 +1,129 @@
+"""Codings: how an image becomes the input of each time step, and their written form."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from purespike.errors import InputError
+from purespike.written import Written
+
+
+@dataclass(frozen=True)
+class Coding(Written, ABC):
+    """Base of all codings: a frozen dataclass of settings with one method to write.
+
+    A subclass is registered under its lower-case name and can then be written in a recipe, e.g.
+    ``classifier.coding: poisson``; a base of further codings is not: ``class Base(Coding, abstract=True)``.
+    Random codings draw from torch's global generator. Gradients reach the images; a coding without a
+    derivative declares in its docstring what stands for it.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Fading(Coding):
+        ...     share: float = 0.5
+        ...
+        ...     def encode(self, images, time_steps):
+        ...         return torch.cat([images * self.share**t for t in range(time_steps)])
+        >>> Coding.parse("fading(share=0.1)").encode(torch.ones(1, 1, 1, 1), 3).flatten()
+        tensor([1.0000, 0.1000, 0.0100])
+    """
+
+    kind: ClassVar[str] = "coding"
+    constant: ClassVar[bool] = False
+    """Whether every step sees the same frames, which are then coded, and convolved, once."""
+
+    @abstractmethod
+    def encode(self, images: Tensor, time_steps: int) -> Tensor:
+        """Frames ``[T·N, C', H', W']`` with time outermost; ``[N, C', H', W']`` of a ``constant`` coding.
+
+        Args:
+            images: ``[N, C, H, W]`` in [0, 1], or near it where a purifier left them.
+            time_steps: T.
+        """
+
+    def channels(self, in_channels: int) -> int:
+        """C' for images of C channels."""
+        return in_channels
+
+    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation per channel by which frames are normalised.
+
+        Args:
+            mean: mean of the training images per channel, ``C`` values in [0, 1] units.
+            std: standard deviation, likewise.
+
+        Returns:
+            ``C'`` values each: those of the images, or 0 and 1 where the number of channels differs.
+        """
+        count = self.channels(len(mean))
+        return (list(mean), list(std)) if count == len(mean) else ([0.0] * count, [1.0] * count)
+
+    def currents(self, images: Tensor, time_steps: int, stem: Callable[[Tensor], Tensor]) -> Tensor:
+        """Currents ``[T·N, ...]``: the frames of ``images``, through ``stem``.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            time_steps: T.
+            stem: frames to currents; called once.
+
+        Raises:
+            InputError: frames of another number than T·N.
+        """
+        frames = self.encode(images, time_steps)
+        expected = len(images) * (1 if self.constant else time_steps)
+        if len(frames) != expected:
+            raise InputError(
+                f"coding {self.name}: gives {len(frames)} frames of {len(images)} images, not {expected}"
+            )
+        current = stem(frames)
+        # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
+        return torch.cat([current] * time_steps) if self.constant else current
+
+
+@dataclass(frozen=True)
+class Direct(Coding):
+    """The image itself at every step."""
+
+    constant: ClassVar[bool] = True
+
+    def encode(self, images: Tensor, time_steps: int) -> Tensor:
+        return images
+
+
+@dataclass(frozen=True)
+class Poisson(Coding):
+    """Bernoulli frames: at each step a value is 1 with the probability of the pixel, else 0.
+
+    A pixel outside [0, 1] counts as the nearer end. The derivative of a frame with respect to its pixel is
+    taken to be 1, that of its expectation, also outside [0, 1] (straight-through estimator): the gradient of
+    an image is the sum over its frames. Frames differ from call to call, so that an attack should average
+    gradients over several (EOT).
+    """
+
+    def encode(self, images: Tensor, time_steps: int) -> Tensor:
+        return _Bernoulli.apply(torch.cat([images] * time_steps))
+
+
+class _Bernoulli(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rates: Tensor) -> Tensor:
+        # drawn in this order whatever the memory format, so that a seed means the same frames
+        drawn = torch.rand(rates.shape, device=rates.device)
+        return torch.empty_like(rates).copy_(drawn < rates)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def parse_coding(text: str | Coding) -> Coding:
+    """Read a coding from its written form, e.g. ``"direct"`` or ``"poisson"``.
+
+    Raises:
+        InputError: not of that form, unknown name or setting, or a setting out of its range.
+    """
+    return Coding.parse(text)

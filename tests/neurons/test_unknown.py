@@ -1,0 +1,80 @@
+"""Neurons of others, as SpikingJelly and snnTorch write them, are named."""
+
+import pytest
+import torch
+from torch import nn
+
+from purespike.models import Defended, create
+from purespike.neurons import LIF, SpikingNeuron, unknown_spiking_modules
+
+
+class Sigmoid(nn.Module):
+    """A surrogate as a module, as SpikingJelly has it."""
+
+    def forward(self, distance):
+        return (distance >= 0).float()
+
+
+class JellyNode(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.surrogate_function = Sigmoid()
+
+    def forward(self, current):
+        return self.surrogate_function(current - 0.1)
+
+
+class TorchCell(nn.Module):
+    """snnTorch's cells return spikes and membrane."""
+
+    def forward(self, current, membrane):
+        membrane = 0.9 * membrane + current
+        return (membrane > 0.5).float(), membrane
+
+
+class Steps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.cell, self.last = nn.Conv2d(3, 4, 3), TorchCell(), nn.Linear(4, 5)
+
+    def forward(self, images):
+        current, total = self.first(images), 0
+        membrane = torch.zeros_like(current)
+        for _ in range(3):
+            spikes, membrane = self.cell(current, membrane)
+            total = total + self.last(spikes.mean((2, 3)))
+        return total
+
+
+def analog(*middle):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), *middle, nn.Flatten(), nn.LazyLinear(5))
+
+
+IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (analog(nn.ReLU()), []),
+        (analog(JellyNode()), ["1"]),
+        (analog(nn.Sequential(nn.BatchNorm2d(4), JellyNode()), nn.MaxPool2d(2)), ["1.1"]),
+        (analog(JellyNode(), nn.Conv2d(4, 4, 3), JellyNode()), ["1", "3"]),
+        (Steps(), ["cell"]),
+        (Defended(nn.Identity(), Steps()), ["classifier.cell"]),
+        (analog(LIF(time_steps=1)), []),
+        (analog(SpikingNeuron("adaptivelif", time_steps=1)), []),
+        (analog(nn.Sequential(nn.Conv2d(4, 4, 1), LIF(time_steps=1)), JellyNode()), []),
+        (create("resnet14_snn", width=1 / 16, time_steps=2), []),
+    ],
+    ids=["analog", "jelly", "nested", "two", "cell", "defended", "ours", "dynamics", "on spikes", "network"],
+)
+def test_names(model, names):
+    torch.manual_seed(0)
+    model(IMAGES)
+    assert unknown_spiking_modules(model.train(), IMAGES) == names
+    assert model.training
+
+
+def test_a_layer_that_is_silent_is_no_neuron():
+    assert unknown_spiking_modules(analog(nn.Threshold(99, 0)), IMAGES) == []
