@@ -1,4 +1,4 @@
-"""What the noise estimator is to estimate: σ(n), which the paper leaves undefined, in three readings."""
+"""The target of the noise estimator: σ(n), which the paper leaves undefined, in three readings."""
 
 import torch
 from torch import Tensor

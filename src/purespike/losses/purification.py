@@ -16,8 +16,8 @@ def charbonnier(restored: Tensor, clean: Tensor, *, c: float = 1e-3) -> Tensor:
 
     Args:
         restored: purified images, ``[N, C, H, W]``.
-        clean: what they should be, same shape.
-        c: where the absolute value turns into a parabola, > 0.
+        clean: images that they should equal, same shape.
+        c: error below which the absolute value turns into a parabola, > 0.
 
     Raises:
         InputError: shapes differ, or ``c`` is not positive.
@@ -35,9 +35,9 @@ def reconstruction(restored: Tensor, clean: Tensor, *, beta: float = 0.5, c: flo
 
     Args:
         restored: purified images, ``[N, C, H, W]``.
-        clean: what they should be, same shape.
+        clean: images that they should equal, same shape.
         beta: weight of the smooth absolute error, in [0, 1]; 1 gives :func:`charbonnier` alone.
-        c: as in :func:`charbonnier`.
+        c: setting of :func:`charbonnier`.
 
     Raises:
         InputError: shapes differ, or ``beta`` is outside [0, 1].
@@ -66,7 +66,7 @@ def asymmetric(estimated: Tensor, true: Tensor, *, gamma: float = 0.3) -> Tensor
 
     Args:
         estimated: the estimator's noise level, ``[N, C, H, W]``, in pixel units.
-        true: the noise level there is, same shape.
+        true: true noise level, same shape.
         gamma: weight of overestimates, ``0 < gamma < 0.5``; underestimates weigh ``1 - gamma``.
 
     Raises:
@@ -95,7 +95,7 @@ def total_variation(noise_level: Tensor) -> Tensor:
 
 
 class PurificationLoss(NamedTuple):
-    """The terms of eq. 10, each a scalar; ``total`` is what training minimises."""
+    """The terms of eq. 10, each a scalar; training minimises ``total``."""
 
     total: Tensor
     reconstruction: Tensor
@@ -132,7 +132,7 @@ def purification_loss(
         level: the reading of σ(n), see :func:`~purespike.losses.noise_level.true_noise_level`.
 
     Raises:
-        InputError: as the terms do.
+        InputError: an argument that one of the terms refuses.
     """
     _same_shape(adversarial, clean)
     terms = (

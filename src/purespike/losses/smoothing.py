@@ -1,4 +1,4 @@
-"""Online label smoothing: soft labels that are the network's own right answers of the last epoch."""
+"""Online label smoothing: soft labels from the correct predictions of the last epoch."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def smoothed_cross_entropy(
     Args:
         logits: ``[N, K]``.
         labels: true classes, ``[N]``.
-        soft_labels: S, ``[K, K]``; row y is the distribution that stands for class y.
+        soft_labels: S, ``[K, K]``; row y is the soft label of class y.
         hard: weight a of the hard labels, in [0, 1].
 
     Returns:
@@ -71,7 +71,7 @@ class OnlineLabelSmoothing(nn.Module):
         self.register_buffer("counts", torch.zeros(classes), persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a training batch, whose right answers are added to the sums of this epoch.
+        """The loss of a training batch, whose correct predictions are added to the sums of this epoch.
 
         Args:
             logits: ``[N, K]``.
@@ -79,7 +79,7 @@ class OnlineLabelSmoothing(nn.Module):
         """
         loss = smoothed_cross_entropy(logits, labels, self.soft_labels, hard=self.hard)
         with torch.no_grad():
-            # one product instead of a choice of rows, whose number a GPU would have to tell
+            # one product: a choice of rows would wait for the GPU to tell their number
             right = (logits.argmax(1) == labels).to(self.sums.dtype)
             members = functional.one_hot(labels, len(self.counts)).to(self.sums.dtype) * right[:, None]
             self.sums += members.T @ logits.softmax(1).to(self.sums.dtype)

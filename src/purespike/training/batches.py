@@ -21,7 +21,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Augmentation]]:
     """Indices and augmentation of each batch, equal in number and size over all processes.
 
-    They depend on seed, epoch and the number of processes alone, so that a resumed run draws the same.
+    They depend on seed, epoch and the number of processes alone: a resumed run draws the same ones.
 
     Args:
         count: images in the training set.
