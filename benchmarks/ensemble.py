@@ -13,7 +13,7 @@ from benchmarks.report import Result, timed
 from purespike.attacks import SignAttack, worst_case
 from purespike.budget import parse_eps
 from purespike.data import load_data
-from purespike.evaluation.evaluate import LOSSES, SURROGATES
+from purespike.evaluation.plan import LOSSES, SURROGATES
 from purespike.models import Defended
 from purespike.neurons import surrogate_gradient
 

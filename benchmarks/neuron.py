@@ -75,7 +75,7 @@ def run(settings: Settings) -> Result:
             sides[name] = _side(firing, current, weights)
             same[name] = _difference(firing, current, weights)
             one = f"{name} K=1"
-            sides[one] = _side(functools.partial(firing, thresholds=LIF_THRESHOLDS), current, weights)
+            sides[one] = _side(functools.partial(firing, thresholds=LIF_THRESHOLDS), current, weights)  # type: ignore[call-arg]
     seconds = times(sides, settings)
 
     def row(what: str, above: str, below: str = "ReLU", bound: float | None = None, note: str = "") -> Row:

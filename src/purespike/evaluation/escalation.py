@@ -62,11 +62,10 @@ def examine_and_escalate(
             arrived_training=arrived_training,
             thresholds=settings.thresholds,
         )
-        kept = partial(_kept, runner, e)
-        e.budget = kept("budget", lambda e=e: _budget(e))
+        e.budget = _kept(runner, e, "budget", partial(_budget, e))
         further = escalated(jobs, e.budget, budgets=budgets, max_cost=settings.max_cost)
         if not further:
-            return kept("examination", lambda e=e: examine(e))
+            return _kept(runner, e, "examination", partial(examine, e))
         for job in further:
             found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
             jobs.append(job)

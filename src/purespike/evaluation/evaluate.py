@@ -155,8 +155,8 @@ def evaluate(
                 curve_eps=tuple(curve_budgets),
                 attacks=tuple(recorded(job.attack) for job in jobs),
                 threats=tuple(threats),
-                surrogates=scene.surrogates,
-                losses=scene.losses,
+                surrogates=settings.surrogates or (),
+                losses=settings.losses,
                 substitutes={name: describe_model(other) for name, other in substitutes.items()},
                 learned_bpda=None
                 if approximation is None or approximation.fit is None
@@ -173,7 +173,9 @@ def evaluate(
                 defended=Score.of(clean["defended"]) if isinstance(model, Defended) else None,
             ),
             clean_whole=clean_whole,
-            clean_outcomes=CleanOutcomes(**clean),
+            clean_outcomes=CleanOutcomes(
+                undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"])
+            ),
             labels=tuple(labels.tolist()),
             cells=tuple(cells),
             worst_case=tuple(_worst_cases(cells, budgets)),

@@ -74,8 +74,8 @@ class Runner:
             found.append((start, (alone, defended, quality)))
         rows = gathered(found)
         outcomes = {
-            name: [value for row in rows for value in row[place]]
-            for place, name in enumerate(("undefended", "defended"))
+            "undefended": [value for row in rows for value in row[0]],
+            "defended": [value for row in rows for value in row[1]],
         }
         qualities = [row[2] for row in rows]
         return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []

@@ -82,7 +82,7 @@ def shown(folder: Path, name: str, page: Path) -> str:
 
 def _sheet(name: str, draft: Draft, context: ExperimentContext, origin: dict[str, object]) -> Sheet:
     return Sheet(
-        schema=1,
+        schema_version=1,
         experiment=name,
         title=draft.title,
         kind=draft.kind,

@@ -145,11 +145,11 @@ class Examination:
     def side(self) -> SignAttack:
         """The attack with fewer steps of the same reach, at a bounded cost."""
         attack, steps = self.attack, min(self.attack.steps, STEPS)
-        longer = attack.step_size * attack.steps / steps
+        longer = attack.step_length * attack.steps / steps
         return replace(
             attack,
             steps=steps,
-            step_size=min(longer, max(attack.step_size, 2.5 * attack.eps / steps)),
+            step_size=min(longer, max(attack.step_length, 2.5 * attack.eps / steps)),
             restarts=1,
             eot=min(attack.eot, EOT),
         )

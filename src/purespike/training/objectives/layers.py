@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from purespike.neurons import MultiLevelFiring
+from purespike.neurons import SpikingNeuron
 
 
 class Layer(NamedTuple):
     """One run of a layer of neurons on some images."""
 
     name: str
-    neurons: MultiLevelFiring
+    neurons: SpikingNeuron
     current: Tensor
     """Input current, after any batch norm, ``[T, N, ...]``."""
     spikes: Tensor
@@ -51,7 +51,7 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
     record = Recording()
     hooks = []
     for name, module in model.named_modules() if wanted else ():
-        if isinstance(module, MultiLevelFiring):
+        if isinstance(module, SpikingNeuron):
             hooks.append(module.register_forward_pre_hook(_normalise_first, with_kwargs=True))
             hooks.append(module.register_forward_hook(_recorder(record, name)))
     try:
@@ -71,7 +71,7 @@ def _normalise_first(
 
 
 def _recorder(record: Recording, name: str) -> Any:
-    def hook(module: MultiLevelFiring, inputs: tuple[Tensor], spikes: Tensor) -> None:
+    def hook(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
         pair = (inputs[0], spikes)
         if module.time_steps is not None:
             pair = tuple(part.unflatten(0, (module.time_steps, -1)) for part in pair)
