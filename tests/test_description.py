@@ -85,3 +85,26 @@ def test_grey_images_for_a_model_of_one_channel(monkeypatch):
     torch.manual_seed(0)
     printed = written(create("resnet14_snn", in_channels=1, width=1 / 16, time_steps=1))
     assert "one 8×8 image of 1 channel (" in printed
+
+
+class Heaviside(nn.Module):
+    def forward(self, current):
+        return (current > 0).float()
+
+
+def test_neurons_of_others_are_named(monkeypatch):
+    monkeypatch.setattr(description, "SAMPLE", (2, 8))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Heaviside(), nn.Flatten(), nn.Linear(4 * 36, 5))
+    assert "spiking, but unknown to purespike: 1;" in written(model)
+    assert "unknown to purespike" not in written(create("resnet14_snn", width=1 / 16, time_steps=2))
+
+
+def test_dynamics_and_coding_are_settings_where_they_are_not_the_default(monkeypatch):
+    monkeypatch.setattr(description, "SAMPLE", (2, 8))
+    settings = {"width": 1 / 16, "time_steps": 2}
+    text = written(create("resnet14_snn", dynamics="adaptivelif(rise=0.5)", coding="poisson", **settings))
+    assert "adaptivelif(rise=0.5)" in text and "poisson" in text and "body.0" in text
+    text = written(Purifier(dynamics="parametriclif", **settings))
+    assert "parametriclif" in text and "thresholds" not in text
+    text = written(create("resnet14_snn", **settings))
+    assert "dynamics" not in text and "coding" not in text

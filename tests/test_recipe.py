@@ -285,3 +285,15 @@ def test_a_defenders_seed_is_for_attackers():
 def test_a_recipe_does_not_change():
     with pytest.raises(ValueError):
         Recipe().seed = 3
+
+
+def test_other_dynamics_leave_thresholds_and_decay_alone():
+    part = parse_recipe({"classifier": {"dynamics": "adaptivelif", "coding": "poisson"}}).classifier
+    assert part.neurons() == {
+        "time_steps": 4,
+        "dynamics": "adaptivelif",
+        "surrogate": "rectangle(width=1)",
+    }
+    assert list(parse_recipe({}).purifier.neurons()) == ["time_steps", "thresholds", "decay", "surrogate"]
+    with pytest.raises(InputError, match=r"purifier.dynamics: .*leaves decay unused"):
+        parse_recipe({"purifier": {"dynamics": "adaptivelif", "decay": 0.5}})

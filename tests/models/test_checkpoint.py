@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, checkpoint, create, list_models, load, save
-from purespike.neurons import ATan
+from purespike.neurons import AdaptiveLIF, ATan, spiking_neurons
 
 
 def classifier(name="resnet14_snn", **settings):
@@ -229,3 +230,16 @@ def test_load_returns_what_was_saved_not_what_was_drawn(tmp_path):
     torch.manual_seed(123)
     loaded = load(tmp_path / "model.safetensors").state_dict()
     assert all(torch.equal(value, loaded[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("make", [partial(create, "resnet14_snn"), partial(Purifier, calibrated=False)])
+def test_dynamics_with_what_they_learned_travel(make, tmp_path):
+    model = make(width=1 / 16, time_steps=2, dynamics="adaptivelif(rise=0.5, learned=true)")
+    for neuron in spiking_neurons(model):
+        nn.init.uniform_(neuron.learned["rise"])
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert {neuron.dynamics for neuron in spiking_neurons(again)} == {AdaptiveLIF(rise=0.5, learned=True)}
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    assert sum("learned" in name for name in again.state_dict()) == len(spiking_neurons(model)) > 3

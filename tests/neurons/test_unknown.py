@@ -54,23 +54,24 @@ IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
-    ("model", "names"),
+    ("make", "names"),
     [
-        (analog(nn.ReLU()), []),
-        (analog(JellyNode()), ["1"]),
-        (analog(nn.Sequential(nn.BatchNorm2d(4), JellyNode()), nn.MaxPool2d(2)), ["1.1"]),
-        (analog(JellyNode(), nn.Conv2d(4, 4, 3), JellyNode()), ["1", "3"]),
-        (Steps(), ["cell"]),
-        (Defended(nn.Identity(), Steps()), ["classifier.cell"]),
-        (analog(LIF(time_steps=1)), []),
-        (analog(SpikingNeuron("adaptivelif", time_steps=1)), []),
-        (analog(nn.Sequential(nn.Conv2d(4, 4, 1), LIF(time_steps=1)), JellyNode()), []),
-        (create("resnet14_snn", width=1 / 16, time_steps=2), []),
+        (lambda: analog(nn.ReLU()), []),
+        (lambda: analog(JellyNode()), ["1"]),
+        (lambda: analog(nn.Sequential(nn.BatchNorm2d(4), JellyNode()), nn.MaxPool2d(2)), ["1.1"]),
+        (lambda: analog(JellyNode(), nn.Conv2d(4, 4, 3), JellyNode()), ["1", "3"]),
+        (Steps, ["cell"]),
+        (lambda: Defended(nn.Identity(), Steps()), ["classifier.cell"]),
+        (lambda: analog(LIF(time_steps=1)), []),
+        (lambda: analog(SpikingNeuron("adaptivelif", time_steps=1)), []),
+        (lambda: analog(nn.Sequential(nn.Conv2d(4, 4, 1), LIF(time_steps=1)), nn.MaxPool2d(2)), []),
+        (lambda: create("resnet14_snn", width=1 / 16, time_steps=2), []),
     ],
     ids=["analog", "jelly", "nested", "two", "cell", "defended", "ours", "dynamics", "on spikes", "network"],
 )
-def test_names(model, names):
+def test_names(make, names):
     torch.manual_seed(0)
+    model = make()
     model(IMAGES)
     assert unknown_spiking_modules(model.train(), IMAGES) == names
     assert model.training

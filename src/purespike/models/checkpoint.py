@@ -130,7 +130,7 @@ def part_config(part: nn.Module) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: numbers of NumPy and PyTorch as lists, surrogates as text."""
+    """Values foreign to JSON: numbers of NumPy and PyTorch as lists, surrogates and dynamics as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

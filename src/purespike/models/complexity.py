@@ -1,4 +1,4 @@
-"""What one image costs a network: parameters, multiplications, spikes, energy (paper, section 4.5)."""
+"""Cost of one image: parameters, multiplications, spikes, energy (paper, section 4.5)."""
 
 import dataclasses
 import math
@@ -30,14 +30,14 @@ class LayerComplexity:
     """One convolution, transposed convolution or linear layer.
 
     Args:
-        name: of the module.
+        name: name of the module.
         kind: ``"convolution"``, ``"transposed convolution"`` or ``"linear"``.
         parameters: weights and biases.
         weights: weights alone, K²·C_{l-1}·C_l of a convolution.
         outputs: values it computes at one step, M²·C_l of a convolution.
         macs: multiply-accumulates at one step, as usual with those that meet padding and without biases.
         steps: how often it runs for one image: T, or 1 where a model computes it once for all steps.
-        macs_per_image: of all steps.
+        macs_per_image: multiply-accumulates of all steps.
     """
 
     name: str
@@ -52,7 +52,7 @@ class LayerComplexity:
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """What :func:`complexity` returns; ``parameters`` are those of the whole model, norms included."""
+    """Result of :func:`complexity`; ``parameters`` counts those of the whole model, norms included."""
 
     parameters: int
     layers: tuple[LayerComplexity, ...]
@@ -91,11 +91,11 @@ class LayerEnergy:
     """One layer on some images.
 
     Args:
-        name: of the module.
+        name: name of the module.
         spiking: whether its input was spike counts.
         steps: how often it runs for one image.
         macs: multiply-accumulates at one step.
-        macs_per_image: of all steps.
+        macs_per_image: multiply-accumulates of all steps.
         spikes: per input value and step, from 0 to the number of thresholds or the sum of several layers';
             0 of an analog layer.
         synops: synaptic operations per image, i.e. spikes times fan-out; 0 of an analog layer.
@@ -127,7 +127,7 @@ class LayerEnergy:
 
 @dataclass(frozen=True, kw_only=True)
 class Energy:
-    """What :func:`energy` returns; all sums are per image."""
+    """Result of :func:`energy`; all sums are per image."""
 
     images: int
     layers: tuple[LayerEnergy, ...]
@@ -231,7 +231,7 @@ def energy(model: nn.Module, images: Tensor) -> Energy:
 
 @dataclass(kw_only=True)
 class _Meter:
-    """What one layer did on a batch, summed over its runs."""
+    """Activity of one layer on a batch, summed over its runs."""
 
     name: str
     module: Any

@@ -20,7 +20,7 @@ class Defended(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What it takes to build both parts again; a part that is not ours has ``None``."""
+        """Settings that build both parts again; ``None`` for a part that is not ours."""
         parts = {"purifier": self.purifier, "classifier": self.classifier}
         return {
             "architecture": "defended",

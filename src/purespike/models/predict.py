@@ -34,7 +34,7 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "t
     Args:
         model: images to logits.
         image: float ``[1, C, H, W]``, where the model is.
-        labels: of the whole set, ``[N]``.
+        labels: labels of the whole set, ``[N]``.
 
     Raises:
         InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.

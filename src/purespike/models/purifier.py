@@ -20,7 +20,7 @@ class Purified(NamedTuple):
 
     ``images``, ``[N, C, H, W]``: near [0, 1] but not clipped, since clipping would hide gradients from an
     honest attack. ``noise_level``, same shape: estimate of
-    |x' - x| per pixel, or of what the recipe takes for σ(n).
+    |x' - x| per pixel, or of the recipe's σ(n).
     """
 
     images: Tensor

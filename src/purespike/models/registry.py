@@ -34,7 +34,7 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
             e.g. ``num_classes=10, width=0.5``.
 
     Returns:
-        The network; ``.config`` holds what it takes to build it again.
+        The network; ``.config`` holds the settings that build it again.
 
     Raises:
         InputError: unknown architecture or setting (the message names the nearest known one), or a

@@ -49,7 +49,7 @@ def named(specs: Iterable[str]) -> dict[str, str]:
 
 
 def model_name(model: str) -> str:
-    """What to call the model that :func:`resolve` makes of ``model``: of a run folder's parts, the folder."""
+    """Name of the model that :func:`resolve` makes of ``model``; the folder's for a part of a run folder."""
     path = Path(model)
     if path.suffix != ".safetensors":
         return path.name

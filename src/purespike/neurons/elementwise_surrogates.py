@@ -1,4 +1,4 @@
-"""Surrogates that look at nothing but how far a membrane is from its threshold."""
+"""Surrogates that depend on nothing but the distance of the membrane from its threshold."""
 
 import math
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Gaussian(Surrogate):
 
 @dataclass(frozen=True)
 class StraightThrough(Surrogate):
-    r"""1 everywhere (straight-through estimator, Bengio et al. 2013): deaf to the membrane, never 0."""
+    r"""1 everywhere (straight-through estimator, Bengio et al. 2013): whatever the membrane, never 0."""
 
     def derivative(self, distance: Tensor) -> Tensor:
         return torch.ones_like(distance)

@@ -1,143 +1,20 @@
 """Neurons of any dynamics: the loop over the steps, which keeps nothing but its inputs for backward."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from purespike.errors import InputError
 from purespike.neurons.compiled import differentiable
 from purespike.neurons.dynamics import Dynamics, State
 from purespike.neurons.elementwise_surrogates import Rectangle
 from purespike.neurons.layout import check_current, flatten, memory_order, restore
 from purespike.neurons.memory import Memory
+from purespike.neurons.plan import Plan
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
-
-
-class Recorded(NamedTuple):
-    """Neurons of one threshold over T steps; see :class:`~purespike.neurons.adjoint.Activity`."""
-
-    inputs: list[Tensor]
-    distances: list[Tensor]
-    threshold: float
-    decay: float | Tensor | None
-    kept: list[tuple[Tensor, ...]] | None = None
-
-
-class _Step(torch.autograd.Function):
-    """Spikes of a distance; ``slope`` is taken for the derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, distance: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(slope)
-        return distance.clone().ge_(0)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return gradient * slope, None
-
-
-class _Spiking:
-    """The spike function of one run of a loop; remembers its distances."""
-
-    def __init__(self, plan: "Plan", kept: Tensor | None, slopes: list[Tensor] | None) -> None:
-        self.plan, self.kept, self.slopes = plan, kept, slopes
-        self.distances: list[Tensor] = []
-
-    def __call__(self, distance: Tensor) -> Tensor:
-        self.distances.append(distance.detach())
-        if not torch.is_grad_enabled():
-            return self.distances[-1].clone().ge_(0)
-        return _Step.apply(distance, self._slope())
-
-    def _slope(self) -> Tensor:
-        t, surrogate, shape = len(self.distances) - 1, self.plan.surrogate, self.distances[-1].shape
-        if self.slopes is not None:
-            return self.slopes[t]
-        if surrogate.pooled:
-            levels = [self.plan.rows(self.distances, k) for k in range(self.plan.dynamics.levels)]
-            return torch.stack([surrogate.slope(distances) for distances in levels]).reshape(shape)
-        return surrogate.slope(self.distances, None if self.kept is None else self.kept[t].unbind(0))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that the code of one loop depends on beside its tensors.
-
-    The tensors are the current, ``[T, ...]``; those by name; the state; and possibly what a surrogate
-    remembers, ``[T, V, ...]`` for V values of each distance.
-    """
-
-    dynamics: Dynamics
-    surrogate: Surrogate
-    time_steps: int
-    channels: bool
-    """Whether the last dimension of the current holds channels."""
-    names: tuple[str, ...] = ()
-    states: int = 0
-
-    def __call__(self, tensors: Sequence[Tensor], slopes: list[Tensor] | None = None) -> tuple[Tensor, ...]:
-        """Spikes ``[T, ...]`` in the type of the current, then the state."""
-        spikes, state, _ = self._run(tensors, slopes)
-        return torch.stack([step.to(tensors[0].dtype) for step in spikes]), *state
-
-    def distances(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        with torch.no_grad():
-            return self._run(tensors, None)[2]
-
-    def remembered(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Values that the surrogate keeps after one more gradient, ``[T, V, ...]``."""
-        *others, kept = tensors
-        surrogate = self.surrogate
-        assert isinstance(surrogate, RememberingSurrogate)
-        after = [
-            torch.stack(list(surrogate.remember(kept[t].unbind(0), distance)))
-            for t, distance in enumerate(self.distances(others))
-        ]
-        return torch.stack(after)
-
-    def activities(self, tensors: Sequence[Tensor]) -> list[Recorded]:
-        """Neurons of each threshold, as surrogates see them."""
-        current, distances = tensors[0].detach(), self.distances(tensors)
-        current = current.to(torch.promote_types(current.dtype, torch.float32))
-        share = self.dynamics.share_kept(self._named(tensors))
-        share = share.detach() if isinstance(share, Tensor) else share
-        inputs = self.rows(list(current.unbind(0)), 0, levels=1)
-        return [
-            Recorded(inputs, self.rows(distances, k), threshold, share)
-            for k, threshold in enumerate(self.dynamics.thresholds)
-        ]
-
-    def rows(self, steps: list[Tensor], level: int, levels: int | None = None) -> list[Tensor]:
-        """Each step of one threshold; for a pooled surrogate ``[M, C]``, or ``[M, 1]`` without channels."""
-        levels = self.dynamics.levels if levels is None else levels
-        if not self.surrogate.pooled:
-            return [step[level] if levels > 1 else step for step in steps]
-        columns = steps[0].shape[-1] if self.channels else 1
-        return [step.reshape(levels, -1, columns)[level] for step in steps]
-
-    def _named(self, tensors: Sequence[Tensor]) -> Mapping[str, Tensor]:
-        return dict(zip(self.names, tensors[1:], strict=False))
-
-    def _run(
-        self, tensors: Sequence[Tensor], slopes: list[Tensor] | None
-    ) -> tuple[Sequence[Tensor], State, list[Tensor]]:
-        current, first = tensors[0], 1 + len(self.names)
-        last = first + self.states
-        spike = _Spiking(self, tensors[last] if len(tensors) > last else None, slopes)
-        current = current.to(torch.promote_types(current.dtype, torch.float32))
-        spikes, state = self.dynamics.run(current, spike, tuple(tensors[first:last]), self._named(tensors))
-        if not len(spikes) == len(spike.distances) == self.time_steps:
-            raise InputError(
-                f"dynamics {self.dynamics.name}: run must call spike once a step and return as many spikes, "
-                f"got {len(spike.distances)} calls and {len(spikes)} spikes of {self.time_steps} steps"
-            )
-        return spikes, state, spike.distances
 
 
 class _Recomputed(torch.autograd.Function):
@@ -211,6 +88,9 @@ def fire_dynamics(
     memory: Memory | None = None,
 ) -> tuple[Tensor, State]:
     """Spikes of neurons with any dynamics, and the membranes they leave.
+
+    A surrogate over all steps (HART, RateBased, BPTR) defines the gradient of the current alone;
+    parameters and state get theirs through time, with its slopes.
 
     Args:
         current: input current, floating point, ``[T, N, ...]`` with T >= 1; channels are the third dimension.

@@ -134,7 +134,7 @@ def surrogate_gradient(model: nn.Module, surrogate: Surrogate | str) -> Iterator
     A surrogate that remembers (:attr:`Surrogate.remembers`) gets a fresh memory in each layer, gone on exit.
     Every forward that records a graph moves it on, so a block is one attack on one batch: its images stay the
     same, in the same order, and each iteration takes one such forward. A batch of another size begins afresh.
-    A layer that runs more than once in a forward mixes what it remembers of its runs. A copy of the model
+    A layer that runs more than once in a forward mixes the memories of its runs. A copy of the model
     made inside keeps the surrogate but remembers nothing.
 
     Args:

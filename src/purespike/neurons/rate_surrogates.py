@@ -1,4 +1,4 @@
-"""Surrogates that differentiate what a neuron does over all steps, the same for every step."""
+"""Surrogates that differentiate the activity of a neuron over all steps, the same for every step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Surrogates: what backward takes for the derivative of the spike, and their written form."""
+"""Surrogates: derivatives taken for that of the spike in backward, and their written form."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -103,11 +103,11 @@ class RememberingSurrogate(Surrogate, abstract=True):
 
     remembers: ClassVar[bool] = True
     initial: ClassVar[tuple[float, ...]]
-    """What a membrane remembers before the first gradient."""
+    """Values that a membrane keeps before the first gradient."""
 
     @abstractmethod
     def remember(self, kept: Sequence[Tensor | float], distance: Tensor) -> Sequence[Tensor]:
-        """What is kept after one more gradient, given what was, and the membrane minus the threshold."""
+        """Values kept after one more gradient, given those before it and the membrane minus the threshold."""
 
     @abstractmethod
     def recalling(self, kept: Sequence[Tensor], distance: Tensor) -> Tensor:
