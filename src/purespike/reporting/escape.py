@@ -35,10 +35,19 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in _one_line(text))
 
 
-def markdown(text: str) -> str:
-    """``text`` as it is in a cell of a Markdown table: no emphasis, no link, no HTML, no further cell."""
+def markdown(text: str, *, readable: bool = False) -> str:
+    """``text`` as it is in a cell of a Markdown table: no emphasis, no link, no HTML, no further cell.
+
+    Args:
+        text: any text.
+        readable: whether brackets that begin no link and ampersands that begin no entity stay as they are.
+    """
     text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", text)
+    text = re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", text)
+    if readable:
+        text = re.sub(r"&amp;(?!#?\w+;)", "&", text)
+        text = re.sub(r"(?<!\\)\\\[([^\[\]\\]*)\\\](?!\(|:|\\\[)", r"[\1]", text)
+    return text
 
 
 def _one_line(text: str) -> str:
