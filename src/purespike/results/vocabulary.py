@@ -23,6 +23,8 @@ class ThreatWords:
         needs_purifier: whether it makes no sense without a purifier.
         end_to_end: whether it attacks the defended model; ``False`` for the classifier without its purifier.
         always_shown: whether a table of a defended model has its column even when it was not measured.
+        ranked: whether a leaderboard has its column.
+        route: head of the column that tells its routes apart: a surrogate, an approximation, a substitute.
     """
 
     name: str
@@ -35,6 +37,13 @@ class ThreatWords:
     needs_purifier: bool = False
     end_to_end: bool = True
     always_shown: bool = False
+    ranked: bool = True
+    route: str = "Surrogate"
+
+    @property
+    def inline(self) -> str:
+        """The title within a sentence: lower case, but for an acronym."""
+        return self.title if self.title.isupper() else self.title.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class AttackWords:
     Args:
         name: the word used in files, recipes and on the command line.
         title: name in tables.
-        order: place in tables; attacks of one order stand as they were measured.
+        order: place in tables; attacks of one order keep the order of measurement.
         stepwise: whether its steps belong to its name, ``PGD-20``.
         rank: strength; an attack is at least as strong as one of lower rank that takes no more steps.
             ``None``: not compared.
@@ -130,6 +139,7 @@ register_threat(
         knowledge=3,
         end_to_end=False,
         always_shown=True,
+        ranked=False,
     )
 )
 register_threat(
@@ -160,6 +170,8 @@ register_threat(
         knowledge=4,
         needs_purifier=True,
         always_shown=True,
+        ranked=False,
+        route="Approximation",
     )
 )
 register_threat(
@@ -186,6 +198,7 @@ register_threat(
         color="#009988",
         marker="v",
         knowledge=1,
+        route="Substitute",
     )
 )
 register_threat(
@@ -200,3 +213,25 @@ register_threat(
         knowledge=2,
     )
 )
+
+# the attacks of this package, until purespike.attacks registers them where it defines them
+for _order, (_name, _title) in enumerate(
+    {
+        "fgsm": "FGSM",
+        "ifgsm": "I-FGSM",
+        "mifgsm": "MI-FGSM",
+        "pgd": "PGD",
+        "sa_pgd": "SA-PGD",
+        "cw": "C&W",
+        "apgd_ce": "APGD-CE",
+        "apgd_dlr": "APGD-DLR",
+        "fab": "FAB",
+        "spsa": "SPSA",
+        "square": "Square",
+        "autoattack": "AutoAttack",
+        "autoattack_rand": "AutoAttack (rand)",
+        "gaussian_noise": "Gaussian noise",
+    }.items()
+):
+    _stepwise = _name not in ("square", "autoattack", "autoattack_rand")
+    register_attack(AttackWords(name=_name, title=_title, order=_order, stepwise=_stepwise))
