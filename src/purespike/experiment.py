@@ -15,15 +15,15 @@ from purespike.data import Data, ImageSet, attacker_data, defender_data, load_da
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import Evaluation, evaluate
-from purespike.evaluation.artefacts import write_artefacts
 from purespike.evaluation.plan import check_ensemble, parse_budgets, plan_jobs
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.layers import Neurons
 from purespike.recipe import Recipe, load_recipe
-from purespike.reporting.reading import read_evaluation
-from purespike.reporting.words import NORMS
+from purespike.reporting.artefacts import write_artefacts
+from purespike.results import Evaluation as Typed
+from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
@@ -153,7 +153,7 @@ class Run:
         """Write ``report.html`` with its figures, tables, cards and outcomes from what the folder holds."""
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
-            content = read_evaluation(self.folder / "evaluation.json")
+            content = Typed.read(self.folder / "evaluation.json")
             path = write_artefacts(content, self.folder, name=self.folder.name)
         self.accelerator.wait_for_everyone()
         return path

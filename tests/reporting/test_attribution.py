@@ -14,16 +14,16 @@ STAGES = ("clean", "adversarial", "purified")
 
 def make_rows(samples, count=2):
     rng = np.random.default_rng(1)
-    names = [f"class {name}" for name in samples["class_names"]]
+    names = [f"class {name}" for name in samples.class_names]
     predictions = ("labels", "undefended_prediction", "defended_prediction")
     return [
         Row(
-            label=names[samples["labels"][n]],
+            label=names[samples.labels[n]],
             **{
                 stage: Explained(
-                    image=samples[stage][n],
-                    attribution=rng.random(samples[stage].shape[2:]),
-                    prediction=names[samples[prediction][n]],
+                    image=getattr(samples, stage)[n],
+                    attribution=rng.random(getattr(samples, stage).shape[2:]),
+                    prediction=names[getattr(samples, prediction)[n]],
                 )
                 for stage, prediction in zip(STAGES, predictions, strict=True)
             },

@@ -91,12 +91,13 @@ def evaluate(
     from purespike.environment import provenance
     from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
-    from purespike.evaluation.artefacts import write_artefacts
     from purespike.evaluation.plan import suite as select_suite
     from purespike.files import write_json
     from purespike.models import Defended
     from purespike.models.resolve import model_name, named, resolve
+    from purespike.reporting.artefacts import write_artefacts
     from purespike.reporting.tables import console_table
+    from purespike.results import Evaluation
     from purespike.training.engine import main_first
 
     accelerator = start(device)
@@ -133,14 +134,15 @@ def evaluate(
     )
     if not accelerator.is_main_process:
         return
-    show(console_table(evaluation.content))
+    result = Evaluation.from_json(evaluation.content)
+    show(console_table(result))
     if evaluation.verdict is not None:
         show(str(evaluation.verdict))
     if not isinstance(attacked, Defended):
         show("No purifier: give one with --purifier to see what it does.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
-        show(f"report: {write_artefacts(evaluation.content, out, name=name or model_name(model))}")
+        show(f"report: {write_artefacts(result, out, name=name or model_name(model))}")
     if strict and (evaluation.verdict is None or evaluation.verdict.level != "reliable"):
         raise typer.Exit(3)
 
@@ -182,6 +184,7 @@ def transfer(
     from purespike.models.resolve import named, resolve
     from purespike.reporting.drawing import png
     from purespike.reporting.matrix import transfer_heatmap
+    from purespike.results import TransferMatrix
     from purespike.training.engine import main_first
 
     accelerator = start(device)
@@ -217,7 +220,9 @@ def transfer(
     show(matrix.markdown())
     if out:
         matrix.save(out / "transfer.json")
-        write_bytes(out / "figures" / "transfer.png", png(transfer_heatmap(matrix.content)))
+        write_bytes(
+            out / "figures" / "transfer.png", png(transfer_heatmap(TransferMatrix.from_json(matrix.content)))
+        )
         show(f"matrix: {out / 'transfer.json'}")
 
 
@@ -231,7 +236,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rank the models of many evaluations, in HTML, Markdown, CSV and LaTeX."""
-    from purespike.reporting.leaderboard import write_leaderboard
+    from purespike.leaderboard.rendering import write_leaderboard
 
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
 

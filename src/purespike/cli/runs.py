@@ -29,11 +29,12 @@ def run(
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
     from purespike.reporting.tables import console_table
+    from purespike.results import Evaluation
 
     runner = _runner(recipe, out, seed, settings, device, precision)
     evaluation, report = runner()
     if runner.accelerator.is_main_process:
-        show(console_table(evaluation.content))
+        show(console_table(Evaluation.from_json(evaluation.content)))
         if evaluation.verdict is not None:
             show(str(evaluation.verdict))
         show(f"report: {report}")

@@ -9,6 +9,7 @@ from purespike.errors import InputError
 from purespike.evaluation.verdict import Verdict
 from purespike.files import write_json
 from purespike.reporting.tables import markdown_table
+from purespike.results import Evaluation as Typed
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,4 +52,4 @@ class Evaluation:
         write_json(path, self.content)
 
     def __repr__(self) -> str:
-        return markdown_table(self.content)
+        return markdown_table(Typed.from_json(self.content))

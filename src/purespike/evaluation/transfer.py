@@ -27,7 +27,7 @@ from purespike.evaluation.transfer_result import TransferMatrix
 from purespike.files import write_json
 from purespike.models.predict import as_float
 from purespike.progress import Bar, bar
-from purespike.reporting.matrix_tables import entry_text
+from purespike.results import TransferCell
 from purespike.seeding import derive, seeded
 
 Models = Mapping[str, nn.Module]
@@ -116,7 +116,7 @@ def transfer_matrix(
                 for place, (other, target) in enumerate(targets.items()):
                     cell = _cell(job, name, other, place, found, clean["targets"][other])
                     cells.append({**cell, "white_box": substitute is target})
-                    progress.say(entry_text(cells[-1]))
+                    progress.say(TransferCell.from_json(cells[-1]).line())
 
     return TransferMatrix(
         {

@@ -9,6 +9,7 @@ from purespike.errors import InputError
 from purespike.evaluation.plan import parse_budgets
 from purespike.files import write_json
 from purespike.reporting.matrix_tables import markdown_matrix
+from purespike.results import TransferMatrix as Typed
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +52,7 @@ class TransferMatrix:
 
     def markdown(self) -> str:
         """One table per attack and budget: a row per substitute, a column per target."""
-        return markdown_matrix(self.content)
+        return markdown_matrix(Typed.from_json(self.content))
 
     def __repr__(self) -> str:
         return self.markdown()

@@ -7,8 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from purespike.reporting.drawing import FAINT, INK, SERIES, THREAT_COLORS, THREAT_MARKERS, dress, new_figure
+from purespike.reporting.drawing import FAINT, INK, SERIES, dress, new_figure
 from purespike.reporting.sheet_tables import HEADS
+from purespike.results.vocabulary import threat_words
 
 Sheet = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -71,14 +72,14 @@ def _marks(axes: Axes, place: int, row: Row, columns: Sequence[Any], drawn: dict
         if cell is None:
             continue
         threat = WORN.get(column["attacker"], column["attacker"])
-        label, color = HEADS[column["attacker"]] or "clean or noise", THREAT_COLORS[threat]
+        label, color = HEADS[column["attacker"]] or "clean or noise", threat_words(threat).color
         if cell["low"] is not None:
             axes.plot((100 * cell["low"], 100 * cell["high"]), (place, place), color=color, alpha=0.3, lw=3)
         shown = axes.plot(
             100 * cell["mean"],
             place,
             linestyle="none",
-            marker=THREAT_MARKERS[threat],
+            marker=threat_words(threat).marker,
             markersize=5.5,
             color=color,
             markerfacecolor="white" if printed else color,

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from purespike.reporting import escape
-from purespike.reporting.words import MISSING
+from purespike.results.vocabulary import MISSING
 
 Sheet = Mapping[str, Any]
 # what stands under the title of a column
