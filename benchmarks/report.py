@@ -3,18 +3,19 @@
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.measure import Settings, quartiles
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.files import write_text
+from purespike.reporting.grid import Cell, Grid, Group, Head
+from purespike.reporting.grid import Row as GridRow
 from purespike.reporting.markers import fill
 
 PEERS = ("spikingjelly", "snntorch", "foolbox", "pyautoattack")
@@ -74,10 +75,7 @@ class Result:
 def publish(name: str, result: Result, settings: Settings) -> dict[str, Any]:
     """Print the table, and return what goes into the JSON file."""
     console = Console(highlight=False)
-    table = Table("ratio", "median", "quartiles", "asked", title=result.title)
-    for row in result.rows:
-        table.add_row(row.what, f"{row.ratio:.3g}", f"{row.low:.3g} to {row.high:.3g}", row.verdict)
-    console.print(table)
+    console.print(_grid(result.title, result.rows).console())
     for row in result.rows:
         for line in filter(None, (row.same, row.note)):
             console.print(f"{row.what}: {line}", soft_wrap=True)
@@ -112,17 +110,29 @@ def markdown(folder: Path, names: Iterable[str]) -> str:
         if not path.exists():
             continue
         content = json.loads(path.read_text(encoding="utf-8"))
-        lines = [f"### {content['title']}", "", "| ratio | median (quartiles) | asked | difference |"]
-        lines.append("|---|---|---|---|")
-        for row in content["rows"]:
-            verdict = f"**{row['verdict']}**" if row["verdict"] else ""
-            value = f"{row['ratio']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
-            lines.append(f"| {row['what']} | {value} | {verdict} | {row['same']} |")
-        notes = [f"- {row['what']}: {row['note']}" for row in content["rows"] if row["note"]]
-        parts.append("\n".join(lines + (["", *notes] if notes else [])))
+        rows = [Row(**{one.name: row[one.name] for one in fields(Row)}) for row in content["rows"]]
+        parts.append(_grid(content["title"], rows, difference=True).markdown("### {}"))
+        notes = [f"- {row.what}: {row.note}\n" for row in rows if row.note]
+        parts += ["".join(notes)] if notes else []
     if not parts:
         raise InputError(f"{folder}: no results of a benchmark; run python -m benchmarks --out {folder}")
-    return "\n\n".join(parts)
+    return "\n".join(parts).rstrip()
+
+
+def _grid(title: str, rows: Iterable[Row], *, difference: bool = False) -> Grid:
+    heads = [Head("ratio"), Head("median", "quartiles"), Head("asked"), Head("difference")]
+    lines = []
+    for row in rows:
+        value = Cell(f"{row.ratio:.3g}", (f"({row.low:.3g} to {row.high:.3g})",))
+        cells: list[Cell | str] = [value, Cell(row.verdict, style="bold"), row.same]
+        lines.append(GridRow(row.what, cells if difference else cells[:2]))
+    return Grid(
+        title,
+        heads if difference else heads[:3],
+        [Group("", lines)],
+        align="lrll"[: 3 + difference],
+        readable=True,
+    )
 
 
 def document(folder: Path, page: Path, names: Iterable[str]) -> None:

@@ -14,7 +14,6 @@ from purespike.data import Data, ImageSet, attacker_data, defender_data, load_da
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
-from purespike.evaluation.artefacts import write_artefacts
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
@@ -22,6 +21,7 @@ from purespike.models import Defended, SpikingClassifier, list_models, load, sav
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
 from purespike.recipe import Recipe, load_recipe
+from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation
 from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner

@@ -47,11 +47,11 @@ def evaluate(
     from purespike.environment import provenance
     from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
-    from purespike.evaluation.artefacts import write_artefacts
     from purespike.evaluation.plan import resolve as check
     from purespike.files import write_json
     from purespike.models import Defended
     from purespike.models.resolve import model_name, named, resolve
+    from purespike.reporting.artefacts import write_artefacts
     from purespike.reporting.tables import console_table
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
@@ -171,7 +171,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rank the models of many evaluations, in HTML, Markdown, CSV and LaTeX."""
-    from purespike.reporting.leaderboard import write_leaderboard
+    from purespike.leaderboard.rendering import write_leaderboard
 
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
 

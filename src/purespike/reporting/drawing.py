@@ -9,23 +9,6 @@ from matplotlib.figure import Figure
 INK, FAINT, GRID = "#22262b", "#6b7280", "#e4e6ea"
 RIGHT, WRONG = "#00695c", "#b3261e"
 
-# distinct under the common colour vision deficiencies, and by marker and dash in grey print
-THREAT_COLORS = {
-    "undefended": "#7a828c",
-    "oblivious": "#0077bb",
-    "bpda": "#e08a00",
-    "adaptive": "#b5174b",
-    "transfer": "#009988",
-    "query": "#7b4fb5",
-}
-THREAT_MARKERS = {
-    "undefended": "o",
-    "oblivious": "s",
-    "bpda": "^",
-    "adaptive": "D",
-    "transfer": "v",
-    "query": "P",
-}
 SERIES = ("#0077bb", "#b5174b", "#e08a00", "#009988", "#7b4fb5", "#7a828c")
 
 

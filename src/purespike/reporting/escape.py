@@ -46,7 +46,7 @@ def markdown(text: str, *, readable: bool = False) -> str:
     text = re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", text)
     if readable:
         text = re.sub(r"&amp;(?!#?\w+;)", "&", text)
-        text = re.sub(r"(?<!\\)\\\[([^\[\]\\]*)\\\](?!\(|:|\\\[)", r"[\1]", text)
+        text = re.sub(r"(?<![\\!\]])\\\[([^\[\]\\]*)\\\](?!\(|:|\\\[)", r"[\1]", text)
     return text
 
 

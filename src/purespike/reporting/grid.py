@@ -84,7 +84,7 @@ class Grid:
         groups: groups of rows; Markdown writes one table each.
         notes: sentences below.
         align: ``"l"`` or ``"r"`` per column; labels left and all else right if not given.
-        corner: whether headings of groups stand in the place of the first head.
+        corner: whether the heading of a group takes the place of the first head.
         italic: meaning of italic entries, told after the title.
         readable: whether Markdown leaves brackets and ampersands that it would show as they are.
     """
@@ -169,7 +169,7 @@ class Grid:
         return "\n".join(lines)
 
     def console(self, *, narrow: bool = False) -> rich.table.Table:
-        """All groups as one rich table; smaller text stands dimmed below.
+        """All groups as one rich table; smaller text is dimmed below.
 
         Args:
             narrow: whether columns are as narrow as their heads, and notes break over lines.
@@ -239,7 +239,7 @@ def csv_text(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _marked(text: str, style: str) -> str:
-    mark = {"bold": "**", "italic": "*"}.get(style, "")
+    mark = {"bold": "**", "italic": "*"}.get(style, "") if text else ""
     return f"{mark}{text}{mark}"
 
 

@@ -16,7 +16,7 @@ def fill(page: str, name: str, content: str) -> str:
 
 
 def held(page: str, name: str) -> str:
-    """What stands between the markers of ``name``; see :func:`fill`."""
+    """The content between the markers of ``name``; see :func:`fill`."""
     return _split(page, name)[1].strip()
 
 

@@ -1,11 +1,10 @@
 """The sentences and the few numbers at the head of a report, made from the measured numbers only."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from purespike.reporting.tables import Entry, Row, robustness_table
-from purespike.reporting.words import Evaluation, data_text, percent
+from purespike.reporting.robustness import Entry, Row, robustness_table
+from purespike.results import Evaluation
+from purespike.results.vocabulary import threat_words
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,17 @@ def summary(evaluation: Evaluation) -> list[str]:
     """One sentence on robustness, one on its price, one on what the numbers do not show."""
     row = headline_row(evaluation)
     if row is None:
-        return [f"On {data_text(evaluation)} no attack was run."]
-    if evaluation["model"]["purifier"] is None:
+        return [f"On {evaluation.data.text} no attack was run."]
+    if not evaluation.defended:
         return _classifier_alone(evaluation, row)
     sentences = [_against(evaluation, row)]
     worst = _worst(evaluation)
     if worst:
         sentences.append(worst)
-    clean = evaluation["clean"]
-    if clean["defended"]:
-        before, after = clean["undefended"], clean["defended"]
+    clean = evaluation.clean
+    if clean.defended:
         sentences.append(
-            f"Clean accuracy goes from {percent(before['accuracy'])}% to {percent(after['accuracy'])}% "
+            f"Clean accuracy goes from {clean.undefended.text}% to {clean.defended.text}% "
             "when the purifier is put in front."
         )
     return sentences
@@ -57,28 +55,16 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
     """Clean accuracy and the headline attack under each threat model that was measured."""
     row = headline_row(evaluation)
     clean = robustness_table(evaluation).rows[0].clean
-    defended = evaluation["model"]["purifier"] is not None
-    head = (
-        [Tile("clean", "Clean", clean, ("clean images", "with purifier" if defended else "no attack"))]
-        if clean
-        else []
-    )
+    where = "with purifier" if evaluation.defended else "no attack"
+    head = [Tile("clean", "Clean", clean, ("clean images", where))] if clean else []
     if row is None:
         return head
     shown = [
-        Tile(threat, threat, entry, (row.attack, row.condition))
+        Tile(threat, threat_words(threat).title, entry, (row.attack, row.condition))
         for threat, entry in row.robust.items()
         if entry
     ]
     return head + shown
-
-
-def verdict(evaluation: Evaluation) -> tuple[str, list[str]] | None:
-    """The level and the reasons of the evaluation's own verdict on itself, if it holds one."""
-    value: Any = evaluation.get("verdict")
-    if not isinstance(value, Mapping) or "level" not in value:
-        return None
-    return str(value["level"]), [str(reason) for reason in value.get("reasons") or []]
 
 
 def _attack(row: Row) -> str:
@@ -88,7 +74,7 @@ def _attack(row: Row) -> str:
 def _against(evaluation: Evaluation, row: Row) -> str:
     before, after = row.robust.get("undefended"), row.robust.get("oblivious")
     adaptive, identity = row.robust.get("adaptive"), row.robust.get("bpda")
-    start = f"On {data_text(evaluation)}"
+    start = f"On {evaluation.data.text}"
     if adaptive and not before and not after:
         return (
             f"{start} the purified classifier keeps {adaptive.text}% under {_attack(row)} "
@@ -96,9 +82,9 @@ def _against(evaluation: Evaluation, row: Row) -> str:
         )
     if before and after:
         levels = f"from {before.text}% to {after.text}%"
-        if after.score["low"] > before.score["high"]:
+        if after.score.low > before.score.high:
             change = f"the purifier lifts accuracy under {_attack(row)} {levels}"
-        elif after.score["high"] < before.score["low"]:
+        elif after.score.high < before.score.low:
             change = f"the purifier lowers accuracy under {_attack(row)} {levels}"
         else:
             change = f"the purifier makes no measurable difference under {_attack(row)} ({levels})"
@@ -129,9 +115,9 @@ def _worst(evaluation: Evaluation) -> str:
     if row.kind != "worst" or attacks < 2:
         return ""
     parts = [
-        f"{entry.text}% {'BPDA' if threat == 'bpda' else threat}"
+        f"{entry.text}% {threat_words(threat).inline}"
         for threat, entry in row.robust.items()
-        if entry and threat != "undefended"
+        if entry and threat_words(threat).end_to_end
     ]
     return (
         f"In the worst case over all attacks at {row.condition} it keeps {', '.join(parts)}." if parts else ""
@@ -140,8 +126,8 @@ def _worst(evaluation: Evaluation) -> str:
 
 def _classifier_alone(evaluation: Evaluation, row: Row) -> list[str]:
     entry = row.robust.get("undefended")
-    start = f"On {data_text(evaluation)} the undefended classifier"
-    clean = percent(evaluation["clean"]["undefended"]["accuracy"])
+    start = f"On {evaluation.data.text} the undefended classifier"
+    clean = evaluation.clean.undefended.text
     if entry is None:
         return [f"{start} reaches {clean}% on clean images."]
     return [

@@ -1,10 +1,15 @@
 """What was measured, as types: read from and written to JSON, shown by reports; needs no torch."""
 
+from purespike.results.card import Accuracy, Card, read_card
 from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, bound_key
 from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
+from purespike.results.history import Epoch, read_history
+from purespike.results.make_card import make_card, write_cards
+from purespike.results.outcomes import read_outcomes, write_outcomes
 from purespike.results.provenance import DataDescription, ModelDescription, PartDescription, Provenance
 from purespike.results.record import Record
+from purespike.results.samples import Samples
 from purespike.results.score import Score
 from purespike.results.transfer import Training, TransferCell, TransferClean, TransferMatrix
 from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
@@ -12,14 +17,17 @@ from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
 __all__ = [
     "DEFAULT_THRESHOLDS",
     "LEVELS",
+    "Accuracy",
     "AttackSettings",
     "Bounded",
+    "Card",
     "Cell",
     "CleanOutcomes",
     "CleanScores",
     "Component",
     "Conditions",
     "DataDescription",
+    "Epoch",
     "Evaluation",
     "Finding",
     "Level",
@@ -28,6 +36,7 @@ __all__ = [
     "Provenance",
     "Quality",
     "Record",
+    "Samples",
     "Score",
     "Thresholds",
     "Training",
@@ -37,4 +46,10 @@ __all__ = [
     "Verdict",
     "WorstCase",
     "bound_key",
+    "make_card",
+    "read_card",
+    "read_history",
+    "read_outcomes",
+    "write_cards",
+    "write_outcomes",
 ]

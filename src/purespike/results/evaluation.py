@@ -137,14 +137,20 @@ class Evaluation(Record):
         return self.model.purifier is not None
 
     @property
+    def threats(self) -> tuple[str, ...]:
+        """Measured threat models in the order of their columns."""
+        seen = {cell.threat for cell in self.cells}
+        return tuple(name for name in (*THREATS, *sorted(seen - THREATS.keys())) if name in seen)
+
+    @property
     def end_to_end_threats(self) -> tuple[str, ...]:
         """Measured threat models that attack the defended model: without a purifier all of them."""
-        seen = {cell.threat for cell in self.cells}
-        return tuple(
-            name
-            for name in (*THREATS, *sorted(seen - THREATS.keys()))
-            if name in seen and (not self.defended or threat_words(name).end_to_end)
-        )
+        return tuple(name for name in self.threats if not self.defended or threat_words(name).end_to_end)
+
+    @property
+    def passes(self) -> int:
+        """Most passes over which an image was judged; 1 for a deterministic model."""
+        return max((cell.passes for cell in self.cells), default=1)
 
     def cell(self, attack: str, threat: str, eps: float | str | None = None) -> Cell:
         """The first cell of this attack and threat model, at ``eps`` if given.

@@ -1,10 +1,25 @@
 """What a result is about and where it came from: model, data, command, commit, machine."""
 
-from typing import Any
-
 from pydantic import Field
 
-from purespike.results.record import Count, Record
+from purespike.results.record import Count, Number, Record
+
+
+class Hardware(Record):
+    """The machine; anything may be unknown."""
+
+    device: str | None = None
+    cpu: str | None = None
+    cores: Count | None = None
+    threads: Count | None = None
+    memory_gib: Number | None = None
+
+    @property
+    def text(self) -> str:
+        """``cpu, AMD EPYC 7763, 4 cores, 15.6 GiB memory``."""
+        cores = f"{self.cores} cores" if self.cores else ""
+        memory = f"{self.memory_gib} GiB memory" if self.memory_gib else ""
+        return ", ".join(part for part in (self.device, self.cpu, cores, memory) if part)
 
 
 class Provenance(Record):
@@ -16,7 +31,7 @@ class Provenance(Record):
         dirty: whether tracked files differed from the commit.
         seed: seed of the run.
         date: time in ISO 8601.
-        hardware: device, CPU, cores, threads and memory.
+        hardware: the machine.
         versions: version of each package.
     """
 
@@ -25,7 +40,7 @@ class Provenance(Record):
     dirty: bool | None = None
     seed: Count | None = None
     date: str | None = None
-    hardware: dict[str, Any] = Field(default_factory=dict)
+    hardware: Hardware = Field(default_factory=Hardware)
     versions: dict[str, str] = Field(default_factory=dict)
 
 

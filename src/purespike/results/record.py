@@ -95,12 +95,21 @@ def read_json(path: str | Path, *, hint: str = "") -> Mapping[str, Any]:
     Raises:
         InputError: missing, not JSON, or no mapping.
     """
+    value = read_value(path, hint=hint)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON mapping, got a {type(value).__name__}")
+    return value
+
+
+def read_value(path: str | Path, *, hint: str = "") -> Any:
+    """The value in a JSON file, whatever it is.
+
+    Raises:
+        InputError: missing or not JSON.
+    """
     try:
-        value = json.loads(read_text(path, hint=hint))
+        return json.loads(read_text(path, hint=hint))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from None
     except RecursionError:
         raise InputError(f"{path}: not JSON (nested too deeply)") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON mapping, got a {type(value).__name__}")
-    return value

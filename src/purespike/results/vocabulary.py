@@ -24,6 +24,8 @@ class ThreatWords:
         needs_purifier: whether it makes no sense without a purifier.
         end_to_end: whether it attacks the defended model; ``False`` for the classifier without its purifier.
         always_shown: whether a table of a defended model has its column even when it was not measured.
+        ranked: whether a leaderboard has its column.
+        route: head of the column that tells its routes apart: a surrogate, an approximation, a substitute.
     """
 
     name: str
@@ -36,6 +38,13 @@ class ThreatWords:
     needs_purifier: bool = False
     end_to_end: bool = True
     always_shown: bool = False
+    ranked: bool = True
+    route: str = "Surrogate"
+
+    @property
+    def inline(self) -> str:
+        """The title within a sentence: lower case, but for an acronym."""
+        return self.title if self.title.isupper() else self.title.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +54,7 @@ class AttackWords:
     Args:
         name: the word used in files, recipes and on the command line.
         title: name in tables.
-        order: place in tables; attacks of one order stand as they were measured.
+        order: place in tables; attacks of one order keep the order of measurement.
         stepwise: whether its steps belong to its name, ``PGD-20``.
         rank: strength; an attack is at least as strong as one of lower rank that takes no more steps.
             ``None``: not compared.
@@ -134,6 +143,7 @@ register_threat(
         knowledge=3,
         end_to_end=False,
         always_shown=True,
+        ranked=False,
     )
 )
 register_threat(
@@ -164,6 +174,8 @@ register_threat(
         knowledge=4,
         needs_purifier=True,
         always_shown=True,
+        ranked=False,
+        route="Approximation",
     )
 )
 register_threat(
@@ -190,6 +202,7 @@ register_threat(
         color="#009988",
         marker="v",
         knowledge=1,
+        route="Substitute",
     )
 )
 register_threat(

@@ -1,7 +1,6 @@
 """Pictures of training: losses, accuracies and how often each layer fires."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +8,7 @@ from matplotlib.figure import Figure
 
 from purespike.errors import InputError
 from purespike.reporting.drawing import INK, SERIES, WRONG, dress, new_figure
-
-Record = Mapping[str, Any]
+from purespike.results import Epoch
 
 SILENT, SATURATED = 0.01, 0.95
 _LOSSES = {
@@ -26,7 +24,7 @@ _ACCURACIES = {
 }
 
 
-def training_curves(history: Sequence[Record]) -> Figure:
+def training_curves(history: Sequence[Epoch]) -> Figure:
     """Loss and accuracy of the classifier and every loss term of the purifier, by epoch.
 
     A loss is drawn on a log scale where it spans more than a factor of ten.
@@ -66,7 +64,7 @@ def training_curves(history: Sequence[Record]) -> Figure:
     return figure
 
 
-def firing_rates(history: Sequence[Record]) -> Figure:
+def firing_rates(history: Sequence[Epoch]) -> Figure:
     """The share of its possible spikes that each layer emitted, before training and after, a panel per stage.
 
     Layers under 1% after training are marked as silent, those over 95% as saturated.
@@ -129,27 +127,25 @@ def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -
     axes.minorticks_off()
 
 
-def _stages(history: Iterable[Record]) -> list[str]:
-    return list(dict.fromkeys(str(record["stage"]) for record in history))
+def _stages(history: Iterable[Epoch]) -> list[str]:
+    return list(dict.fromkeys(row.stage for row in history))
 
 
-def _points(history: Iterable[Record], stage: str, name: str) -> tuple[list[float], list[float]]:
+def _points(history: Iterable[Epoch], stage: str, name: str) -> tuple[list[int], list[float]]:
     # a resumed run may record an epoch twice; the later record is the one that counts
     found = {
-        record["epoch"]: record[name]
-        for record in history
-        if record["stage"] == stage and isinstance(record.get(name), int | float)
+        row.epoch: value for row in history if row.stage == stage and (value := row.value(name)) is not None
     }
     epochs = sorted(found)
     return epochs, [found[epoch] for epoch in epochs]
 
 
-def _rates(history: Iterable[Record], stage: str) -> tuple[Mapping[str, float], Mapping[str, float]] | None:
-    records = [record for record in history if record["stage"] == stage and record.get("firing_rates")]
-    if not records:
+def _rates(history: Iterable[Epoch], stage: str) -> tuple[Mapping[str, float], Mapping[str, float]] | None:
+    rows = [row for row in history if row.stage == stage and row.firing_rates]
+    if not rows:
         return None
-    before = [record["firing_rates"] for record in records if record["epoch"] == 0]
-    return (before[-1] if before else {}), max(records, key=lambda record: record["epoch"])["firing_rates"]
+    before = [row.firing_rates for row in rows if row.epoch == 0]
+    return (before[-1] if before else {}), max(rows, key=lambda row: row.epoch).firing_rates
 
 
 def _shorten(name: str, longest: int = 26) -> str:

@@ -1,6 +1,7 @@
 """A leaderboard ranks by the number that counts, hides nothing, and survives any file."""
 
 import csv
+import dataclasses
 import html.parser
 import io
 import json
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from purespike.errors import InputError
-from purespike.reporting import leaderboard as files
-from purespike.reporting import ranking
-from purespike.reporting.leaderboard import write_leaderboard
-from purespike.reporting.ranking import COLUMNS, Leaderboard, leaderboard
+from purespike.leaderboard import ranking
+from purespike.leaderboard import rendering as files
+from purespike.leaderboard.ranking import Leaderboard, columns, leaderboard
+from purespike.leaderboard.rendering import write_leaderboard
+from purespike.results.vocabulary import THREATS
 
 NASTY = 'x|y & <script>alert("1")</script> $a_1^2$ {b} \\end{table} [l](javascript:1) **b** %'
 # RobustBench, model_info/cifar10/Linf, shortened in its words
@@ -182,17 +184,19 @@ def test_files_of_robustbench_are_read(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "not JSON"),
-        ('{"clean_acc": NaN, "name": "a", "dataset": "d"}', "clean_acc nan is not a number"),
-        (CARMON | {"clean_acc": "high"}, "clean_acc 'high' is not a number"),
-        (CARMON | {"autoattack_acc": "101"}, "autoattack_acc '101' is no percentage"),
-        (CARMON | {"autoattack_acc": [1]}, r"autoattack_acc \[1\] is not a number"),
-        (CARMON | {"name": ""}, "'name' is missing"),
-        (CARMON | {"dataset": None}, "'dataset' is missing"),
-        (CARMON | {"eps": "eight"}, "eight"),
-        (CARMON | {"eps": "8/0"}, "damaged card"),
+        ('{"clean_acc": NaN, "name": "a", "dataset": "d"}', "clean_acc: is not a number, got nan"),
+        (CARMON | {"clean_acc": "high"}, "clean_acc: is not a number, got 'high'"),
+        (CARMON | {"clean_acc": True}, "clean_acc: is not a number, got True"),
+        (CARMON | {"autoattack_acc": "101"}, "autoattack_acc: is no percentage, got '101'"),
+        (CARMON | {"autoattack_acc": [1]}, "autoattack_acc: is not a number"),
+        (CARMON | {"adaptive_acc": "-1"}, "robust.adaptive: is no percentage, got '-1'"),
+        (CARMON | {"name": ""}, "name: is missing"),
+        (CARMON | {"dataset": None}, "dataset: is missing"),
+        (CARMON | {"eps": "eight"}, "eps: is not a number, got 'eight'"),
+        (CARMON | {"eps": "8/0"}, "malformed card"),
         (CARMON | {"eps": "-1"}, "negative"),
-        (CARMON | {"intervals": 3}, "'intervals' is not a mapping"),
-        (CARMON | {"intervals": {"clean_acc": ["1"]}}, "damaged card"),
+        (CARMON | {"intervals": 3}, "intervals: Input should be a valid dictionary, got 3"),
+        (CARMON | {"intervals": {"clean_acc": ["1"]}}, "malformed card"),
         ("[" * 100_000, "not JSON"),
     ],
 )
@@ -223,7 +227,7 @@ def test_a_card_of_ours_must_be_whole(tmp_path: Path) -> None:
     put(tmp_path, good=ours("good", 1))
     (tmp_path / "card-linf-8_255.json").write_text("{}")
     (line,) = leaderboard(tmp_path).warnings
-    assert "card-linf-8_255.json" in line and "'name' is missing" in line
+    assert "card-linf-8_255.json" in line and "name: is missing" in line
 
 
 def test_nothing_to_rank_is_refused(tmp_path: Path) -> None:
@@ -253,9 +257,9 @@ def board(tmp_path: Path) -> Leaderboard:
 def test_page_says_all_and_stands_alone(board: Leaderboard) -> None:
     page = Page(files.html_leaderboard(board))
     heads, *rows = page.rows
-    for column, head in zip(COLUMNS, heads, strict=True):
+    for column, head in zip(columns(), heads, strict=True):
         assert head.strip() == f"{column.title} {column.note}".strip()
-    assert {len(row) for row in rows} == {len(COLUMNS)}
+    assert {len(row) for row in rows} == {len(columns())}
     for line, row in zip(board.groups[0].lines, rows, strict=True):
         for (_, field), cell in zip(line.fields(), row, strict=True):
             assert cell.split() == " ".join([field.text, *field.notes]).split()
@@ -272,7 +276,7 @@ def test_page_carries_values_to_sort_by(board: Leaderboard) -> None:
 
 
 def test_robust_columns_name_their_threat_model() -> None:
-    notes = {column.key: column.note for column in COLUMNS}
+    notes = {column.key: column.note for column in columns()}
     assert "unaware" in notes["oblivious_acc"] and "worst case" in notes["adaptive_acc"]
     assert all(notes[key] for key in ("transfer_acc", "query_acc", "worst_case", "autoattack_acc", "gap"))
 
@@ -300,14 +304,14 @@ def test_fields_are_those_of_the_card(board: Leaderboard) -> None:
 def test_markdown_survives_names(board: Leaderboard) -> None:
     text = files.markdown_leaderboard(board)
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(COLUMNS) + 1}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(columns()) + 1}
     assert "<script" not in text and "[l](" not in text and "**b**" not in text
 
 
 def test_latex_survives_names(board: Leaderboard) -> None:
     text = files.latex_leaderboard(board)
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(COLUMNS)}
+    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(columns())}
     assert text.count(r"\end{table}") == text.count(r"\begin{table}") == 1
     assert not re.search(r"(?<!\\)\$a", text) and r"\$a\_1\textasciicircum{}2\$" in text
     plain = re.sub(r"\\[{}\\%&$#_]", "", text)
@@ -343,3 +347,11 @@ def test_written_again_it_is_the_same(tmp_path: Path) -> None:
     assert write_leaderboard(tmp_path, tmp_path) == page == tmp_path / "leaderboard.html"
     assert [(tmp_path / name).read_bytes() for name in names] == before
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_registered_threat_model_has_a_column(board: Leaderboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = dataclasses.replace(THREATS["query"], name="decision", title="Decision", short="labels only")
+    monkeypatch.setitem(THREATS, "decision", words)
+    assert "Decision (labels only)" in files.markdown_leaderboard(board)
+    assert "decision_acc_low" in files.csv_leaderboard(board)
+    assert ".decision { --tone:" in files.html_leaderboard(board)

@@ -1,12 +1,12 @@
-"""Many result cards as one leaderboard: grouped by what was asked of the models, best first."""
+"""Result cards in groups that can be compared, the best first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from purespike.errors import InputError
-from purespike.reporting.cards import Accuracy, Card, read_card
-from purespike.reporting.words import MISSING, NORMS, THREATS
+from purespike.results import Accuracy, Card, read_card
+from purespike.results.vocabulary import MISSING, NORMS, THREATS
 
 
 @dataclass(frozen=True)
@@ -16,30 +16,37 @@ class Column:
     key: str
     title: str
     note: str = ""
+    text: bool = False
 
 
-COLUMNS = (
-    Column("rank", "Rank"),
-    Column("name", "Model"),
-    Column("architecture", "Architecture"),
-    Column("clean_acc", "Clean", "no attack"),
-    Column("oblivious_acc", "Oblivious", THREATS["oblivious"].short),
-    Column("adaptive_acc", "Adaptive", THREATS["adaptive"].short),
-    Column("gap", "Gap", "oblivious − adaptive, points"),
-    Column("transfer_acc", "Transfer", THREATS["transfer"].short),
-    Column("query_acc", "Query", THREATS["query"].short),
-    Column("worst_case", "Worst case", "all threat models against the whole"),
-    Column("autoattack_acc", "AutoAttack", "threat model in each entry"),
-    Column("images", "Images"),
-    Column("verdict", "Verdict", "of the evaluation on itself"),
-)
-# what a card of RobustBench means by it: the whole model, its own gradient
+def columns() -> list[Column]:
+    """The columns, with one for every registered threat model that leaderboards show."""
+    threats = [
+        Column(f"{words.name}_acc", words.title, words.short) for words in THREATS.values() if words.ranked
+    ]
+    place = 1 + [column.key for column in threats].index("adaptive_acc")
+    return [
+        Column("rank", "Rank"),
+        Column("name", "Model", text=True),
+        Column("architecture", "Architecture", text=True),
+        Column("clean_acc", "Clean", "no attack"),
+        *threats[:place],
+        Column("gap", "Gap", "oblivious − adaptive, points"),
+        *threats[place:],
+        Column("worst_case", "Worst case", "all end-to-end threat models"),
+        Column("autoattack_acc", "AutoAttack", "threat model in each entry"),
+        Column("images", "Images"),
+        Column("verdict", "Verdict", "of the evaluation on itself", text=True),
+    ]
+
+
+# meaning of AutoAttack in a card of RobustBench: end to end, with the gradient of the model itself
 FOREIGN = "white-box"
 
 
 @dataclass(frozen=True)
 class Field:
-    """What stands in one place of a leaderboard: ``value`` sorts it, ``notes`` stand below it."""
+    """One entry of a leaderboard: ``value`` sorts it, ``notes`` are below it."""
 
     text: str
     value: float | str | None = None
@@ -55,11 +62,12 @@ class Line:
     mark: str
 
     def fields(self) -> Iterator[tuple[Column, Field]]:
-        for column in COLUMNS:
+        """Every column with its entry."""
+        for column in columns():
             yield column, self.field(column.key)
 
     def field(self, key: str) -> Field:
-        """The field of a column by its key."""
+        """The entry of a column by its key."""
         card = self.card
         if key == "rank":
             return Field(MISSING if self.rank is None else str(self.rank), self.rank)
@@ -72,27 +80,24 @@ class Line:
         if key == "images":
             return Field(MISSING if card.images is None else f"{card.images:,}", card.images)
         if key == "verdict":
-            notes = (self.mark,) if self.mark and self.mark != card.verdict else ()
-            return Field(
-                f"{card.verdict} †" if card.verdict == "unreliable" else card.verdict, card.verdict, notes
-            )
+            notes = (self.mark,) if self.mark and self.mark != card.level else ()
+            return Field(f"{card.level} †" if card.level == "unreliable" else card.level, card.level, notes)
         return self._accuracy(key)
 
     @property
     def gap(self) -> float | None:
         """Points between the oblivious and the adaptive accuracy."""
-        pair = [self.card.accuracies.get(key) for key in ("oblivious_acc", "adaptive_acc")]
-        first, second = pair
+        first, second = self.card.accuracy("oblivious_acc"), self.card.accuracy("adaptive_acc")
         return None if first is None or second is None else first.value - second.value
 
     def _accuracy(self, key: str) -> Field:
-        found = self.card.accuracies.get(key)
+        found = self.card.accuracy(key)
         if found is None:
             return Field(MISSING)
         notes = [found.interval] if found.interval else []
         if key == "autoattack_acc":
             notes.append(self.card.autoattack_threat or FOREIGN)
-            external = self.card.accuracies.get("external")
+            external = self.card.accuracy("external")
             if external and external.value < found.value:
                 notes.append(f"{external.text} by another attack")
         return Field(found.text, found.value, tuple(notes))
@@ -100,7 +105,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Models that were asked the same: one data set, one norm, one budget."""
+    """Models that can be compared: one data set, one norm, one budget."""
 
     dataset: str
     norm: str
@@ -109,6 +114,7 @@ class Group:
 
     @property
     def heading(self) -> str:
+        """Data set, norm and budget."""
         norm = NORMS.get(self.norm, self.norm) or "norm not given"
         return f"{self.dataset}, {norm}, {f'eps {self.eps}' if self.eps else 'no eps bound'}"
 
@@ -125,12 +131,12 @@ def leaderboard(folder: str | Path) -> Leaderboard:
     """Collect every card at any depth below ``folder``.
 
     Within a data set, norm and budget the models are ranked by their adaptive worst case; one that knows no
-    other number, such as a card of RobustBench, by AutoAttack or a better external attack. Below these stand,
-    without a rank, models that no attacker who knows everything has met, and last those whose evaluation
-    calls itself unreliable.
+    other number, such as a card of RobustBench, by AutoAttack or a better external attack. Below these,
+    without a rank, are models without an adaptive attack, and last those whose evaluation calls itself
+    unreliable.
 
     Args:
-        folder: of cards written by us (``card-*.json``) or of RobustBench's ``model_info`` files. Other JSON
+        folder: folder of our cards (``card-*.json``) or of RobustBench's ``model_info`` files. Other JSON
             files are passed over; unusable ones are a line in ``warnings``.
 
     Raises:
@@ -168,20 +174,21 @@ def leaderboard(folder: str | Path) -> Leaderboard:
 
 def decisive(card: Card) -> Accuracy | None:
     """The accuracy that ranks a card: against the attacker who knows everything, or ``None``."""
-    if "adaptive_acc" in card.accuracies:
-        return card.accuracies["adaptive_acc"]
-    known = [card.accuracies[key] for key in ("autoattack_acc", "external") if key in card.accuracies]
+    adaptive = card.accuracy("adaptive_acc")
+    if adaptive:
+        return adaptive
+    known = [found for key in ("autoattack_acc", "external") if (found := card.accuracy(key))]
     return min(known, key=lambda accuracy: accuracy.value, default=None)
 
 
 def _ranked(cards: list[Card]) -> Iterator[Line]:
     def tier(card: Card) -> int:
-        if card.verdict == "unreliable":
+        if card.level == "unreliable":
             return 2
         return 0 if decisive(card) else 1
 
     def order(card: Card) -> tuple[int, float, float, str, str]:
-        clean, key = card.accuracies.get("clean_acc"), decisive(card) or card.accuracies.get("worst_case")
+        clean, key = card.accuracy("clean_acc"), decisive(card) or card.accuracy("worst_case")
         return (
             tier(card),
             -(key.value if key else -1.0),

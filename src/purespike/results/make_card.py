@@ -1,0 +1,118 @@
+"""Result cards of an evaluation, one per budget."""
+
+from pathlib import Path
+from typing import Any
+
+from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
+from purespike.errors import InputError
+from purespike.results.card import Card, CleanCard
+from purespike.results.cell import Cell, bound_key
+from purespike.results.evaluation import Evaluation
+from purespike.results.provenance import Provenance
+from purespike.results.score import Score
+from purespike.results.vocabulary import THREATS
+
+_ABOUT: dict[str, Any] = {
+    "link": "",
+    "authors": "",
+    "additional_data": None,
+    "venue": "",
+    "reported": None,
+    "footnote": "",
+}
+
+
+def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: Any) -> Card:
+    """The card of one budget of an evaluation.
+
+    Args:
+        evaluation: the evaluation.
+        name: name of the model.
+        eps: one of the budgets.
+        about: ``link``, ``authors``, ``venue``, ``additional_data``, ``reported`` and ``footnote``.
+
+    Raises:
+        InputError: nothing was measured at ``eps``, or outcomes per image are missing.
+    """
+    eps = parse_radius(eps) if evaluation.norm == "l2" else parse_eps(eps)
+    threats = tuple(dict.fromkeys((*THREATS, *evaluation.threats)))
+    cells = evaluation.cells_at(eps, threats)
+    if not cells:
+        raise InputError(
+            f"evaluation: no attack was run at eps {format_eps(eps)}, so there is no card for it"
+        )
+
+    def worst(*attackers: str) -> Score | None:
+        robust = evaluation.worst_case_at(eps, attackers)
+        return None if robust is None else Score.of(robust.astype(int).tolist())
+
+    autoattack = _autoattack(evaluation, eps)
+    clean, origin, verdict = evaluation.clean, evaluation.provenance or Provenance(), evaluation.verdict
+    robust = {threat: worst(threat) for threat in threats}
+    scores = {
+        "clean_acc": clean.defended or clean.undefended,
+        **{f"{threat}_acc": score for threat, score in robust.items()},
+        "worst_case": worst(*evaluation.end_to_end_threats),
+        "autoattack_acc": Score.of([int(one) for one in autoattack.robust]) if autoattack else None,
+    }
+    return Card(
+        **{**_ABOUT, **about},
+        name=name,
+        number_forward_passes=max(cell.passes for cell in cells),
+        dataset=evaluation.data.source,
+        architecture=evaluation.model.text,
+        eps=eps,
+        clean_acc=_percent(scores["clean_acc"]),
+        autoattack_acc=_percent(scores["autoattack_acc"]),
+        unreliable=verdict is not None and verdict.level == "unreliable",
+        norm=evaluation.norm,
+        autoattack_threat=autoattack.threat if autoattack else None,
+        autoattack_version=autoattack.settings.version if autoattack else None,
+        robust={threat: _percent(score) for threat, score in robust.items()},
+        worst_case=_percent(scores["worst_case"]),
+        intervals={key: (100 * score.low, 100 * score.high) for key, score in scores.items() if score},
+        clean=CleanCard(bare=_percent(clean.undefended), purified=_percent(clean.defended)),
+        attacks={
+            threat: tuple(dict.fromkeys(cell.title for cell in cells if cell.threat == threat))
+            for threat in threats
+            if any(cell.threat == threat for cell in cells)
+        },
+        images=evaluation.data.n,
+        verdict=verdict,
+        diagnostics=evaluation.diagnostics,
+        warnings=tuple(dict.fromkeys(line for cell in cells for line in cell.warnings)),
+        seed=evaluation.seed,
+        commit=origin.commit,
+        dirty=origin.dirty,
+        command=origin.command,
+        date=origin.date,
+    )
+
+
+def write_cards(evaluation: Evaluation, folder: str | Path, *, name: str) -> list[Path]:
+    """Write one card per budget, ``card-linf-8_255.json``; none for an evaluation without budgets.
+
+    Raises:
+        InputError: outcomes per image are missing.
+    """
+    paths = []
+    for eps in evaluation.budgets:
+        path = Path(folder) / f"card-{bound_key(evaluation.norm, eps)}.json"
+        make_card(evaluation, name=name, eps=eps).save(path)
+        paths.append(path)
+    return paths
+
+
+def _percent(score: Score | None) -> float | None:
+    return None if score is None else 100 * score.accuracy
+
+
+def _autoattack(evaluation: Evaluation, eps: float) -> Cell | None:
+    # without a purifier an attack on the classifier alone is end to end
+    for threat in ("adaptive",) if evaluation.defended else ("adaptive", "undefended"):
+        for name in ("autoattack", "autoattack_rand"):
+            for cell in evaluation.cells:
+                same = (cell.attack, cell.threat, cell.norm) == (name, threat, evaluation.norm)
+                if same and same_eps(cell.eps, eps):
+                    return cell
+    return None

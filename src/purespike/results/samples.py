@@ -1,0 +1,85 @@
+"""A few images clean, attacked and purified: the content of ``samples.npz``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from purespike.errors import InputError
+from purespike.files import replacing
+
+_IMAGES = ("clean", "adversarial", "purified")
+_LABELS = ("labels", "undefended_prediction", "defended_prediction")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples:
+    """Example images with their classes.
+
+    Args:
+        clean: images ``[N, C, H, W]`` in [0, 1].
+        adversarial: the same images attacked.
+        purified: the attacked images purified.
+        labels: true classes ``[N]``.
+        undefended_prediction: classes that the classifier alone sees in the attacked images, ``[N]``.
+        defended_prediction: classes that it sees in the purified ones, ``[N]``.
+        caption: the attack, its bound and its threat model.
+        class_names: name of each class; may be empty.
+    """
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    purified: np.ndarray
+    labels: np.ndarray
+    undefended_prediction: np.ndarray
+    defended_prediction: np.ndarray
+    caption: str = ""
+    class_names: tuple[str, ...] = ()
+
+    def save(self, path: str | Path) -> None:
+        """Write the samples atomically as an ``.npz`` without pickles."""
+        arrays = {name: getattr(self, name) for name in (*_IMAGES, *_LABELS)}
+        arrays |= {"caption": np.array(self.caption), "class_names": np.array(self.class_names, dtype=str)}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: missing, not an archive, or arrays of a wrong shape.
+        """
+        arrays = read_arrays(path)
+        absent = [name for name in (*_IMAGES, *_LABELS) if name not in arrays]
+        if absent:
+            raise InputError(f"{path}: no array {absent[0]!r}")
+        shape = arrays["clean"].shape
+        if len(shape) != 4 or shape[1] not in (1, 3) or any(arrays[name].shape != shape for name in _IMAGES):
+            raise InputError(
+                f"{path}: images must share one shape [N, C, H, W] with C 1 or 3, got {list(shape)}"
+            )
+        if any(arrays[name].shape != shape[:1] for name in _LABELS) or not shape[0]:
+            raise InputError(f"{path}: expected one label and one prediction for each of {shape[0]} images")
+        return cls(
+            **{name: arrays[name] for name in (*_IMAGES, *_LABELS)},
+            caption=str(arrays.get("caption", "")),
+            class_names=tuple(str(name) for name in arrays.get("class_names", ())),
+        )
+
+
+def read_arrays(path: str | Path, *, hint: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` archive without pickles, by name.
+
+    Raises:
+        InputError: missing or not such an archive.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file{hint}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy and zipfile raise half a dozen types for a damaged archive
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable npz archive ({reason})") from None

@@ -1,0 +1,56 @@
+"""The sentences at the head of a report are the measured numbers, and claim no more."""
+
+from typing import Any
+
+from purespike.reporting.summary import summary, tiles
+from purespike.results import Evaluation
+
+Content = dict[str, Any]
+
+
+def test_summary_is_the_measured_numbers(evaluation: Evaluation) -> None:
+    assert summary(evaluation)[0] == (
+        "On 360 digits test images the purifier lifts accuracy under PGD-20 (L∞, eps 16/255) "
+        "from 3.1% to 84.2% against an attacker who does not know it, and to 12.5% against one who does."
+    )
+    assert "keeps 84.2% oblivious, 39.4% BPDA, 12.5% adaptive." in summary(evaluation)[1]
+
+
+def test_summary_does_not_sell_noise_as_a_gain(content: Content) -> None:
+    alone = {(c["attack"], c["eps"]): c["score"] for c in content["cells"] if c["threat"] == "undefended"}
+    for cell in content["cells"]:
+        if cell["threat"] == "oblivious":
+            cell["score"] = alone[cell["attack"], cell["eps"]]
+    assert "no measurable difference" in summary(Evaluation.from_json(content))[0]
+
+
+def test_summary_tells_when_no_attack_knows_the_purifier(content: Content) -> None:
+    content["cells"] = [c for c in content["cells"] if c["threat"] in ("undefended", "oblivious")]
+    assert "upper bound" in summary(Evaluation.from_json(content))[0]
+
+
+def test_an_adaptive_attack_alone_is_not_called_missing(content: Content) -> None:
+    for name in ("cells", "worst_case"):
+        content[name] = [one for one in content[name] if one["threat"] == "adaptive"]
+    assert "against an attacker who knows the purifier" in summary(Evaluation.from_json(content))[0]
+
+
+def test_nothing_attacked(content: Content) -> None:
+    content |= {"cells": [], "worst_case": []}
+    assert "no attack was run" in summary(Evaluation.from_json(content))[0]
+
+
+def test_summary_speaks_of_the_most_steps(content: Content) -> None:
+    weaker = [c | {"settings": {"steps": 7}} for c in content["cells"] if c["attack"] == "pgd"]
+    content["cells"] = weaker + content["cells"]
+    assert "PGD-20" in summary(Evaluation.from_json(content))[0]
+
+
+def test_tiles_are_clean_and_every_threat_model(evaluation: Evaluation) -> None:
+    assert [(tile.label, tile.entry.text) for tile in tiles(evaluation)] == [
+        ("Clean", "95.6"),
+        ("Undefended", "3.1"),
+        ("Oblivious", "84.2"),
+        ("BPDA", "39.4"),
+        ("Adaptive", "12.5"),
+    ]
