@@ -3,7 +3,7 @@
 from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
 from purespike.data.image_set import Data, ImageSet
 from purespike.data.roles import attacker_data, defender_data, overlap
-from purespike.data.sources import load_data
+from purespike.data.sources import data_source, load_data
 
 __all__ = [
     "Augmentation",
@@ -11,6 +11,7 @@ __all__ = [
     "ImageSet",
     "attacker_data",
     "augment",
+    "data_source",
     "defender_data",
     "draw_augmentation",
     "epoch_order",

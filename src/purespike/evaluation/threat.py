@@ -12,6 +12,7 @@ from purespike.attacks.routes import Route, direct
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
+from purespike.results.vocabulary import ThreatWords, register_threat
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class Scene:
     substitutes: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
+Routes = Callable[[Scene, Attack], list[Route]]
+
+
 @dataclass(frozen=True)
 class Threat:
-    """One threat model.
+    """One threat model; registered by :func:`threat_model`.
 
     Args:
         name: the word used everywhere.
@@ -44,13 +48,16 @@ class Threat:
         routes: function of a scene and an attack to the routes to a gradient that this attacker tries; none
             where the attack makes no sense under this threat model.
         needs: a scene's necessary part: ``"purifier"``, ``"substitutes"`` or nothing.
+        same_without_purifier: threat model with the same numbers where there is no purifier; ``"all"`` then
+            leaves this one out.
     """
 
     name: str
     knows: str
     gradient: str
-    routes: Callable[[Scene, Attack], list[Route]]
+    routes: Routes
     needs: str = ""
+    same_without_purifier: str = ""
 
     def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
         """Whether a model and substitutes have what this threat model needs."""
@@ -58,12 +65,66 @@ class Threat:
         return there[self.needs]
 
 
+THREATS: dict[str, Threat] = {}
+"""Threat models in the order in which they are run."""
+
+
+def threat_model(
+    words: str | ThreatWords,
+    *,
+    knows: str,
+    gradient: str,
+    needs: str = "",
+    same_without_purifier: str = "",
+) -> Callable[[Routes], Routes]:
+    """Register a threat model: decorates the function of its routes, see :class:`Threat`.
+
+    Args:
+        words: the words of reports; or the name of a threat model whose words are registered.
+        knows: see :class:`Threat`, as for the others.
+        gradient: model that is differentiated.
+        needs: necessary part of a scene.
+        same_without_purifier: threat model with the same numbers without a purifier.
+
+    Raises:
+        InputError: the name is taken.
+
+    In a file of one's own::
+
+        @threat_model(ThreatWords(name="decision", ...), knows="labels only", gradient="nothing")
+        def decision(scene: Scene, attack: Attack) -> list[Route]:
+            return [] if attack.differentiates else [direct(LabelsOnly(scene.model))]
+    """
+
+    def register(routes: Routes) -> Routes:
+        name = words if isinstance(words, str) else register_threat(words).name
+        if name in THREATS:
+            raise InputError(f"threat model {name!r} is registered twice")
+        THREATS[name] = Threat(name, knows, gradient, routes, needs, same_without_purifier)
+        return routes
+
+    return register
+
+
+@threat_model(
+    "oblivious",
+    knows="the classifier, not that a purifier stands before it",
+    gradient="the classifier alone; its images are then purified",
+    needs="purifier",
+)
+@threat_model("undefended", knows="the classifier, which has no purifier", gradient="the classifier")
 def _alone(scene: Scene, attack: Attack) -> list[Route]:
     # at full strength, without leaving early: the images are purified and shown afterwards
     classifier = classifier_of(scene.model)
     return [Route("own", "own", lambda attack, *given: attack(classifier, *given))]
 
 
+@threat_model(
+    "bpda",
+    knows="both",
+    gradient="the classifier, the purifier taken as the identity, or as a learned imitation of it",
+    needs="purifier",
+)
 def _bpda(scene: Scene, attack: Attack) -> list[Route]:
     if attack.loss_ascent_part() is None:
         return []
@@ -95,12 +156,23 @@ def _loss_ascent_only(route: Route) -> Route:
     return replace(route, run=run)
 
 
+@threat_model(
+    "adaptive",
+    knows="both, and chooses the surrogate",
+    gradient="purifier and classifier, worst case per image over surrogates and losses",
+)
 def _adaptive(scene: Scene, attack: Attack) -> list[Route]:
     if not attack.differentiates:
         return []
     return adaptive_routes(scene.model, attack, surrogates=scene.surrogates, losses=scene.losses)
 
 
+@threat_model(
+    "transfer",
+    knows="neither; has substitutes",
+    gradient="the substitutes, one by one",
+    needs="substitutes",
+)
 def _transfer(scene: Scene, attack: Attack) -> list[Route]:
     if attack.loss_ascent_part() is None:
         return []
@@ -115,46 +187,14 @@ def _transfer(scene: Scene, attack: Attack) -> list[Route]:
     return [route(*pair) for pair in scene.substitutes.items()]
 
 
+@threat_model(
+    "query",
+    knows="only what the defended model answers",
+    gradient="nothing: an attack without gradients",
+    same_without_purifier="undefended",
+)
 def _query(scene: Scene, attack: Attack) -> list[Route]:
     return [] if attack.differentiates or attack.norm == "noise" else [direct(scene.model)]
-
-
-THREATS = {
-    threat.name: threat
-    for threat in (
-        Threat("undefended", "the classifier, which has no purifier", "the classifier", _alone),
-        Threat(
-            "oblivious",
-            "the classifier, not that a purifier stands before it",
-            "the classifier alone; its images are then purified",
-            _alone,
-            needs="purifier",
-        ),
-        Threat(
-            "bpda",
-            "both",
-            "the classifier, the purifier taken as the identity, or as a learned imitation of it",
-            _bpda,
-            needs="purifier",
-        ),
-        Threat(
-            "adaptive",
-            "both, and chooses the surrogate",
-            "purifier and classifier, worst case per image over surrogates and losses",
-            _adaptive,
-        ),
-        Threat(
-            "transfer",
-            "neither; has substitutes",
-            "the substitutes, one by one",
-            _transfer,
-            needs="substitutes",
-        ),
-        Threat(
-            "query", "only what the defended model answers", "nothing: an attack without gradients", _query
-        ),
-    )
-}
 
 
 def select_threats(
@@ -172,8 +212,9 @@ def select_threats(
     substitutes = substitutes or {}
     wanted = [names] if isinstance(names, str) else list(names)
     if "all" in wanted:
-        fitting = [name for name, threat in THREATS.items() if threat.fits(model, substitutes)]
-        return fitting if isinstance(model, Defended) else [name for name in fitting if name != "query"]
+        fitting = [threat for threat in THREATS.values() if threat.fits(model, substitutes)]
+        defended = isinstance(model, Defended)
+        return [threat.name for threat in fitting if defended or not threat.same_without_purifier]
     for name in wanted:
         if name not in THREATS:
             raise unknown("threat model", name, [*THREATS, "all"])
