@@ -1,8 +1,7 @@
 """Adversarial examples against a frozen classifier: crafted once, kept, and read back by every epoch."""
 
-import hashlib
-import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,10 +10,12 @@ from torch import Tensor, nn
 
 from purespike.attacks import Attack, SignAttack
 from purespike.attacks.protocol import recorded
+from purespike.checks import as_float
+from purespike.chunks import Format, Store, shares
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.models.checkpoint import read_tensors, write_tensors
-from purespike.models.predict import as_float, check_fit
+from purespike.models.predict import check_fit
 from purespike.progress import bar
 from purespike.seeding import derive, seeded
 
@@ -43,35 +44,67 @@ def craft(
     Raises:
         InputError: images or settings that the attack refuses.
     """
-    key = _key(classifier, data, attack, seed)
-    starts = range(0, len(data), SHARD)
-    mine = starts[accelerator.process_index :: accelerator.num_processes]
     classifier = classifier.to(accelerator.device)
     check_fit(classifier, as_float(data.images[:1].to(accelerator.device)), data.labels)
+    weights = [part for pair in classifier.state_dict().items() for part in pair]
+    store = Store(folder, weights, data.fingerprint(), seed, recorded(attack))
     with bar("crafting", len(data), show=accelerator.is_main_process) as progress:
-        for start in mine:
-            path = folder / f"{start:08d}.safetensors"
-            rows = slice(start, min(start + SHARD, len(data)))
-            if _read(path, key) is None:
-                parts = []
-                for first in range(rows.start, rows.stop, batch_size):
-                    batch = slice(first, min(first + batch_size, rows.stop))
-                    images = as_float(data.images[batch].to(accelerator.device))
-                    labels = data.labels[batch].to(accelerator.device)
-                    own = replace(attack, seed=derive(seed, "craft", first))
-                    # a stochastic classifier draws the same however much of a shard was crafted before
-                    stream = seeded(seed, "craft", first, device=images.device)
-                    with accelerator.autocast(), stream:
-                        parts.append(_compact(_examples(own, classifier, images, labels).cpu()))
-                    progress.advance(len(images) * accelerator.num_processes)
-                _write(path, parts, key)
-            else:
-                progress.advance((rows.stop - rows.start) * accelerator.num_processes)
+        for start in shares(len(data), SHARD, accelerator):
+            rows = range(start, min(start + SHARD, len(data)))
+            store.get(
+                _Images(),
+                start,
+                partial(_shard, classifier, data, attack, rows, seed, batch_size, accelerator),
+                valid=partial(_covers, rows),
+            )
+            progress.advance(len(rows) * accelerator.num_processes)
     accelerator.wait_for_everyone()
-    shards = [_read(folder / f"{start:08d}.safetensors", key) for start in starts]
-    if any(shard is None for shard in shards):
-        raise InputError(f"{folder}: crafted examples vanished while they were read; start again")
-    return _join([shard for shard in shards if shard is not None])
+    vanished = partial(_vanished, folder)
+    return _join([store.get(_Images(), start, vanished) for start in range(0, len(data), SHARD)])
+
+
+class _Images(Format[Tensor]):
+    """Images as safetensors."""
+
+    suffix = ".safetensors"
+
+    def read(self, path: Path) -> Tensor:
+        tensors, _ = read_tensors(path)
+        if "images" not in tensors:
+            raise InputError(f"{path}: holds no images")
+        return tensors["images"]
+
+    def write(self, path: Path, value: Tensor) -> None:
+        write_tensors(path, {"images": value}, {})
+
+
+def _shard(
+    classifier: nn.Module,
+    data: ImageSet,
+    attack: Attack,
+    rows: range,
+    seed: int,
+    batch_size: int,
+    accelerator: Accelerator,
+) -> Tensor:
+    parts = []
+    for first in rows[::batch_size]:
+        batch = slice(first, min(first + batch_size, rows.stop))
+        images = as_float(data.images[batch].to(accelerator.device))
+        labels = data.labels[batch].to(accelerator.device)
+        own = replace(attack, seed=derive(seed, "craft", first))
+        # a stochastic classifier draws the same however much of a shard was crafted before
+        with accelerator.autocast(), seeded(seed, "craft", first, device=images.device):
+            parts.append(_compact(_examples(own, classifier, images, labels).cpu()))
+    return _join(parts)
+
+
+def _covers(rows: range, images: Tensor) -> bool:
+    return len(images) == len(rows)
+
+
+def _vanished(folder: Path) -> Tensor:
+    raise InputError(f"{folder}: crafted examples vanished while they were read; start again")
 
 
 def _examples(attack: Attack, classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -93,26 +126,3 @@ def _join(parts: list[Tensor]) -> Tensor:
     if len({part.dtype for part in parts}) > 1:
         parts = [as_float(part) for part in parts]
     return torch.cat(parts)
-
-
-def _key(classifier: nn.Module, data: ImageSet, attack: Attack, seed: int) -> str:
-    digest = hashlib.sha256(f"{data.fingerprint()} {seed} {json.dumps(recorded(attack))}".encode())
-    for name, tensor in classifier.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _write(path: Path, parts: list[Tensor], key: str) -> None:
-    write_tensors(path, {"images": _join(parts)}, {"key": key})
-
-
-def _read(path: Path, key: str) -> Tensor | None:
-    """The shard, or ``None`` if it is missing, damaged, or of another classifier, data set or attack."""
-    if not path.exists():
-        return None
-    try:
-        tensors, metadata = read_tensors(path)
-    except InputError:
-        return None
-    return tensors.get("images") if metadata.get("key") == key else None
