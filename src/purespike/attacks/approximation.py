@@ -85,6 +85,10 @@ class Approximation(nn.Module):
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
 
+    def described(self) -> dict[str, Any] | None:
+        """How well it imitates, as JSON values; ``None`` if it was not fitted."""
+        return None if self.fit is None else self.fit.to_json()
+
     def residual(self, images: Tensor) -> Tensor:
         """The change of the images, same shape."""
         filtered = self.filter(images)

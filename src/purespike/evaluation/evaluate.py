@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +31,9 @@ from purespike.results import (
     CleanScores,
     Conditions,
     Evaluation,
+    Finding,
     Provenance,
+    Quality,
     Score,
     Verdict,
     WorstCase,
@@ -100,16 +102,15 @@ def evaluate(
         check_fit(model, pixels, labels, accelerator.device)
         for name, substitute in substitutes.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
-
         first = as_float(pixels[:8].to(accelerator.device))
         stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
         eot = settings.eot or (EOT if stochastic else 1)
-        passes = settings.passes or (PASSES if stochastic else 1)
         jobs = [averaged(job, eot) for job in jobs]
         approximation = None
         if settings.learned_bpda and "bpda" in threats:
             approximation = _imitate(model, pixels, budgets, settings.norm, seed, accelerator.device)
         scene = Scene(model, settings.surrogates or (), settings.losses, approximation, substitutes)
+        passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
             images=pixels,
@@ -121,70 +122,92 @@ def evaluate(
             accelerator=accelerator,
             store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
         )
-        costs = {job: _costs(job, scene, threats) for job in jobs}
-        work = len(labels) * (1 + sum(sum(each.values()) for each in costs.values()))
-        with bar("evaluation", work, unit="passes", show=accelerator.is_main_process) as progress:
-            clean, quality = runner.clean()
-            progress.advance(len(labels))
-            # clean images cost little: where only some are attacked, the others are classified all the same
-            subset = isinstance(data, ImageSet) and len(data) > len(labels)
-            clean_whole = runner.clean_whole(data) if subset else None  # type: ignore[arg-type]
-            cells: list[Cell] = []
-            for job in jobs:
-                cells += _attack(runner, job, clean, costs[job], progress)
-            findings = None
-            if settings.diagnose:
-                findings = examine_and_escalate(
-                    runner,
-                    jobs,
-                    cells,
-                    clean,
-                    budgets=budgets,
-                    settings=settings,
-                    arrived_training=arrived_training,
-                    say=progress.say,
-                )
-
+        # clean images cost little: where only some are attacked, the others are classified all the same
+        everything = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
+        measured = _measure(runner, jobs, everything, settings, budgets, in_training=arrived_training)
+        conditions = Conditions(
+            norm=settings.norm,
+            eps=tuple(budgets),
+            curve_eps=tuple(curve_budgets),
+            attacks=tuple(recorded(job.attack) for job in jobs),
+            threats=tuple(threats),
+            surrogates=settings.surrogates or (),
+            losses=settings.losses,
+            substitutes={name: describe_model(other) for name, other in substitutes.items()},
+            learned_bpda=None if approximation is None else approximation.described(),
+            eot=eot,
+            passes=passes,
+            max_cost=settings.max_cost,
+            batch_size=settings.batch_size,
+            precision="fp32",
+            processes=accelerator.num_processes,
+        )
+        clean, cells, findings = measured.clean, measured.cells, measured.findings
         return Evaluation(
             schema_version=1,
             model=describe_model(model),
             data=description,
-            settings=Conditions(
-                norm=settings.norm,
-                eps=tuple(budgets),
-                curve_eps=tuple(curve_budgets),
-                attacks=tuple(recorded(job.attack) for job in jobs),
-                threats=tuple(threats),
-                surrogates=settings.surrogates or (),
-                losses=settings.losses,
-                substitutes={name: describe_model(other) for name, other in substitutes.items()},
-                learned_bpda=None
-                if approximation is None or approximation.fit is None
-                else approximation.fit.to_json(),
-                eot=eot,
-                passes=passes,
-                max_cost=settings.max_cost,
-                batch_size=settings.batch_size,
-                precision="fp32",
-                processes=accelerator.num_processes,
-            ),
+            settings=conditions,
             clean=CleanScores(
-                undefended=Score.of(clean["undefended"]),
-                defended=Score.of(clean["defended"]) if isinstance(model, Defended) else None,
+                undefended=Score.of(clean.undefended),
+                defended=Score.of(clean.defended) if isinstance(model, Defended) else None,
             ),
-            clean_whole=clean_whole,
-            clean_outcomes=CleanOutcomes(
-                undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"])
-            ),
+            clean_whole=measured.clean_whole,
+            clean_outcomes=clean,
             labels=tuple(labels.tolist()),
-            cells=tuple(cells),
+            cells=cells,
             worst_case=tuple(_worst_cases(cells, budgets)),
-            quality=(*quality, *(row for cell in cells for row in cell.quality)),
-            diagnostics=None if findings is None else tuple(findings),
+            quality=(*measured.quality, *(row for cell in cells for row in cell.quality)),
+            diagnostics=findings,
             verdict=None if findings is None else Verdict.of(findings),
             seed=seed,
             provenance=Provenance(**provenance(seed=seed, device=accelerator.device)),
         )
+
+
+class _Measured(NamedTuple):
+    clean: CleanOutcomes
+    clean_whole: CleanScores | None
+    quality: list[Quality]
+    cells: tuple[Cell, ...]
+    findings: tuple[Finding, ...] | None
+
+
+def _measure(
+    runner: Runner,
+    jobs: list[Job],
+    everything: ImageSet | None,
+    settings: EvaluationSettings,
+    budgets: Sequence[float],
+    *,
+    in_training: Sequence[str],
+) -> _Measured:
+    """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
+    costs = {job: _costs(job, runner.scene, runner.threats) for job in jobs}
+    count = len(runner.labels)
+    work = count * (1 + sum(sum(each.values()) for each in costs.values()))
+    with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
+        clean, quality = runner.clean()
+        progress.advance(count)
+        clean_whole = None if everything is None else runner.clean_whole(everything)
+        cells: list[Cell] = []
+        for job in jobs:
+            cells += _attack(runner, job, clean, costs[job], progress)
+        findings = None
+        if settings.diagnose:
+            findings = examine_and_escalate(
+                runner,
+                jobs,
+                cells,
+                clean,
+                budgets=budgets,
+                settings=settings,
+                arrived_training=in_training,
+                say=progress.say,
+            )
+    outcomes = CleanOutcomes(undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"]))
+    found = None if findings is None else tuple(findings)
+    return _Measured(outcomes, clean_whole, quality, tuple(cells), found)
 
 
 def _imitate(
