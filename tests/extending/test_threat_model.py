@@ -1,13 +1,19 @@
-"""A threat model from outside the package: its words, registered once, are in tables, figures and cards."""
+"""A threat model from outside: its words and its routes, registered once, are attacked, told and drawn."""
 
 import pytest
+import torch
+from torch import nn
 
+import purespike
+from purespike.attacks.routes import direct
+from purespike.evaluation.threat import THREATS as ATTACKERS
+from purespike.evaluation.threat import threat_model
 from purespike.leaderboard.ranking import leaderboard
 from purespike.leaderboard.rendering import markdown_leaderboard
 from purespike.reporting.artefacts import write_artefacts
 from purespike.reporting.figures import accuracy_curve
 from purespike.results import Evaluation, Score
-from purespike.results.vocabulary import THREATS, ThreatWords, register_threat
+from purespike.results.vocabulary import THREATS, ThreatWords
 
 WORDS = ThreatWords(
     name="decision",
@@ -20,11 +26,27 @@ WORDS = ThreatWords(
 )
 
 
+class LabelsOnly(nn.Module):
+    """The model as an attacker sees it who is told the label and nothing else."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        logits = self.model(images)
+        return nn.functional.one_hot(logits.argmax(1), logits.shape[1]).float()
+
+
+def decision(scene, attack):
+    return [] if attack.differentiates else [direct(LabelsOnly(scene.model).eval(), name="labels")]
+
+
 @pytest.fixture(autouse=True)
 def registered():
-    register_threat(WORDS)
+    threat_model(WORDS, knows="the label", gradient="nothing")(decision)
     yield
-    del THREATS[WORDS.name]
+    del THREATS[WORDS.name], ATTACKERS[WORDS.name]
 
 
 def make() -> Evaluation:
@@ -62,3 +84,18 @@ def test_it_is_drawn_in_its_colour():
     lines = [line for line in accuracy_curve(make()).axes[0].lines if line.get_marker() == "h"]
     assert [line.get_color() for line in lines] == ["#336600"]
     assert lines[0].get_ydata().tolist() == [100, 75, 50]
+
+
+def test_it_attacks_by_its_own_routes():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).eval()
+    images = torch.rand(12, 3, 8, 8)
+    labels = model(images).argmax(1)
+    chosen = {"attacks": ["fgsm", "square:queries=40"], "eps": "32/255", "diagnose": 0}
+    found = purespike.evaluate(model, (images, labels), threat="all", **chosen)
+    assert {cell.threat for cell in found.cells if cell.attack == "square"} == {"undefended", "decision"}
+    assert {cell.threat for cell in found.cells if cell.attack == "fgsm"} == {"undefended", "adaptive"}
+    cell = found.cell("square", "decision")
+    assert [part.surrogate for part in cell.components] == ["labels"] and cell.components[0].attacked == 12
+    # labels alone tell Square less than logits do
+    assert cell.score.correct >= found.cell("square", "undefended").score.correct
