@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
+from purespike.evaluation.finding import Finding
+from purespike.evaluation.verdict import Verdict, judge
 from torch import nn
 
 import purespike
 from purespike.attacks import SignAttack
-from purespike.evaluation.finding import Finding
-from purespike.evaluation.verdict import Verdict, judge
 from purespike.models import Defended
 from purespike.neurons import MultiLevelFiring, parse_surrogate
 

@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
-from purespike.attacks import AttackResult, SignAttack, create_attack
 from purespike.evaluation.convergence import (
     check_budget,
     check_loss,
@@ -17,6 +14,9 @@ from purespike.evaluation.convergence import (
 )
 from purespike.evaluation.finding import Limits
 from purespike.evaluation.large_budget import check_large_budgets
+from torch import nn
+
+from purespike.attacks import AttackResult, SignAttack, create_attack
 from purespike.models import Defended
 
 from .victims import foreign, photographs
