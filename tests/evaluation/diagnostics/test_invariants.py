@@ -46,10 +46,8 @@ def paper(name):
 
 def broken(rows, **thresholds):
     """Name of the rule, and who broke it against whom."""
-    found = check_table(rows, Thresholds(**thresholds))
-    return {
-        (f.name, f.level, f.message.split(",")[0], f.message.split(" than ")[-1].split(",")[0]) for f in found
-    }
+    pairs = [(f, f.message.split(" than ")) for f in check_table(rows, Thresholds(**thresholds))]
+    return {(f.name, f.level, parts[0].split(",")[0], parts[-1].split(",")[0]) for f, parts in pairs}
 
 
 @pytest.mark.parametrize(
