@@ -1,4 +1,4 @@
-"""Budgets that rise by themselves, as far as they may."""
+"""Budgets are escalated where more steps or starts break more, up to a cost."""
 
 import functools
 from dataclasses import replace
@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 import purespike
+from evaluation.diagnostics.asking import cell
+from evaluation.victims import defended, photographs, plain
 from purespike.attacks import create_attack
-from purespike.evaluation.finding import Finding
+from purespike.evaluation.diagnostics import RULES, rule
+from purespike.evaluation.escalation import escalated, still_robust
 from purespike.evaluation.plan import Job
-from purespike.evaluation.raising import raised
-
-from .victims import defended, photographs, plain
+from purespike.results import AttackSettings, Finding
 
 EPS = (8 / 255, 16 / 255)
 WEAK = create_attack("pgd", steps=4, step_size=1 / 255, eps=EPS[0])
@@ -27,7 +28,8 @@ def jobs():
 
 
 def finding(level="suspicious", remedy=None):
-    return Finding("budget", "optimisation", level, "seen", "advice", "source", remedy=remedy)
+    words = {"name": "budget", "group": "optimisation", "message": "", "advice": "", "source": ""}
+    return Finding(level=level, remedy=remedy, **words)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def finding(level="suspicious", remedy=None):
     ],
 )
 def test_the_strongest_attack_takes_the_remedies_at_each_budget_of_the_table(findings, changes):
-    found = raised(jobs(), findings, budgets=EPS, max_cost=100)
+    found = escalated(jobs(), findings, budgets=EPS, max_cost=100)
     expected = [] if changes is None else [replace(WEAK, eps=eps, **changes) for eps in EPS]
     assert [job.attack for job in found] == expected
     assert [job.eps for job in found] == [attack.eps for attack in expected]
@@ -72,34 +74,73 @@ def evaluate(max_cost=12, folder=None):
     )
 
 
-def test_the_budget_rises_until_more_does_not_help():
+def test_the_budget_is_escalated_until_more_does_not_help():
     found = evaluate()
-    first, *later = (cell for cell in found.content["cells"] if cell["threat"] == "adaptive")
+    first, *later = (cell for cell in found.cells if cell.threat == "adaptive")
     assert later, "two steps of 1/255 in a ball of 24/255 are too few"
-    assert first["raised_from"] is None and first["settings"]["steps"] == 2
+    assert first.raised_from is None and first.steps == 2
     before = first
     for cell in later:
-        assert cell["raised_from"] == before["settings"]["steps"]
-        assert all(a <= b for a, b in zip(cell["outcomes"], before["outcomes"], strict=True))
-        # it meets only what was left
-        assert cell["components"][0]["attacked"] == sum(before["outcomes"])
+        assert cell.raised_from == before.steps
+        assert all(a <= b for a, b in zip(cell.outcomes, before.outcomes, strict=True))
+        # it attacks the robust images only
+        assert cell.components[0].attacked == sum(before.outcomes)
         before = cell
-    assert sum(before["outcomes"]) < sum(first["outcomes"])
-    worst = {row["threat"]: row["score"] for row in found.content["worst_case"]}
-    assert worst["adaptive"]["correct"] == sum(before["outcomes"])
-    assert len([cell for cell in found.content["cells"] if cell["threat"] == "bpda"]) == 1
+    assert sum(before.outcomes) < sum(first.outcomes)
+    worst = {row.threat: row.score for row in found.worst_case}
+    assert worst["adaptive"].correct == sum(before.outcomes)
+    assert len([cell for cell in found.cells if cell.threat == "bpda"]) == 1
 
 
 def test_it_stays_within_what_it_may_cost():
     found = evaluate(max_cost=3)
-    costs = [c["settings"]["steps"] * c["settings"]["restarts"] for c in found.content["cells"]]
+    costs = [cell.steps * cell.settings.restarts for cell in found.cells]
     assert max(costs) <= 3
     assert found.verdict.level != "reliable", "the budget is still too small, and that is said"
 
 
-def test_a_raised_evaluation_is_read_back(tmp_path):
+def test_an_escalated_evaluation_is_read_back(tmp_path):
     first = evaluate(4, tmp_path)
     evaluate.cache_clear()
     again = evaluate(4, tmp_path)
     assert plain(again) == plain(first)
-    assert [c["seconds"] for c in again.content["cells"]] == [c["seconds"] for c in first.content["cells"]]
+    assert [cell.seconds for cell in again.cells] == [cell.seconds for cell in first.cells]
+
+
+def test_a_rule_registered_since_is_asked_in_a_resumed_evaluation(tmp_path):
+    first = evaluate(4, tmp_path)
+    evaluate.cache_clear()
+
+    def check_weekday(e):
+        yield finding()
+
+    rule(needs="nothing")(check_weekday)
+    try:
+        again = evaluate(4, tmp_path)
+    finally:
+        del RULES["check_weekday"]
+        evaluate.cache_clear()
+    assert again.diagnostics == (*first.diagnostics, finding())
+
+
+@pytest.mark.parametrize(
+    ("threats", "expected"),
+    [
+        (["adaptive"], "adaptive"),
+        (["bpda", "adaptive", "undefended"], "adaptive"),
+        (["bpda", "undefended"], "undefended"),
+        (["bpda"], "bpda"),
+    ],
+)
+def test_an_escalated_attack_goes_on_from_the_images_that_are_robust(threats, expected):
+    settings = AttackSettings(name="pgd", steps=4, step_size=1 / 255)
+    columns = {"adaptive": [1, 0, 0], "undefended": [0, 1, 0], "bpda": [0, 0, 1]}
+    cells = [cell(threat, columns[threat], eps=EPS[0], settings=settings) for threat in threats]
+    other = cell(expected, [1, 1, 1], eps=EPS[0], settings=AttackSettings(steps=5))
+    elsewhere = cell(expected, [1, 1, 1], eps=EPS[1], settings=settings)
+    before = Job(WEAK, EPS[0])
+    job = Job(replace(WEAK, steps=8), EPS[0], raised_from=before)
+    clean = {"undefended": [1, 1, 1], "defended": [1, 1, 1]}
+    outcomes, chosen = still_robust(job, [other, elsewhere, *cells], clean, threats)
+    assert chosen == [expected]
+    assert list(outcomes["defended"]) == list(outcomes["undefended"]) == columns[expected]

@@ -1,8 +1,7 @@
 """What the diagnostics repeat the attack with."""
 
-from purespike.evaluation.diagnose import LEADING, leading
-
 from purespike.evaluation.cell import Cell
+from purespike.evaluation.diagnose import LEADING, leading
 
 ENSEMBLE = ("a", "b", "c", "d", "e", "f")
 
