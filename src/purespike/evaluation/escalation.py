@@ -9,13 +9,11 @@ from purespike.attacks import SignAttack
 from purespike.attacks.protocol import is_iterated, recorded
 from purespike.chunks import Json
 from purespike.evaluation.cell import Outcomes
-from purespike.evaluation.diagnostics.convergence import budget_findings
 from purespike.evaluation.diagnostics.examination import Examination, strongest
-from purespike.evaluation.diagnostics.rule import examine
+from purespike.evaluation.diagnostics.rule import RULES, ask, examine
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
 from purespike.results import LEVELS, Cell, Finding, Record
-from purespike.seeding import seeded
 from purespike.settings import EvaluationSettings
 
 
@@ -62,10 +60,11 @@ def examine_and_escalate(
             arrived_training=arrived_training,
             thresholds=settings.thresholds,
         )
-        e.budget = _kept(runner, e, "budget", partial(_budget, e))
+        kept = partial(_kept, runner, e)
+        e.budget = kept(("check_budget",), partial(ask, "check_budget", e))
         further = escalated(jobs, e.budget, budgets=budgets, max_cost=settings.max_cost)
         if not further:
-            return _kept(runner, e, "examination", partial(examine, e))
+            return kept(tuple(RULES), partial(examine, e))
         for job in further:
             found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
             jobs.append(job)
@@ -74,17 +73,12 @@ def examine_and_escalate(
                 say(cell.line())
 
 
-def _budget(e: Examination) -> list[Finding]:
-    if not len(e) or not e.attackable:
-        return []
-    with seeded("diagnose", "budget", device=e.images.device):
-        return list(budget_findings(e))
-
-
-def _kept(runner: Runner, e: Examination, name: str, compute: Callable[[], list[Finding]]) -> list[Finding]:
-    """Findings that an earlier run left, else those of ``compute``; every process computes the same."""
+def _kept(
+    runner: Runner, e: Examination, rules: tuple[str, ...], compute: Callable[[], list[Finding]]
+) -> list[Finding]:
+    """Findings of ``rules`` that an earlier run left, else of ``compute``, the same in every process."""
     attacks = [recorded(job.attack) for job in e.jobs]
-    key = name, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
+    key = rules, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
     write = runner.accelerator.is_main_process
     row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(compute())), write=write)
     return list(row.findings)

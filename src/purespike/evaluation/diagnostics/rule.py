@@ -1,11 +1,11 @@
 """Rules: functions of an examination that yield findings; registered where they are defined."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.results import Finding
 from purespike.seeding import seeded
@@ -19,8 +19,8 @@ class Rule(NamedTuple):
 
     Args:
         check: function that yields the findings.
-        needs: ``"nothing"`` but the table; ``"images"`` that are classified correctly; or an ``"attack"`` by
-            gradient steps, and a model that it can differentiate.
+        needs: condition under which the rule is asked: ``"nothing"``, the table suffices; ``"images"`` that
+            are classified correctly; or an ``"attack"`` by gradient steps on a model with a gradient.
         order: place among the findings.
     """
 
@@ -33,26 +33,30 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Check]:
-    """Register a diagnostics rule: every evaluation that examines itself asks it.
+    """Register a diagnostics rule, to be asked in every evaluation that is examined.
 
     Args:
         needs: see :class:`Rule`.
         order: place among the findings; after purespike's own by default.
-
-    Raises:
-        InputError: a rule of that name exists.
 
     In a file of one's own::
 
         @rule(needs="images")
         def check_confidence(e: Examination) -> Iterator[Finding]:
             yield Finding(name="confidence", group="defence", level="reliable", message="…", …)
+
+    Raises:
+        InputError: unknown needs, or a rule of that name exists.
     """
+    if needs not in get_args(Needs):
+        raise unknown("needs of a diagnostics rule", needs, get_args(Needs))
 
     def register(check: Check) -> Check:
         name = check.__name__
         if name in RULES:
-            raise InputError(f"diagnostics rule {name!r} is registered twice")
+            raise InputError(
+                f"diagnostics rule {name!r} is registered twice; rename one of the two functions"
+            )
         RULES[name] = Rule(check, needs, order)
         return check
 
@@ -60,25 +64,23 @@ def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Che
 
 
 def examine(e: Examination) -> list[Finding]:
-    """The findings of all rules whose needs are met, in their order.
+    """The findings of all rules, in their order."""
+    names = sorted(RULES, key=lambda name: RULES[name].order)
+    return [finding for name in names for finding in ask(name, e)]
 
-    Each rule draws from a stream of its own, so that a further one changes nothing for the others.
+
+def ask(name: str, e: Examination) -> list[Finding]:
+    """The findings of one rule; none where its needs are not met.
+
+    Each rule draws from a random stream of its own, so that a further one changes nothing for the others. A
+    rule that fails is a finding itself: it must not cost the numbers that were measured.
     """
-    found: list[Finding] = []
-    for name, (check, needs, _) in sorted(RULES.items(), key=lambda pair: pair[1].order):
-        if needs != "nothing" and not len(e.images):
-            continue
-        if needs == "attack" and not e.attackable:
-            continue
-        with seeded("diagnose", name, device=e.images.device):
-            found += _ask(name, check, e)
-    return found
-
-
-def _ask(name: str, check: Check, e: Examination) -> list[Finding]:
-    """The findings of one rule; one that fails must not cost the numbers that were measured."""
+    check, needs, _ = RULES[name]
+    if (needs != "nothing" and not len(e)) or (needs == "attack" and not e.attackable):
+        return []
     try:
-        return list(check(e))
+        with seeded("diagnose", name, device=e.images.device):
+            return list(check(e))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -89,7 +91,7 @@ def _ask(name: str, check: Check, e: Examination) -> list[Finding]:
                 group="defence",
                 level="suspicious",
                 message=f"could not be examined: {detail}",
-                advice="a rule failed; the numbers stand unexamined in this point",
+                advice="the rule failed; the numbers are unexamined in this respect",
                 source="purespike",
             )
         ]

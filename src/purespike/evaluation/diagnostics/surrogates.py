@@ -1,4 +1,4 @@
-"""Whether the surrogate decides the number, and whether neurons let a gradient pass (group B)."""
+"""Whether the surrogate that the attacker differentiates decides the number (group B)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,9 +10,7 @@ from torch import Tensor
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.neurons import (
-    Census,
     accepts,
-    membrane_census,
     parse_surrogate,
     spiking_neurons,
     surrogate_gradient,
@@ -39,37 +37,6 @@ SWEEP = (
 )
 # images of the sweep
 SWEPT = 16
-
-
-@rule(needs="images", order=60)
-def check_neurons(e: Examination) -> Iterator[Finding]:
-    """Does each layer of neurons pass information forwards, and a gradient backwards?
-
-    A layer is blocked where neither the model's own surrogate nor any of the attacker's lets a gradient pass.
-    """
-    census = membrane_census(e.model, e.images)
-    if not census:
-        return
-    windows = [census]
-    for surrogate in e.surrogates if e.attackable else ():
-        with surrogate_gradient(e.model, surrogate):
-            windows.append(membrane_census(e.model, e.images))
-    silent = [name for name, layer in census.items() if layer.dead >= e.thresholds.dead]
-    saturated = [name for name, layer in census.items() if layer.saturated >= e.thresholds.dead]
-    blocked = [name for name in census if all(each[name].in_window < e.thresholds.window for each in windows)]
-    advice = "such a layer passes no information and hardly a gradient: train with a better initialisation"
-    if blocked and not (silent or saturated):
-        advice = "give the adaptive attacker wider surrogates, e.g. rectangle(width=4) or atan(alpha=1)"
-    lists = {"silent layers": silent, "saturated": saturated, "out of every surrogate's window": blocked}
-    objections = "; ".join(f"{name}: {', '.join(layers)}" for name, layers in lists.items() if layers)
-    yield Finding(
-        name="neurons",
-        group="gradients",
-        level="suspicious" if objections else "reliable",
-        message=f"{objections}; {_ranges(census)}" if objections else _ranges(census),
-        advice=advice,
-        source="census of this project",
-    )
 
 
 @rule(order=100)
@@ -113,15 +80,4 @@ def check_surrogates(e: Examination) -> Iterator[Finding]:
         message=f"surrogates outside the ensemble break {missed} of {count} images beyond it",
         advice=f"add them: {', '.join(name for name in others if others[name])}",
         source=source,
-    )
-
-
-def _ranges(census: dict[str, Census]) -> str:
-    def span(name: str) -> str:
-        values = [getattr(layer, name) for layer in census.values()]
-        return f"{min(values):.1%} to {max(values):.1%}"
-
-    return (
-        f"{len(census)} layers fire at rates from {span('rate')}, with {span('in_window')} of the membranes "
-        f"in the surrogate's window, {span('dead')} of the neurons dead and {span('saturated')} saturated"
     )

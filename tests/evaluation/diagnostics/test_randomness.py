@@ -1,16 +1,16 @@
-"""Models that draw, attacked over too few draws; purifiers whose gradient and its stand-in disagree."""
+"""Stochastic models attacked over too few passes; BPDA against the exact gradient of a purifier."""
 
 import pytest
 import torch
 from torch import nn
 
+from evaluation.victims import foreign, photographs
 from purespike.attacks import SignAttack
-from purespike.evaluation.cell import Cell
-from purespike.evaluation.purifier_gap import check_bpda_beyond, check_bpda_transfer
-from purespike.evaluation.randomness import check_expectation, check_passes
+from purespike.evaluation.diagnostics.bpda import check_bpda_beyond, check_bpda_transfer
+from purespike.evaluation.diagnostics.randomness import check_expectation, check_passes
 from purespike.models import Defended
 
-from .victims import foreign, photographs
+from .asking import ask, cell, one
 
 CENTRE = torch.full((8, 3, 8, 8), 0.5)
 LABELS = torch.zeros(8, dtype=torch.long)
@@ -31,20 +31,18 @@ class Slanted(nn.Module):
         return torch.stack([torch.full_like(height, 0.02), height], 1)
 
 
-def plainly(settings):
-    return settings
-
-
 def expectation(model, eot):
     torch.manual_seed(0)
     attack = SignAttack(eps=0.05, steps=1, step_size=0.05, eot=eot, loss="margin")
-    return check_expectation(plainly, model, CENTRE, LABELS, attack=attack)
+    # at the centre itself the tilt changes nothing
+    known = {"attack": attack, "losses": ["margin"], "stochastic": True}
+    return one(check_expectation, model, CENTRE, LABELS, **known)
 
 
 def test_a_gradient_of_one_draw_where_the_mean_of_many_is_needed():
     found = expectation(Slanted(6.0), 1)
     assert found.level == "suspicious" and found.remedy == {"eot": 50}
-    assert "over 1," in found.seen and "over 50 passes" in found.seen
+    assert "over 1," in found.message and "over 50 passes" in found.message
     assert expectation(Slanted(6.0), 50).level == "reliable"
 
 
@@ -53,7 +51,7 @@ def test_a_gradient_of_one_draw_where_it_is_enough():
 
 
 def test_a_number_outside_the_list_is_compared_too():
-    assert "over 7," in expectation(Slanted(0.1), 7).seen
+    assert "over 7," in expectation(Slanted(0.1), 7).message
 
 
 class Coin(nn.Module):
@@ -69,36 +67,34 @@ def test_a_score_of_one_pass():
     images = torch.rand((200, 3, 4, 4))
     labels = torch.zeros(200, dtype=torch.long)
     result = SignAttack(eps=0.1, steps=1)(Coin(), images, labels)
-    once = check_passes(Coin(), result, labels, passes=1)
-    assert once.level == "suspicious" and "in 10 passes" in once.seen
-    many = check_passes(Coin(), result, labels, passes=30)
-    assert many.level == "reliable" and "in 30 passes" in many.seen
+    once = one(check_passes, Coin(), images, labels, result=result, passes=1)
+    assert once.level == "suspicious" and "in 10 passes" in once.message
+    many = one(check_passes, Coin(), images, labels, result=result, passes=30)
+    assert many.level == "reliable" and "in 30 passes" in many.message
     mean, deviation = (
-        float(part.split("%")[0]) / 100 for part in many.seen.split("passes: ")[1].split(" ± ")
+        float(part.split("%")[0]) / 100 for part in many.message.split("passes: ")[1].split(" ± ")
     )
     # binomial: a half, and its deviation over 200 images
     assert mean == pytest.approx(0.5, abs=0.03) and deviation == pytest.approx(0.5 / 200**0.5, rel=0.5)
 
 
-def cell(threat, outcomes, eps=8 / 255, norm="linf", attack="pgd"):
-    nothing = {"settings": {}, "components": [], "warnings": [], "quality": []}
-    numbers = {"forwards": 0, "backwards": 0, "seconds": 0.0, "mean_l2": 0.0, "seed": 0}
-    return Cell(attack=attack, eps=eps, norm=norm, threat=threat, outcomes=outcomes, **nothing, **numbers)
+def beyond(*cells):
+    return ask(check_bpda_beyond, nn.Identity(), CENTRE[:0], LABELS[:0], cells=cells)
 
 
 def test_what_bpda_breaks_beyond_the_exact_gradient():
     adaptive = cell("adaptive", [1, 1, 1, 1, 0, 0])
-    (found,) = check_bpda_beyond([cell("bpda", [0, 0, 1, 1, 1, 1]), adaptive])
+    (found,) = beyond(cell("bpda", [0, 0, 1, 1, 1, 1]), adaptive)
     # equal numbers, other images
-    assert found.level == "suspicious" and "2 of 6" in found.seen and "worst case of both" in found.advice
-    (found,) = check_bpda_beyond([cell("bpda", [0, 1, 1, 1, 1, 1]), adaptive])
+    assert found.level == "suspicious" and "2 of 6" in found.message and "worst case of both" in found.advice
+    (found,) = beyond(cell("bpda", [0, 1, 1, 1, 1, 1]), adaptive)
     assert found.level == "reliable", "one image may be chance"
     # what one bpda attack breaks, another adaptive one may break
     others = [cell("bpda", [0, 0, 1, 1, 0, 0]), adaptive, cell("adaptive", [0, 0, 1, 1, 1, 1], attack="fgsm")]
-    assert check_bpda_beyond(others)[0].level == "reliable"
-    assert check_bpda_beyond([cell("bpda", [0, 0, 0, 0, 0, 0])]) == []
+    assert beyond(*others)[0].level == "reliable"
+    assert beyond(cell("bpda", [0, 0, 0, 0, 0, 0])) == []
     elsewhere = cell("bpda", [0, 0, 0, 0, 0, 0], eps=1.0, norm="l2")
-    assert check_bpda_beyond([elsewhere, adaptive]) == []
+    assert beyond(elsewhere, adaptive) == []
 
 
 class Shifted(nn.Module):
@@ -116,7 +112,7 @@ class Shifted(nn.Module):
     ("by", "threats", "level"),
     [(5, ["bpda"], "suspicious"), (5, ["bpda", "adaptive"], "reliable"), (0, ["bpda"], "reliable")],
 )
-def test_bpda_that_does_not_transfer_to_the_whole(by, threats, level):
+def test_bpda_that_does_not_transfer_to_the_defended_model(by, threats, level):
     pictures, labels = photographs(16, seed=41)
     model = Defended(Shifted(by), foreign()).eval()
     images = pictures.roll(-by, 3)
@@ -124,7 +120,8 @@ def test_bpda_that_does_not_transfer_to_the_whole(by, threats, level):
     images, labels = images[right], labels[right]
     attack = SignAttack(eps=0.25, steps=10, step_size=0.06)
     broken = attack(model, images, labels).success
-    found = check_bpda_transfer(model, images, labels, broken, attack=attack, threats=threats)
-    assert found.level == level, found.seen
+    known = {"attack": attack, "robust": ~broken, "threats": threats}
+    found = one(check_bpda_transfer, model, images, labels, **known)
+    assert found.level == level, found.message
     if level == "suspicious":
         assert "adaptive" in found.advice

@@ -1,7 +1,8 @@
 """What the diagnostics repeat the attack with."""
 
-from purespike.evaluation.cell import Cell
 from purespike.evaluation.diagnose import LEADING, leading
+
+from purespike.evaluation.cell import Cell
 
 ENSEMBLE = ("a", "b", "c", "d", "e", "f")
 

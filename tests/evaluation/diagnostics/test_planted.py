@@ -2,7 +2,13 @@
 
 import pytest
 import torch
-from purespike.evaluation.active_test import (
+from torch import nn
+
+from evaluation.victims import defended, foreign, photographs, spiking
+from purespike.attacks import SignAttack, worst_case
+from purespike.attacks.objective import frozen_eval
+from purespike.evaluation.diagnostics import planted
+from purespike.evaluation.diagnostics.planted import (
     Binarised,
     Readouts,
     _last_linear,
@@ -10,15 +16,10 @@ from purespike.evaluation.active_test import (
     _readout,
     check_planted,
 )
-from purespike.evaluation.finding import Limits
-from torch import nn
-
-from purespike.attacks import SignAttack, worst_case
-from purespike.attacks.objective import frozen_eval
-from purespike.evaluation import active_test
 from purespike.models import Defended
+from purespike.settings import Thresholds
 
-from .victims import defended, foreign, photographs, spiking
+from .asking import one
 
 SURROGATES = ("rectangle(width=1)", "triangle(width=1)", "atan(alpha=2)")
 
@@ -46,14 +47,14 @@ def ensemble(settings):
 
 
 def check(model, given, settings=None, **more):
-    return check_planted(ensemble, model, *given, attack=settings or attack(), **more)
+    return one(check_planted, model, *given, attack=settings or attack(), surrogates=SURROGATES, **more)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("make", [foreign, spiking, defended])
 def test_an_honest_attack_finds_them(given, make, norm):
     found = check(make(), given, attack(norm))
-    assert found.level == "reliable" and "planted adversarial images" in found.seen, found.seen
+    assert found.level == "reliable" and "planted adversarial images" in found.message, found.message
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ def test_an_honest_attack_finds_them(given, make, norm):
 )
 def test_a_weak_attack_does_not(given, model, settings):
     found = check(model(), given, attack(**settings))
-    assert found.level == "unreliable" and "not reportable" in found.advice, found.seen
-    assert check(model(), given, attack(**settings), limits=Limits(planted=0.0)).level == "reliable"
+    assert found.level == "unreliable" and "not reportable" in found.advice, found.message
+    assert check(model(), given, attack(**settings), thresholds=Thresholds(planted=0.0)).level == "reliable"
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -100,7 +101,7 @@ def test_they_exist_within_the_budget_and_chance_does_not_find_them(given, make,
 def test_the_readout_is_that_of_the_widest_margin():
     # the planted point at (3, 0), the nearest inner one at (1, 0): the threshold is x = 2
     inner = [(0.0, 0.0), (1.0, 0.0), (-1.0, 1.0), (-1.0, -1.0)]
-    points = torch.tensor([*inner, *[inner[0]] * (active_test.INNER - 3), (3.0, 0.0)], dtype=torch.float64)
+    points = torch.tensor([*inner, *[inner[0]] * (planted.INNER - 3), (3.0, 0.0)], dtype=torch.float64)
     weight, bias = _readout(points.numpy())
     assert abs(weight[1]) < 1e-3 * abs(weight[0]) and -bias / weight[0] == pytest.approx(2, rel=1e-3)
     # a further random point, between them, moves the threshold only
@@ -175,7 +176,7 @@ def test_time_steps_in_any_order_are_averaged(given):
 )
 def test_where_it_does_not_apply_it_says_so(given, model, why):
     found = check(model.eval(), given)
-    assert found.level == "reliable" and found.seen.startswith("not applicable") and why in found.seen
+    assert found.level == "reliable" and found.message.startswith("not applicable") and why in found.message
 
 
 def test_where_features_do_not_move_nothing_can_be_planted(given):
@@ -188,11 +189,11 @@ def test_where_features_do_not_move_nothing_can_be_planted(given):
             return self.readout((images.flatten(1) > 2).float() + 0 * images.flatten(1))
 
     found = check(Still().eval(), given)
-    assert found.level == "reliable" and "10 admit no such readout" in found.seen
+    assert found.level == "reliable" and "10 admit no such readout" in found.message
 
 
 def test_images_in_each_other_s_balls_are_not_confused(given):
     images, labels = given
     twice = torch.cat([images[:5], images[:5] + 0.001]).clamp(0, 1)
     found = check(foreign(), (twice, torch.cat([labels[:5]] * 2)))
-    assert "5 of 5 planted" in found.seen
+    assert "5 of 5 planted" in found.message

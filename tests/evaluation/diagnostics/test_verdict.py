@@ -1,21 +1,20 @@
-"""Models built to fool an evaluator: each must be seen through, for the right reason; an honest one not."""
+"""Models built to fool an evaluator: each must be found out, for the right reason; an honest one not."""
 
 import copy
 import functools
-import json
 
 import pytest
 import torch
 from torch import nn
 
 import purespike
+from evaluation.victims import CLASSES, defended, photographs, spiking
 from purespike.attacks import SignAttack
-from purespike.evaluation.finding import Finding
-from purespike.evaluation.verdict import Verdict, judge
 from purespike.models import Defended
 from purespike.neurons import MultiLevelFiring, parse_surrogate
+from purespike.results import Finding, Verdict
 
-from .victims import CLASSES, defended, photographs, spiking
+from .asking import by_name
 
 EPS = 24 / 255
 ATTACKS = [{"name": "fgsm"}, {"name": "pgd", "steps": 10, "step_size": 6 / 255}]
@@ -121,19 +120,19 @@ PATIENT = [{"name": "fgsm"}, {"name": "pgd", "steps": 60, "step_size": 4 / 255, 
 
 
 def verdict_on(model, attacks=ATTACKS, **settings):
-    # the budget may not rise: the verdict is on the attacks as they are
+    # the budget is not escalated: the verdict is on the attacks as they are
     given = {"eps": EPS, "threat": "all", "diagnose": 16, "max_cost": 10, **settings}
     return purespike.evaluate(model, sample(), attacks=attacks, **given)
 
 
 @pytest.mark.parametrize("name", FOOLING)
-def test_a_fooling_model_is_seen_through(name):
+def test_a_fooling_model_is_found_out(name):
     make, reason = FOOLING[name]
     evaluation = verdict_on(make())
     assert evaluation.verdict.level in ("suspicious", "unreliable")
     assert any(text.startswith(f"{reason}: ") for text in evaluation.verdict.reasons), evaluation.verdict
-    rows = {row["name"]: row for row in evaluation.content["diagnostics"]}
-    assert rows[reason]["advice"] and rows[reason]["source"]
+    findings = by_name(evaluation.diagnostics)
+    assert findings[reason].advice and findings[reason].source
 
 
 @pytest.mark.parametrize("name", ["rounding purifier", "detached purifier", "stateful"])
@@ -143,11 +142,15 @@ def test_the_worst_are_unreliable(name):
 
 def test_an_honest_network_is_believed():
     evaluation = verdict_on(honest(), PATIENT)
-    assert evaluation.verdict == Verdict("reliable"), evaluation.verdict
+    assert evaluation.verdict == Verdict(level="reliable"), evaluation.verdict
     # and it is robust to a degree: there was something to judge
     assert 0.1 < evaluation.accuracy("pgd", "adaptive") < 0.95
-    groups = {row["group"] for row in evaluation.content["diagnostics"]}
-    assert groups == {"invariants", "gradients", "optimisation", "defence"}
+    assert {finding.group for finding in evaluation.diagnostics} == {
+        "invariants",
+        "gradients",
+        "optimisation",
+        "defence",
+    }
     assert str(evaluation.verdict) == "VERDICT: reliable"
 
 
@@ -155,14 +158,12 @@ def test_an_impatient_attack_on_it_is_not():
     evaluation = verdict_on(honest())
     assert evaluation.verdict.level == "suspicious"
     assert any(reason.startswith("budget: 20 steps: ") for reason in evaluation.verdict.reasons)
-    rows = {row["name"]: row for row in evaluation.content["diagnostics"]}
-    assert rows["budget: 20 steps"]["remedy"] == {"steps": 20}
+    assert by_name(evaluation.diagnostics)["budget: 20 steps"].remedy == {"steps": 20}
 
 
 def test_every_diagnostic_of_a_spiking_defence_is_there():
     found = verdict_on(defended(), [{"name": "pgd", "steps": 5, "step_size": 9 / 255}], diagnose=4)
-    names = {row["name"] for row in found.content["diagnostics"]}
-    assert names >= {
+    assert by_name(found.diagnostics).keys() >= {
         *("table", "nothing stands at eps 0.5", "nothing stands at eps 1"),
         *("gradients", "pixels without gradient", "size of gradients", "scale of the logits"),
         *("surrogate", "surrogate ensemble", "direction of the gradient", "neurons"),
@@ -170,50 +171,56 @@ def test_every_diagnostic_of_a_spiking_defence_is_there():
         *("budget: 10 steps", "budget: 4 random starts", "witness without gradients"),
         *("one image, one answer", "bpda against the exact gradient"),
     }
-    json.dumps(found.content["diagnostics"])
 
 
-def test_a_model_that_draws_is_examined_as_one():
-    found = verdict_on(Defended(Noisy(), honest()), diagnose=8)
-    names = {row["name"] for row in found.content["diagnostics"]}
+def test_a_stochastic_model_is_examined_as_one():
+    names = by_name(verdict_on(Defended(Noisy(), honest()), diagnose=8).diagnostics)
     assert {"expectation over randomness", "score over passes"} <= names
-    assert "verdicts of the attack" not in names, "they change from pass to pass"
+    assert "verdicts of the attack" not in names, "verdicts change from pass to pass"
 
 
-def test_findings_of_before_are_read():
+def test_findings_of_older_files_are_read():
     old = {"name": "a", "group": "defence", "level": "suspicious", "seen": "b", "advice": "c", "source": "d"}
-    assert Finding(**old).remedy is None
-    new = Finding(**old, remedy={"steps": 40})
-    assert Finding(**json.loads(json.dumps(new.to_json()))) == new
-    assert Finding(**{**old, "level": "reliable"}, remedy={"steps": 40}).remedy is None
+    found = Finding.from_json(old)
+    assert found.message == "b" and found.remedy is None and found.to_json() == old
+    new = Finding.from_json({**old, "remedy": {"steps": 40}})
+    assert Finding.from_json(new.to_json()) == new and new.remedy == {"steps": 40}
+    fine = Finding.from_json({**old, "level": "reliable", "remedy": {"steps": 40}})
+    assert fine.remedy is None and fine.advice == ""
 
 
-def test_nothing_is_said_when_nobody_looked():
+def test_without_an_examination_there_is_no_verdict():
     evaluation = purespike.evaluate(honest(), sample(), attacks=["fgsm"], eps=EPS, diagnose=0)
-    assert evaluation.verdict is None and evaluation.content["diagnostics"] is None
+    assert evaluation.verdict is None and evaluation.diagnostics is None
 
 
 def test_where_nothing_is_right_the_table_alone_is_judged():
     images, _ = sample()
     wrong = (honest()(images).argmax(1) + 1) % CLASSES
     found = purespike.evaluate(honest(), (images, wrong), attacks=["fgsm"], eps=EPS)
-    assert [row["group"] for row in found.content["diagnostics"]] == ["invariants"]
+    assert [finding.group for finding in found.diagnostics] == ["invariants"]
 
 
 def test_findings_are_read_back(tmp_path, monkeypatch):
     first = verdict_on(honest(), folder=tmp_path)
-    monkeypatch.setattr("purespike.evaluation.runner.diagnose", None)
-    assert verdict_on(honest(), folder=tmp_path).verdict == first.verdict
-    with pytest.raises(TypeError):
+
+    def refuse(*_):
+        raise AssertionError("examined again")
+
+    for name in ("ask", "examine"):
+        monkeypatch.setattr(f"purespike.evaluation.escalation.{name}", refuse)
+    again = verdict_on(honest(), folder=tmp_path)
+    assert again.diagnostics == first.diagnostics and again.verdict == first.verdict
+    with pytest.raises(AssertionError, match="examined again"):
         verdict_on(Scaled(honest()), folder=tmp_path)
 
 
 def test_the_verdict_is_the_worst_with_the_gravest_first():
     def finding(name, level):
-        return Finding(name, "gradients", level, "seen", "", "")
+        return Finding(name=name, group="gradients", level=level, message="m", advice="", source="")
 
     a, b, c = finding("a", "reliable"), finding("b", "suspicious"), finding("c", "unreliable")
-    assert judge([]) == judge([a]) == Verdict("reliable")
-    assert judge([a, b]) == Verdict("suspicious", ("b: seen",))
-    assert judge([b, a, c]) == Verdict("unreliable", ("c: seen", "b: seen"))
-    assert str(judge([b, c])) == "VERDICT: unreliable (c: seen; b: seen)"
+    assert Verdict.of([]) == Verdict.of([a]) == Verdict(level="reliable")
+    assert Verdict.of([a, b]) == Verdict(level="suspicious", reasons=("b: m",))
+    assert Verdict.of([b, a, c]) == Verdict(level="unreliable", reasons=("c: m", "b: m"))
+    assert str(Verdict.of([b, c])) == "VERDICT: unreliable (c: m; b: m)"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purespike.evaluation.finding import Limits
-from purespike.evaluation.invariants import Measured, check_table, compare
+from purespike.evaluation.diagnostics.invariants import Measured, check_table, compare
+from purespike.settings import Thresholds
 
 EPS = 8 / 255
 
@@ -44,10 +44,10 @@ def paper(name):
     ]
 
 
-def broken(rows, **limits):
+def broken(rows, **thresholds):
     """Name of the rule, and who broke it against whom."""
-    found = check_table(rows, Limits(**limits))
-    return {(f.name, f.level, f.seen.split(",")[0], f.seen.split(" than ")[-1].split(",")[0]) for f in found}
+    pairs = [(f, f.message.split(" than ")) for f in check_table(rows, Thresholds(**thresholds))]
+    return {(f.name, f.level, parts[0].split(",")[0], parts[-1].split(",")[0]) for f, parts in pairs}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_paper_s_stronger_attacks_are_weaker():
     for name in PAPER:
         suspicious = [finding for finding in check_table(paper(name)) if finding.level == "suspicious"]
         # APGD leaves more than MI-FGSM in all three
-        assert any("apgd_ce" in f.seen and "mifgsm" in f.seen for f in suspicious)
+        assert any("apgd_ce" in f.message and "mifgsm" in f.message for f in suspicious)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -101,7 +101,7 @@ SOUND = [
 
 def test_a_sound_table():
     (finding,) = check_table(SOUND)
-    assert finding.level == "reliable" and "10 numbers" in finding.seen
+    assert finding.level == "reliable" and "10 numbers" in finding.message
 
 
 @pytest.mark.parametrize("threat", ["oblivious", "transfer"])
@@ -137,7 +137,7 @@ def test_each_rule(index, percent, rule, level):
 def test_a_point_is_forgiven_where_it_may_be_chance():
     rows = [row("pgd", 50, steps=10), row("pgd", 50.9, steps=20)]
     assert check_table(rows)[0].level == "reliable"
-    assert check_table(rows, Limits(gain=0.005))[0].level == "suspicious"
+    assert check_table(rows, Thresholds(gain=0.005))[0].level == "suspicious"
     # but not where one contains the other
     assert check_table([row("apgd_ce", 50), row("autoattack", 50.01)])[0].level == "unreliable"
 
@@ -147,13 +147,13 @@ def paired(attack, outcomes, **settings):
     return Measured(attack, threat, sum(outcomes) / len(outcomes), eps, outcomes=tuple(outcomes), **settings)
 
 
-def images(count, *standing):
-    """Outcomes of ``count`` images, of which those given stand."""
-    return [int(row in standing) for row in range(count)]
+def images(count, *robust):
+    """Outcomes of ``count`` images, of which those given are robust."""
+    return [int(row in robust) for row in range(count)]
 
 
-def flagged(*rows, **limits):
-    return {(f.name, f.level) for f in check_table(rows, Limits(**limits)) if f.level != "reliable"}
+def flagged(*rows, **thresholds):
+    return {(f.name, f.level) for f in check_table(rows, Thresholds(**thresholds)) if f.level != "reliable"}
 
 
 @pytest.mark.parametrize(("left", "gained"), [(4, 0), (5, 0), (5, 1), (8, 1), (9, 4), (20, 2), (0, 6)])

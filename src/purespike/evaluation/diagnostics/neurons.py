@@ -1,0 +1,84 @@
+"""Whether neurons let information and gradients pass, and whether all that spikes is known."""
+
+from collections.abc import Iterator
+
+from purespike.evaluation.diagnostics.examination import Examination
+from purespike.evaluation.diagnostics.rule import rule
+from purespike.evaluation.plan import Job
+from purespike.neurons import Census, membrane_census, surrogate_gradient, unknown_spiking_modules
+from purespike.results import Finding
+
+
+@rule(needs="images", order=55)
+def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
+    """Do modules spike whose surrogate the attacker cannot choose, because they are not ours?
+
+    The attacker then has the gradient that such a module defines for itself, and no other; the sweep over
+    surrogates and the census pass it by. Surrogates move accuracies by tens of points, hence the number may
+    be too high: suspicious, unless an attack of the evaluation works without gradients, to which no surrogate
+    matters. The 300 queries of the rule ``gradient_free`` are no such attack: they notice gradients that are
+    masked, not gradients that are worse than others.
+    """
+    names = unknown_spiking_modules(e.model, e.images)
+    if not names:
+        return
+    without = list(dict.fromkeys(job.attack.name for job in e.jobs if _without_gradients(job)))
+    covered = f"; {', '.join(without)} attacks without gradients" if without else ""
+    yield Finding(
+        name="unknown neurons",
+        group="gradients",
+        level="reliable" if without else "suspicious",
+        message="modules spike whose surrogate the attacker cannot choose: "
+        + ", ".join(name or type(e.model).__name__ for name in names)
+        + covered,
+        advice="add an attack without gradients (square, spsa) to the evaluation, or rebuild the modules "
+        "with purespike.neurons, whose surrogates the attacker chooses",
+        source="Bu et al.: the attacker's surrogate decides the number",
+    )
+
+
+def _without_gradients(job: Job) -> bool:
+    """Whether an attack, or a part of it such as AutoAttack's Square, does without the model's gradients."""
+    return job.norm != "noise" and job.attack.gradient_part() != job.attack
+
+
+@rule(needs="images", order=60)
+def check_neurons(e: Examination) -> Iterator[Finding]:
+    """Does each layer of neurons pass information forwards, and a gradient backwards?
+
+    A layer is blocked where neither the model's own surrogate nor one of the attacker's lets a gradient pass.
+    """
+    census = membrane_census(e.model, e.images)
+    if not census:
+        return
+    windows, thresholds = [census], e.thresholds
+    for surrogate in e.surrogates if e.attackable else ():
+        with surrogate_gradient(e.model, surrogate):
+            windows.append(membrane_census(e.model, e.images))
+    silent = [name for name, layer in census.items() if layer.dead >= thresholds.dead]
+    saturated = [name for name, layer in census.items() if layer.saturated >= thresholds.dead]
+    blocked = [name for name in census if all(each[name].in_window < thresholds.window for each in windows)]
+    advice = "such a layer passes no information and hardly a gradient: train with a better initialisation"
+    if blocked and not (silent or saturated):
+        advice = "give the adaptive attacker wider surrogates, e.g. rectangle(width=4) or atan(alpha=1)"
+    lists = {"silent layers": silent, "saturated": saturated, "out of every surrogate's window": blocked}
+    objections = [f"{fault}: {', '.join(names)}" for fault, names in lists.items() if names]
+    yield Finding(
+        name="neurons",
+        group="gradients",
+        level="suspicious" if objections else "reliable",
+        message="; ".join([*objections, _ranges(census)]),
+        advice=advice,
+        source="census of this project",
+    )
+
+
+def _ranges(census: dict[str, Census]) -> str:
+    def span(name: str) -> str:
+        values = [getattr(layer, name) for layer in census.values()]
+        return f"{min(values):.1%} to {max(values):.1%}"
+
+    return (
+        f"{len(census)} layers fire at rates from {span('rate')}, with {span('in_window')} of the membranes "
+        f"in the surrogate's window, {span('dead')} of the neurons dead and {span('saturated')} saturated"
+    )

@@ -1,0 +1,56 @@
+"""Neurons that are not ours: reported, and held against numbers that rest on their gradient alone."""
+
+import pytest
+import torch
+from torch import nn
+
+import purespike
+from purespike.attacks import create_attack
+from purespike.evaluation.diagnostics.neurons import check_unknown_neurons
+from purespike.evaluation.plan import Job
+
+from ..victims import defended, foreign, photographs, spiking
+from .asking import ask, one
+
+
+class Step(nn.Module):
+    def forward(self, images):
+        return (images > 0).float()
+
+
+GIVEN = photographs(4, seed=1)
+MODEL = nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, 16), Step(), nn.Linear(16, 4))
+
+
+@pytest.mark.parametrize("model", [spiking, defended, foreign])
+def test_of_known_modules_nothing_is_said(model):
+    assert ask(check_unknown_neurons, model(), *GIVEN) == []
+
+
+@pytest.mark.parametrize(
+    ("attacks", "without"),
+    [
+        (["fgsm", "pgd"], []),
+        (["gaussian_noise", "cw"], []),
+        (["pgd", "square"], ["square"]),
+        (["spsa", "pgd", "autoattack"], ["spsa", "autoattack"]),
+    ],
+)
+def test_an_attack_without_gradients_needs_no_surrogate(attacks, without):
+    jobs = [
+        Job(create_attack(name), None if name in ("gaussian_noise", "cw") else 8 / 255) for name in attacks
+    ]
+    torch.manual_seed(0)
+    found = one(check_unknown_neurons, MODEL, *GIVEN, jobs=jobs)
+    assert found.level == ("reliable" if without else "suspicious")
+    assert found.message == (
+        "modules spike whose surrogate the attacker cannot choose: 2"
+        + (f"; {', '.join(without)} attacks without gradients" if without else "")
+    )
+
+
+def test_an_evaluation_says_so():
+    torch.manual_seed(0)
+    labels = MODEL(GIVEN[0]).argmax(1)
+    verdict = purespike.evaluate(MODEL, (GIVEN[0], labels), attacks=["fgsm"], eps="8/255").verdict
+    assert any(reason.startswith("unknown neurons: ") for reason in verdict.reasons)

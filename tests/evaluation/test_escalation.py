@@ -1,0 +1,146 @@
+"""Budgets are escalated where more steps or starts break more, up to a cost."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+
+import purespike
+from evaluation.diagnostics.asking import cell
+from evaluation.victims import defended, photographs, plain
+from purespike.attacks import create_attack
+from purespike.evaluation.diagnostics import RULES, rule
+from purespike.evaluation.escalation import escalated, still_robust
+from purespike.evaluation.plan import Job
+from purespike.results import AttackSettings, Finding
+
+EPS = (8 / 255, 16 / 255)
+WEAK = create_attack("pgd", steps=4, step_size=1 / 255, eps=EPS[0])
+
+
+def jobs():
+    return [
+        Job(create_attack("fgsm", eps=EPS[0]), EPS[0]),
+        *(Job(replace(WEAK, eps=eps), eps) for eps in EPS),
+        Job(replace(WEAK, eps=0.1), 0.1),
+        Job(create_attack("apgd_ce", eps=EPS[0]), EPS[0]),
+    ]
+
+
+def finding(level="suspicious", remedy=None):
+    words = {"name": "budget", "group": "optimisation", "message": "", "advice": "", "source": ""}
+    return Finding(level=level, remedy=remedy, **words)
+
+
+@pytest.mark.parametrize(
+    ("findings", "changes"),
+    [
+        ([], None),
+        ([finding()], None),
+        ([finding("reliable", {"steps": 8})], None),
+        ([finding(remedy={"steps": 8})], {"steps": 8}),
+        ([finding(remedy={"restarts": 4, "random_start": True})], {"restarts": 4}),
+        (
+            [finding(remedy={"steps": 8}), finding(remedy={"restarts": 4, "random_start": True})],
+            {"steps": 8, "restarts": 4},
+        ),
+        ([finding(remedy={"steps": 4})], None),
+        ([finding(remedy={"steps": 101})], None),
+    ],
+)
+def test_the_strongest_attack_takes_the_remedies_at_each_budget_of_the_table(findings, changes):
+    found = escalated(jobs(), findings, budgets=EPS, max_cost=100)
+    expected = [] if changes is None else [replace(WEAK, eps=eps, **changes) for eps in EPS]
+    assert [job.attack for job in found] == expected
+    assert [job.eps for job in found] == [attack.eps for attack in expected]
+    assert all(job.raised_from.attack == replace(WEAK, eps=job.eps) for job in found)
+
+
+@functools.cache
+def evaluate(max_cost=12, folder=None):
+    """Steps so small that more of them are needed."""
+    weak = {"name": "pgd", "steps": 2, "step_size": 1 / 255, "random_start": False}
+    return purespike.evaluate(
+        defended(),
+        photographs(16, seed=7),
+        attacks=[weak],
+        eps=24 / 255,
+        threat=["bpda", "adaptive"],
+        surrogates=["atan(alpha=2)"],
+        losses=["margin"],
+        diagnose=8,
+        max_cost=max_cost,
+        folder=folder,
+    )
+
+
+def test_the_budget_is_escalated_until_more_does_not_help():
+    found = evaluate()
+    first, *later = (cell for cell in found.cells if cell.threat == "adaptive")
+    assert later, "two steps of 1/255 in a ball of 24/255 are too few"
+    assert first.raised_from is None and first.steps == 2
+    before = first
+    for cell in later:  # noqa: F402
+        assert cell.raised_from == before.steps
+        assert all(a <= b for a, b in zip(cell.outcomes, before.outcomes, strict=True))
+        # it attacks the robust images only
+        assert cell.components[0].attacked == sum(before.outcomes)
+        before = cell
+    assert sum(before.outcomes) < sum(first.outcomes)
+    worst = {row.threat: row.score for row in found.worst_case}
+    assert worst["adaptive"].correct == sum(before.outcomes)
+    assert len([cell for cell in found.cells if cell.threat == "bpda"]) == 1
+
+
+def test_it_stays_within_what_it_may_cost():
+    found = evaluate(max_cost=3)
+    costs = [cell.steps * cell.settings.restarts for cell in found.cells]
+    assert max(costs) <= 3
+    assert found.verdict.level != "reliable", "the budget is still too small, and that is said"
+
+
+def test_an_escalated_evaluation_is_read_back(tmp_path):
+    first = evaluate(4, tmp_path)
+    evaluate.cache_clear()
+    again = evaluate(4, tmp_path)
+    assert plain(again) == plain(first)
+    assert [cell.seconds for cell in again.cells] == [cell.seconds for cell in first.cells]
+
+
+def test_a_rule_registered_since_is_asked_in_a_resumed_evaluation(tmp_path):
+    first = evaluate(4, tmp_path)
+    evaluate.cache_clear()
+
+    def check_weekday(e):
+        yield finding()
+
+    rule(needs="nothing")(check_weekday)
+    try:
+        again = evaluate(4, tmp_path)
+    finally:
+        del RULES["check_weekday"]
+        evaluate.cache_clear()
+    assert again.diagnostics == (*first.diagnostics, finding())
+
+
+@pytest.mark.parametrize(
+    ("threats", "expected"),
+    [
+        (["adaptive"], "adaptive"),
+        (["bpda", "adaptive", "undefended"], "adaptive"),
+        (["bpda", "undefended"], "undefended"),
+        (["bpda"], "bpda"),
+    ],
+)
+def test_an_escalated_attack_goes_on_from_the_images_that_are_robust(threats, expected):
+    settings = AttackSettings(name="pgd", steps=4, step_size=1 / 255)
+    columns = {"adaptive": [1, 0, 0], "undefended": [0, 1, 0], "bpda": [0, 0, 1]}
+    cells = [cell(threat, columns[threat], eps=EPS[0], settings=settings) for threat in threats]
+    other = cell(expected, [1, 1, 1], eps=EPS[0], settings=AttackSettings(steps=5))
+    elsewhere = cell(expected, [1, 1, 1], eps=EPS[1], settings=settings)
+    before = Job(WEAK, EPS[0])
+    job = Job(replace(WEAK, steps=8), EPS[0], raised_from=before)
+    clean = {"undefended": [1, 1, 1], "defended": [1, 1, 1]}
+    outcomes, chosen = still_robust(job, [other, elsewhere, *cells], clean, threats)
+    assert chosen == [expected]
+    assert list(outcomes["defended"]) == list(outcomes["undefended"]) == columns[expected]
