@@ -80,7 +80,8 @@ def ask(name: str, e: Examination) -> list[Finding]:
         return []
     try:
         with seeded("diagnose", name, device=e.images.device):
-            return list(check(e))
+            # files name the remedy of each finding, also where there is none
+            return [found.model_copy(update={"remedy": found.remedy}) for found in check(e)]
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
