@@ -1,4 +1,4 @@
-"""The snippets of CONTRIBUTING work as they stand: what they import exists, what they define is registered."""
+"""The snippets of CONTRIBUTING work as they stand, and what they register is used by name."""
 
 import os
 import re
