@@ -23,7 +23,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(re.sub(r"steps=20", "steps=1", example), {})
     printed = capsys.readouterr().out
-    assert "of 32" in printed and "Adaptive" in printed and "Oblivious" in printed
+    assert "of 32" in printed and "| Adaptive" in printed
+    for threat in ("undefended", "oblivious", "bpda", "adaptive"):
+        assert f"FGSM (L∞, eps 16/255), {threat}: " in printed
 
 
 def test_every_make_target_it_names_exists():
