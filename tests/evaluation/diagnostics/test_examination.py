@@ -109,9 +109,13 @@ def test_what_is_known_is_not_computed(e):
         Examination(e.model, e.images, e.labels, first=3)
 
 
-@pytest.mark.parametrize(("steps", "size", "side"), [(10, 0.01, (10, 0.0125)), (80, 0.01, (20, 0.025))])
-def test_side_tests_reach_as_far_in_fewer_steps(e, steps, size, side):
-    attack = SignAttack(eps=0.2 if steps == 80 else 0.05, steps=steps, step_size=size, restarts=3, eot=9)
+@pytest.mark.parametrize(
+    ("eps", "steps", "side"),
+    # as it is; of the same reach, as long as a step covers no more than 2.5 balls in all
+    [(0.05, 10, (10, 0.01)), (0.2, 40, (20, 0.02)), (0.2, 80, (20, 0.025))],
+)
+def test_side_tests_reach_as_far_in_fewer_steps(e, eps, steps, side):
+    attack = SignAttack(eps=eps, steps=steps, step_size=0.01, restarts=3, random_start=True, eot=9)
     found = Examination(e.model, e.images, e.labels, attack=attack).side
     assert (found.steps, found.step_size) == (side[0], pytest.approx(side[1]))
-    assert (found.restarts, found.eot, found.eps) == (1, 5, attack.eps)
+    assert (found.restarts, found.eot, found.eps) == (1, 5, eps)

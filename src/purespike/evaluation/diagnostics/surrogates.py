@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.neurons import Census, MultiLevelFiring, membrane_census, parse_surrogate, surrogate_gradient
-from purespike.results import Finding
+from purespike.results import Cell, Finding
+from purespike.results.vocabulary import attack_words
+
+# until the neurons' dynamics are merged: then import it with the names above, and drop this block
+try:
+    from purespike.neurons import unknown_spiking_modules
+except ImportError:
+
+    def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
+        return []
+
 
 # narrow and wide, of all shapes; through time, through rates, and adapting to the membranes
 SWEEP = (
@@ -67,6 +77,39 @@ def check_neurons(e: Examination) -> Iterator[Finding]:
         advice=advice,
         source="census of this project",
     )
+
+
+@rule(needs="images", order=65)
+def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
+    """Do modules spike that are not purespike's?
+
+    An attacker cannot sweep their surrogates, and the census does not see them: an attack that needs no
+    gradients, such as square or spsa under any threat model, has to confirm the number. Nothing is found
+    where every module that spikes is known.
+    """
+    names = unknown_spiking_modules(e.model, e.images)
+    if not names:
+        return
+    confirmed = list(dict.fromkeys(cell.attack for cell in e.cells if _by_queries(cell)))
+    shown = ", ".join(name or "the model itself" for name in names[:3]) + (" …" if len(names) > 3 else "")
+    judged = (
+        f"but {', '.join(confirmed)} needs no gradients" if confirmed else "and every attack follows them"
+    )
+    yield Finding(
+        name="unknown neurons",
+        group="gradients",
+        level="reliable" if confirmed else "suspicious",
+        message=f"modules spike that are not purespike's ({shown}): their surrogates are not swept, {judged}",
+        advice="a foreign surrogate cannot be swept: attack without gradients as well (square, spsa), or "
+        "build the model of purespike's neurons",
+        source="Bu et al.: the attacker's surrogate decides the number",
+    )
+
+
+def _by_queries(cell: Cell) -> bool:
+    """Whether the attack, or a part of it, needs outputs alone."""
+    names = (cell.attack, *attack_words(cell.attack).contains)
+    return any(attack_words(name).by_queries for name in names)
 
 
 @rule(order=100)
