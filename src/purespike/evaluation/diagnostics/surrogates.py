@@ -116,7 +116,7 @@ def _by_queries(cell: Cell) -> bool:
 def check_surrogates(e: Examination) -> Iterator[Finding]:
     """Does the surrogate that the attacker differentiates decide the number?
 
-    Without neurons of ours there is nothing to check.
+    Only models with purespike's neurons are checked.
     """
     model, images, labels = e.first(SWEPT)
     neurons = spiking(model)
