@@ -145,6 +145,7 @@ class Examination:
     def side(self) -> SignAttack:
         """The attack with fewer steps of the same reach, at a bounded cost."""
         attack, steps = self.attack, min(self.attack.steps, STEPS)
+        assert attack.step_size is not None
         longer = attack.step_size * attack.steps / steps
         return replace(
             attack,

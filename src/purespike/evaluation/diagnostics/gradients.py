@@ -130,7 +130,7 @@ def check_scale(e: Examination) -> Iterator[Finding]:
     yield _gradients(
         "suspicious" if missed > e.thresholds.allowed(len(e)) else "reliable",
         f"the cross-entropy breaks {int(plain.sum())} of {len(e)} images, of logits divided by their "
-        f"standard deviation ({deviation:.3g}) {int(divided.sum())}, {missed} of them robust to the evaluation",
+        f"standard deviation ({deviation:.3g}) {int(divided.sum())}, {missed} of them beyond the evaluation",
         "the size of the logits hides the gradient: add the margin to the losses, or apgd_dlr to the attacks",
         name="scale of the logits",
         source=f"{CARLINI_WAGNER}; Croce & Hein 2020",

@@ -39,7 +39,7 @@ class Measured:
         norm: norm of ``eps``.
         restarts: random starts.
         raised_from: steps of the attack that this one went on from, on the images that it left robust.
-        outcomes: 1 for each image that is classified correctly, in the same order in all rows; ``None`` if unknown.
+        outcomes: 1 for each robust image, in the same order in all rows; ``None`` if unknown.
     """
 
     attack: str

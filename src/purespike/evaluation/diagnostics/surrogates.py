@@ -14,7 +14,7 @@ from purespike.results.vocabulary import attack_words
 
 # until the neurons' dynamics are merged: then import it with the names above, and drop this block
 try:
-    from purespike.neurons import unknown_spiking_modules
+    from purespike.neurons import unknown_spiking_modules  # type: ignore[attr-defined]
 except ImportError:
 
     def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
