@@ -1,12 +1,11 @@
-"""Networks of other frameworks: judged as they are, and a forgotten reset is seen and said."""
+"""Networks of other frameworks: evaluated as they are; a forgotten reset is found."""
 
 import pytest
 import torch
 from torch import nn
 
 import purespike
-
-from .victims import CLASSES, photographs
+from evaluation.victims import CLASSES, photographs
 
 STEPS, HIDDEN = 4, 32
 PATIENT = {"name": "pgd", "steps": 30, "step_size": 2 / 255, "random_start": False}
@@ -67,12 +66,13 @@ def test_is_evaluated_as_it_is(model):
     evaluation = purespike.evaluate(
         model, photographs(24, seed=500), attacks=["fgsm", PATIENT], eps="48/255", diagnose=16
     )
-    assert evaluation.content["clean"]["undefended"]["accuracy"] > 0.8
-    assert evaluation.accuracy("pgd", "adaptive") < evaluation.content["clean"]["undefended"]["accuracy"]
+    clean = evaluation.clean.undefended.accuracy
+    assert clean > 0.8 and evaluation.accuracy("pgd", "adaptive") < clean
     assert not any("one image, one answer" in reason for reason in evaluation.verdict.reasons)
+    assert not any("could not be examined" in finding.message for finding in evaluation.diagnostics)
 
 
-def test_a_forgotten_reset_is_said(model):
+def test_a_forgotten_reset_is_found(model):
     model.forgets = True
     verdict = purespike.evaluate(
         model, photographs(24, seed=500), attacks=["fgsm"], eps="8/255", diagnose=16

@@ -76,7 +76,7 @@ def examine_and_escalate(
 def _kept(
     runner: Runner, e: Examination, rules: tuple[str, ...], compute: Callable[[], list[Finding]]
 ) -> list[Finding]:
-    """Findings of ``rules`` that an earlier run left, else of ``compute``, the same in every process."""
+    """Findings of ``rules`` that an earlier run kept, else of ``compute``; all processes compute the same."""
     attacks = [recorded(job.attack) for job in e.jobs]
     key = rules, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
     write = runner.accelerator.is_main_process

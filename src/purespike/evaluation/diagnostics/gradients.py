@@ -34,7 +34,7 @@ def check_gradients(e: Examination) -> Iterator[Finding]:
     by_entropy, by_margin = e.gradients
     if not (by_entropy.isfinite().all() and by_margin.isfinite().all()):
         yield _gradients(
-            "unreliable", "gradients are NaN or infinite", "fix the model: an attack stands still on NaN"
+            "unreliable", "gradients are NaN or infinite", "fix the model: no attack gets past a NaN"
         )
         return
     vanished, flat = (_zero(gradient) for gradient in (by_margin, by_entropy))
@@ -62,7 +62,7 @@ def _zero(gradient: Tensor) -> float:
 
 
 def _pixels(gradient: Tensor, most: float) -> Finding:
-    """Of the images that have a gradient at all; the others are counted already."""
+    """Pixels without gradient, in images that have one; images without any are counted before."""
     alive = gradient.flatten(1)[gradient.flatten(1).abs().amax(1) > 0]
     share = (alive == 0).float().mean().item() if len(alive) else 0.0
     return _gradients(
@@ -130,7 +130,7 @@ def check_scale(e: Examination) -> Iterator[Finding]:
     yield _gradients(
         "suspicious" if missed > e.thresholds.allowed(len(e)) else "reliable",
         f"the cross-entropy breaks {int(plain.sum())} of {len(e)} images, of logits divided by their "
-        f"standard deviation ({deviation:.3g}) {int(divided.sum())}, {missed} of them left by the evaluation",
+        f"standard deviation ({deviation:.3g}) {int(divided.sum())}, {missed} of them beyond the evaluation",
         "the size of the logits hides the gradient: add the margin to the losses, or apgd_dlr to the attacks",
         name="scale of the logits",
         source=f"{CARLINI_WAGNER}; Croce & Hein 2020",

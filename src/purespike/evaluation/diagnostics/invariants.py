@@ -39,7 +39,7 @@ class Measured:
         norm: norm of ``eps``.
         restarts: random starts.
         raised_from: steps of the attack that this one went on from, on the images that it left robust.
-        outcomes: 1 for each image that is right, in the same order in all rows; ``None`` if unknown.
+        outcomes: 1 for each robust image, in the same order in all rows; ``None`` if unknown.
     """
 
     attack: str
@@ -82,7 +82,7 @@ def check_table(rows: Sequence[Measured], thresholds: Thresholds = DEFAULT_THRES
     """Every pair of ``rows`` that contradicts itself; one reliable finding if there is none.
 
     A pair is only compared where all else is equal, image by image where both outcomes are known. Where the
-    stronger side contains the weaker by construction, an image that it leaves makes the table unreliable; two
+    stronger side contains the weaker by construction, a single missed image makes the table unreliable; two
     runs of one attack with other random draws may differ in one image, or in ``thresholds.gain``. Where it
     only ought to be stronger, an excess beyond ``thresholds.gain`` is suspicious, if an exact sign test on
     the images about which the two disagree does not put it down to chance (level
@@ -145,7 +145,7 @@ def _pairs(rows: Sequence[Measured], thresholds: Thresholds) -> Iterator[Finding
 def _excess(stronger: Measured, weaker: Measured, binds: str, thresholds: Thresholds) -> str | None:
     """The excess of ``stronger`` over ``weaker`` in words; ``None`` if it is accepted."""
     excess = stronger.accuracy - weaker.accuracy
-    numbers = f"{stronger} leaves {excess:.2%} more than {weaker}"
+    numbers = f"{stronger} leaves {excess:.2%} more images robust than {weaker}"
     if stronger.outcomes is None or weaker.outcomes is None:
         # numbers are often printed with two decimals
         return numbers if excess > (thresholds.gain if binds == "number" else 5e-5) + 1e-9 else None
@@ -160,14 +160,14 @@ def _excess(stronger: Measured, weaker: Measured, binds: str, thresholds: Thresh
     if not broken:
         return None
     against = "" if binds != "number" else f", {gained} the other way round, by chance with p = {chance:.2g}"
-    return f"{stronger} leaves {left} of {count} images that fall to {weaker}{against}"
+    return f"{left} of {count} images are robust to {stronger} but broken by {weaker}{against}"
 
 
 def compare(stronger: Sequence[int], weaker: Sequence[int]) -> tuple[int, int, float]:
-    """Images that only the first leaves, those that only the second leaves, and the chance of so many.
+    """Images robust to the first alone, images robust to the second alone, and the chance of so many.
 
-    The chance is that of an exact one-sided sign test (McNemar's): of as many or more of the images about
-    which two equally strong attacks disagree being left by the first.
+    The chance is the p-value of an exact one-sided sign test (McNemar's): the probability that, of the images
+    about which two equally strong attacks disagree, as many or more are robust to the first.
 
     Args:
         stronger: outcomes, 1 is robust.

@@ -36,7 +36,7 @@ class Readouts(NamedTuple):
         anchors: the images, ``[N, C, H, W]``.
         weights: ``[N, F]``.
         biases: ``[N]``.
-        norm: of the balls around the anchors.
+        norm: norm of the balls around the anchors.
     """
 
     anchors: Tensor
@@ -48,13 +48,13 @@ class Readouts(NamedTuple):
 class Binarised(nn.Module):
     """A model whose last linear layer is replaced by a readout of two classes, one for each anchor.
 
-    What comes after that layer stays. Which readout an image meets is decided by the nearest anchor: so it
-    is a function of the image, whatever batch an attack makes.
+    The layers after it stay. The nearest anchor decides which readout an image meets: the model is a function
+    of the image, whatever batch an attack makes.
 
     Args:
         model: images ``[N, C, H, W]`` to logits.
         linear: its last linear layer.
-        readouts: of images farther apart than twice the budget.
+        readouts: readouts of images farther apart than twice the budget.
     """
 
     def __init__(self, model: nn.Module, linear: nn.Linear, readouts: Readouts) -> None:
@@ -153,7 +153,7 @@ def _plant(model: nn.Module, linear: nn.Linear, images: Tensor, attack: SignAtta
 
 
 def _each(ask: Callable[[Tensor], Tensor], points: list[Tensor]) -> Tensor:
-    """What ``ask`` answers to each batch of ``points``, stacked; several batches in one forward."""
+    """The answers of ``ask`` to each batch of ``points``, stacked; several batches in one forward."""
     size, together = len(points[0]), max(1, BATCH // len(points[0]))
     parts = [ask(torch.cat(points[first : first + together])) for first in range(0, len(points), together)]
     return torch.cat(parts).unflatten(0, (-1, size))
@@ -179,7 +179,7 @@ def _distances(images: Tensor, anchors: Tensor, norm: str) -> Tensor:
 
 
 def _apart(images: Tensor, distance: float, norm: str) -> Tensor:
-    """Those of ``images`` that are farther than ``distance`` from all kept before."""
+    """The ``images`` farther than ``distance`` from all kept before."""
     apart = _distances(images, images, norm).cpu()
     kept: list[int] = []
     for row in range(len(images)):
@@ -217,7 +217,7 @@ def _last_linear(model: nn.Module, image: Tensor) -> nn.Linear | None:
 
 
 def _features(model: nn.Module, linear: nn.Linear, images: Tensor) -> Tensor:
-    """What ``linear`` reads of each image, averaged over time steps and calls, ``[N, F]``."""
+    """The features that ``linear`` reads of each image, mean over time steps and calls, ``[N, F]``."""
     seen: list[Tensor] = []
     hook = linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
