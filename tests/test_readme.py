@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 import purespike as ps
+from purespike.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +23,8 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     ps.save(ps.models.create("resnet14_snn", width=0.02, time_steps=1), folder / "classifier.safetensors")
     ps.save(ps.models.Purifier(width=0.05, time_steps=1), folder / "purifier.safetensors")
     monkeypatch.chdir(tmp_path)
-    exec(re.sub(r"steps=20", "steps=1", example), {})
+    assert "steps=20" in example and "images=64" in example
+    exec(example.replace("steps=20", "steps=1").replace("images=64", "images=8, max_cost=4"), {})
     printed = capsys.readouterr().out
     assert "of 32" in printed and "| Adaptive" in printed
     for threat in ("undefended", "oblivious", "bpda", "adaptive"):
@@ -32,6 +35,19 @@ def test_every_make_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"make ([a-z-]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/evaluating.md", "docs/reproduction.md", "results/README.md"]
+)
+def test_every_command_and_option_it_names_exists(page):
+    commands = typer.main.get_command(app).commands
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"(?:^|`)purespike (\w+) ([^#`\n]*)", text, re.MULTILINE)
+    assert len(lines) > 2
+    for name, arguments in lines:
+        known = {"--help", *(option for each in commands[name].params for option in each.opts)}
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= known, (name, arguments)
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
