@@ -116,8 +116,8 @@ MISTAKES = {
     ),
     "unknown data set": (f"{EVALUATE} --data digist", r"data set 'digist': did you mean 'digits'\?"),
     "unknown device": (f"{EVALUATE} --device gpu", r"unknown device 'gpu'.*known: auto, cpu, cuda, mps"),
-    "no images": (f"{EVALUATE} --images 0", r"images: must be a whole number of at least 1"),
-    "no batch": (f"{EVALUATE} --batch-size 0", r"batch_size: must be a whole number of at least 1"),
+    "no images": (f"{EVALUATE} --images 0", r"images: .*greater than or equal to 1, got 0"),
+    "no batch": (f"{EVALUATE} --batch-size 0", r"batch_size: .*greater than or equal to 1, got 0"),
     "two purifiers": (f"{EVALUATE} --purifier run", r"--purifier: MODEL already has one"),
     "evaluate into a run": (f"{EVALUATE} --out run", r"run: is a run folder with an evaluation of its own"),
     "grey images": (f"{EVALUATE} --data npz:grey", r"the model takes .*3.*got .*1"),
@@ -131,7 +131,7 @@ MISTAKES = {
     ),
     "images not named": (
         "evaluate bad_models:linear --attacks fgsm",
-        r"--data: on which images\? bad_models:linear is no run.*--data cifar10",
+        r"--data is required: bad_models:linear is not a run folder; e.g. --data cifar10",
     ),
     "unknown experiment": ("reproduce tabel1", r"unknown experiment 'tabel1': did you mean 'table1'\?"),
     "unknown scale": ("reproduce table1 --scale cup", r"unknown scale 'cup': did you mean 'cpu'\?"),
@@ -182,7 +182,7 @@ MISTAKES = {
         r"recipe key 'classifier\.epoch': did you mean 'classifier\.epochs'",
     ),
     "recipe section's name": ("run toplevel.yaml --out new", r"'clasifier': did you mean 'classifier'"),
-    "recipe without eps": ("run empty_eps.yaml --out new", r"eps: give at least one budget"),
+    "recipe without eps": ("run empty_eps.yaml --out new", r"eps: .*give at least one budget"),
     "--set without a value": (
         f"{TRAIN} --set classifier.epochs",
         r"--set classifier\.epochs: write section\.key",
@@ -383,7 +383,7 @@ def test_evaluate_refuses_what_is_no_image_or_label(classifier, pair, says, defe
         ({"surrogates": ["atn"]}, "did you mean 'atan'"),
         ({"surrogates": []}, "at least one surrogate"),
         ({"losses": ["mse"]}, "attack loss 'mse'"),
-        ({"images": 0}, "no images"),
+        ({"images": 0}, "images: .*greater than or equal to 1, got 0"),
     ],
 )
 def test_evaluate_refuses_settings_that_mean_nothing(classifier, settings, says):

@@ -121,7 +121,10 @@ class Run:
         """Attack the model every way the recipe names, or read the result."""
         path = self.folder / "evaluation.json"
         if path.exists():
-            return Evaluation.read(path)
+            try:
+                return Evaluation.read(path)
+            except InputError as error:
+                raise InputError(f"{error}; delete it to evaluate again") from None
         result = evaluate(
             model,
             data.test,

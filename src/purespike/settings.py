@@ -83,6 +83,17 @@ def _list(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+def _budgets(value: Any) -> Any:
+    """As :func:`_list`, but a comma without a budget after it is a mistake."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else _list(value)
+
+
+def _some(budgets: tuple[float | str, ...]) -> tuple[float | str, ...]:
+    if not budgets:
+        raise InputError("give at least one budget, e.g. 8/255")
+    return budgets
+
+
 def _attack(value: Any) -> Any:
     return parse_attack(value) if isinstance(value, str) else value
 
@@ -142,14 +153,17 @@ class EvaluationSettings(Section):
     ] = None
     eps: Annotated[
         tuple[Eps, ...],
-        BeforeValidator(_list),
-        Field(min_length=1, description="Budgets, comma-separated: L∞ in pixel units, or L2 radii."),
+        BeforeValidator(_budgets),
+        AfterValidator(_some),
+        Field(description="Budgets, comma-separated: L∞ in pixel units, or L2 radii."),
     ] = ("8/255",)
     curve: Annotated[
         Attack | None, Field(description="Attack to run at further budgets, for accuracy against eps.")
     ] = None
     curve_eps: Annotated[
-        tuple[Eps, ...], BeforeValidator(_list), Field(description="Budgets of the curve, comma-separated.")
+        tuple[Eps, ...],
+        BeforeValidator(_budgets),
+        Field(description="Budgets of the curve, comma-separated."),
     ] = ()
     threats: Annotated[
         Names,

@@ -227,7 +227,7 @@ def test_batch_of_one_is_attacked_like_the_batch(row, plain):
         assert alone.success.item() == together.success[index].item()
         # a tiny gradient may round to either sign in another batch
         far = (alone.images[0] - together.images[index]).abs() > 1e-3
-        assert far.float().mean() < 0.05
+        assert far.float().mean() < (0.25 if getattr(attack, "precision", "") == "bf16" else 0.05)
 
 
 def test_an_empty_batch(row, plain):
@@ -324,9 +324,9 @@ def test_layout_of_the_images_does_not_matter(row, plain, channels_last):
     wide = torch.stack((images, images), -1)[..., 0]
     laid_out = images.contiguous(memory_format=torch.channels_last) if channels_last else wide
     result = attack(model, laid_out, labels)
-    # another convolution algorithm may round a vanishing gradient to the other sign
+    # another convolution algorithm may round a vanishing gradient to the other sign; in bf16 it need not vanish
     far = (result.images - attack(model, images, labels).images).abs() > 1e-3
-    assert far.float().mean() < 0.05
+    assert far.float().mean() < (0.25 if getattr(attack, "precision", "") == "bf16" else 0.05)
 
 
 @pytest.mark.parametrize("name", list_attacks())

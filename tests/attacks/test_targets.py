@@ -175,13 +175,14 @@ def test_an_evaluation_counts_what_is_still_right(plain):
     common = {"threat": "undefended", "eps": 0.08, "diagnose": 0, "seed": 2}
     evaluation = ps.evaluate(model, (images, labels), attacks=[spec, "pgd"], **common)
     (cell, other) = (evaluation.cell(name, "undefended", 0.08) for name in ("pgd_targeted", "pgd"))
-    assert cell["settings"]["target"] == "random" and not {"target", "targeted"} & set(other["settings"])
-    assert "Targeted PGD-3" in markdown_table(evaluation.content)
+    given, plain_given = (each.settings.to_json() for each in (cell, other))
+    assert given["target"] == "random" and not {"target", "targeted"} & set(plain_given)
+    assert "Targeted PGD-3" in markdown_table(evaluation)
     right = model(images).argmax(1) == labels
     attack = replace(create_attack(**spec, eps=0.08), seed=derive(2, "pgd_targeted", 0))
     found = attack(model, images[right], labels[right])
     kept = (model(found.images).argmax(1) == labels[right]).sum().item()
-    assert cell["score"]["accuracy"] == pytest.approx(kept / len(images))
+    assert cell.score.accuracy == pytest.approx(kept / len(images))
     assert 0 < kept < right.sum()
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from purespike.evaluation.invariants import Measured, check_table
 from torch import nn
 from training.tiny import recipe
 
 import purespike as ps
 from purespike.attacks import Attack, AttackResult, attack, create_attack, list_attacks, registry
 from purespike.ball import Ball
+from purespike.evaluation.diagnostics.invariants import Measured, check_table
 from purespike.experiment import Run
 from purespike.reporting.tables import markdown_table
 from purespike.results import vocabulary

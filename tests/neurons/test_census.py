@@ -89,7 +89,9 @@ WINDOWS = {
 
 
 def test_every_surrogate_has_a_row():
-    assert {text.partition("(")[0] for text in WINDOWS} == set(Surrogate.known)
+    # other tests may register some of their own
+    ours = {name for name, kind in Surrogate.known.items() if kind.__module__.startswith("purespike.")}
+    assert {text.partition("(")[0] for text in WINDOWS} == ours
 
 
 @pytest.mark.parametrize("text", WINDOWS)

@@ -124,7 +124,7 @@ def test_the_ablation_shares_one_classifier(context):
 
 def test_a_second_call_attacks_nothing(context, monkeypatch):
     first, _, _ = result(context, "table1")
-    monkeypatch.setattr("purespike.evaluation.runner.attack_chunk", None)
+    monkeypatch.setattr("purespike.evaluation.runner.attack_chunk", lambda *_, **__: pytest.fail("attacked"))
     second, _, _ = result(context, "table1")
     assert second["rows"] == first["rows"]
 

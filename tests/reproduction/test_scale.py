@@ -29,7 +29,7 @@ def test_the_paper_s_scale_is_the_paper_s():
         128,
         1e-4,
     )
-    assert scale.recipe("svhn").classifier.milestones == (25, 35)
+    assert scale.recipe("svhn").classifier.schedule.milestones == (25, 35)
     assert scale.recipe("cifar10", "ols").classifier.smoothing == "ols"
 
 

@@ -84,8 +84,10 @@ def test_two_processes_train_a_run_with_the_same_files(tmp_path):
     left, right = files(tmp_path / "run"), files(finished())
     # which cells are kept depends on the weights, which two processes train a little differently: their names
     # hold them, and the diagnostics raise one budget and not another
-    cells = "checkpoint/evaluation/"
-    assert {n for n in left if not n.startswith(cells)} == {n for n in right if not n.startswith(cells)}
+    cells, shards = "checkpoint/evaluation/", "checkpoint/adversarial/"
+    kept = (cells, shards)
+    assert {n for n in left if not n.startswith(kept)} == {n for n in right if not n.startswith(kept)}
+    assert sum(n.startswith(shards) for n in left) == sum(n.startswith(shards) for n in right) == 1
     asked = [
         [
             (cell["attack"], cell["threat"], cell["eps"], len(cell["outcomes"]))
