@@ -324,7 +324,7 @@ def test_layout_of_the_images_does_not_matter(row, plain, channels_last):
     wide = torch.stack((images, images), -1)[..., 0]
     laid_out = images.contiguous(memory_format=torch.channels_last) if channels_last else wide
     result = attack(model, laid_out, labels)
-    # another convolution algorithm may round a vanishing gradient to the other sign; in bf16 it need not vanish
+    # another convolution algorithm may round a small gradient to the other sign, in bf16 many of them
     far = (result.images - attack(model, images, labels).images).abs() > 1e-3
     assert far.float().mean() < (0.25 if getattr(attack, "precision", "") == "bf16" else 0.05)
 

@@ -78,7 +78,7 @@ def test_an_evaluation_and_its_table_know_it(double_pgd):
         threat=["undefended"],
         eps="64/255",
     )
-    table = markdown_table(found.content)
+    table = markdown_table(found)
     places = [table.index(title) for title in ("| PGD-7", "| Double PGD-4", "| Corner search")]
     assert places == sorted(places)
     alone = double_pgd(model, images, labels, eps=64 / 255, step_size=0.1)
