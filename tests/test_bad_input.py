@@ -240,8 +240,8 @@ MISTAKES = {
         r"run: belongs to another recipe \(differs in classifier\.epochs\); choose another --out",
     ),
     "another seed": ("run tiny.yaml --out run --seed 9", r"belongs to another recipe \(differs in seed\)"),
-    "a folder that is no run": ("run tiny.yaml --out letters", r"letters: exists and is no run folder"),
-    "a file for a folder": ("run tiny.yaml --out tiny.yaml", r"tiny\.yaml: exists and is no run folder"),
+    "a folder that is no run": ("run tiny.yaml --out letters", r"letters: exists and is not a run folder"),
+    "a file for a folder": ("run tiny.yaml --out tiny.yaml", r"tiny\.yaml: exists and is not a run folder"),
     "--classifier for a classifier": (f"{TRAIN} --classifier run", r"goes with `train purifier` only"),
     "classifier of other classes": (
         "train purifier tiny.yaml --out claimed --set data.source=npz:many --classifier bad_models:linear",

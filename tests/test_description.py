@@ -33,7 +33,7 @@ def defended():
     ).eval()
 
 
-def test_costs_of_the_parts_and_the_whole(monkeypatch):
+def test_costs_of_the_parts_and_the_defended_model(monkeypatch):
     monkeypatch.setattr(description, "SAMPLE", (2, 16))
     model = defended()
     printed = written(model)
@@ -41,10 +41,14 @@ def test_costs_of_the_parts_and_the_whole(monkeypatch):
     assert "differ on real images" in printed
     images = natural_noise(2, 3, 16, seed=0)
     used = energy(model, images)
-    for name, part in (("purifier", model.purifier), ("classifier", model.classifier), ("whole", model)):
+    for name, part in (
+        ("purifier", model.purifier),
+        ("classifier", model.classifier),
+        ("defended model", model),
+    ):
         counts, costs = rows(printed, name)
         cost = complexity(part, 16)
-        share = used if name == "whole" else used.part(name)
+        share = used if name == "defended model" else used.part(name)
         millions = (cost.macs, cost.macs_per_image, cost.time, cost.space)
         assert counts == [f"{cost.parameters:,}", *(f"{value / 1e6:,.2f} M" for value in millions)]
         assert costs[:2] == [f"{value / 1e6:,.2f} M" for value in (share.synops, share.macs_left)]

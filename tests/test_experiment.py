@@ -168,7 +168,7 @@ def test_an_empty_folder_may_become_a_run(tmp_path):
 
 def test_a_folder_with_anything_else_may_not(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         run(tmp_path)
 
 

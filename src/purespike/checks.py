@@ -12,9 +12,9 @@ def check_images(images: Tensor, *, channels: int | None = None, name: str = "im
     """Return ``images`` unchanged if they are ``[N, C, H, W]`` floats in [0, 1].
 
     Args:
-        images: what is to be checked.
+        images: tensor to check.
         channels: the channel count the model was built for, if known.
-        name: how the message calls them.
+        name: name of the tensor in messages.
 
     Raises:
         InputError: wrong rank, integer type, wrong channel count, NaN, or values outside [0, 1].

@@ -21,7 +21,7 @@ def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, An
 
     Args:
         seed: the seed of the run.
-        device: where the models ran.
+        device: device of the models.
 
     Returns:
         ``command``, ``commit`` (``None`` outside a git checkout), ``dirty``, ``seed``, ``date``,

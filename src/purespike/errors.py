@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says what is wrong, where, and how to mend it.
+    """Input that cannot be used; the message says what is wrong, where, and how to fix it.
 
     The command line prints it as one line and exits with code 2.
     """
@@ -15,8 +15,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that no registry holds, with the nearest known name.
 
     Args:
-        kind: what the name stands for, e.g. ``"attack"``.
-        name: what the user wrote.
+        kind: kind of thing that the name denotes, e.g. ``"attack"``.
+        name: name that the user wrote.
         known: every name that would have been accepted.
     """
     names = sorted(known)

@@ -23,7 +23,7 @@ def grad_cam(model: nn.Module, images: Tensor, labels: Tensor, *, layer: nn.Modu
 
     Args:
         model: images to logits. Of a :class:`~purespike.models.Defended` only the classifier is explained, on
-            ``images`` as they are: to explain the whole, give its purified images.
+            ``images`` as they are: to explain the defended model, give its purified images.
         images: ``[N, C, H, W]``, floats in [0, 1], or near it where a purifier left them.
         labels: the class to explain per image, ``[N]``; the predicted one as a rule.
         layer: a module of the classifier with outputs ``[N, c, h, w]``, or ``[T·N, c, h, w]`` with time

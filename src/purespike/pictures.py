@@ -28,7 +28,7 @@ def purify_files(model: nn.Module, source: Path, target: Path, *, device: torch.
         model: a ``Purifier``, a ``Defended``, or any module from images to images.
         source: an image file, or a folder.
         target: a file if ``source`` is one, else a folder; made if missing.
-        device: where the model runs.
+        device: device of the model.
 
     Returns:
         How many files were written.

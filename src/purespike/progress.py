@@ -45,9 +45,9 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
     """A bar over ``total`` units with throughput and time left.
 
     Args:
-        title: what is being done.
+        title: name of the work.
         total: units in all.
-        unit: what is counted.
+        unit: unit of the count.
         done: units that an earlier run had done already.
         show: ``False`` for processes other than the main one.
     """

@@ -1,4 +1,4 @@
-"""To whom a run folder belongs: one folder holds the run of one recipe."""
+"""Which recipe a run folder belongs to: one folder holds the run of one recipe."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.yaml"
     if not path.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists and is no run folder; choose another --out")
+            raise InputError(f"{folder}: exists and is not a run folder; choose another --out")
         return
     other = _read(path)
     mine = yaml.safe_load(recipe.to_yaml())
@@ -34,7 +34,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
 
 
 def _read(path: Path) -> Any:
-    """What the recipe at ``path`` says, every default written out; as it stands there if it is none."""
+    """Content of the recipe at ``path``, every default written out; unchanged if it is not a recipe."""
     try:
         other = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -275,7 +275,16 @@ def test_the_model_is_left_as_it_was(sample):
     model.classifier.readout.bias.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     learnable = [parameter.requires_grad for parameter in model.parameters()]
-    purespike.evaluate(model, sample, **QUICK)
+    substitute = foreign().train()
+    # partly in training mode, as a caller may have it
+    model.train()
+    model.purifier.denoiser.eval()
+    modes = [module.training for each in (model, substitute) for module in each.modules()]
+    assert len(set(modes)) == 2
+    more = {**QUICK, "threat": ["adaptive", "transfer"], "substitutes": {"other": substitute}}
+    purespike.evaluate(model, sample, **more)
+    assert [module.training for each in (model, substitute) for module in each.modules()] == modes
+    substitute.eval()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert [parameter.requires_grad for parameter in model.parameters()] == learnable
     assert all(parameter.grad is None for parameter in model.parameters())

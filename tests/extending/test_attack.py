@@ -83,8 +83,8 @@ def test_an_evaluation_and_its_table_know_it(double_pgd):
     assert places == sorted(places)
     alone = double_pgd(model, images, labels, eps=64 / 255, step_size=0.1)
     assert alone.success.any() and (alone.config["name"], alone.config["restarts"]) == ("double_pgd", 2)
-    assert found.cell("double_pgd", "undefended")["settings"]["loss"] == "margin"
-    assert found.cell("corners", "undefended")["settings"]["corners"] == 9
+    assert found.cell("double_pgd", "undefended").settings.to_json()["loss"] == "margin"
+    assert found.cell("corners", "undefended").settings.to_json()["corners"] == 9
     assert {"corners", "double_pgd"} <= set(list_attacks())
 
 

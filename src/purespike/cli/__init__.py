@@ -13,7 +13,7 @@ __all__ = ["app", "evaluations", "main", "reproduction", "runs"]
 
 
 def main() -> None:
-    """Entry point: errors a user can mend are one line and exit code 2, a traceback comes with --debug."""
+    """Entry point: errors a user can fix are one line and exit code 2, a traceback comes with --debug."""
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -1,4 +1,4 @@
-"""What a training step draws: the order of an epoch, its share per process, and random shifts and mirrors."""
+"""Random choices of training: the order of an epoch, its share per process, random shifts and mirrors."""
 
 from dataclasses import dataclass
 

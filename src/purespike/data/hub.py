@@ -35,10 +35,10 @@ def load_hub(
 
     Args:
         name: hub name, or path of a directory.
-        source: what the user asked for; the sets are named after it.
+        source: source as the user wrote it; the sets are named after it.
         config: the configuration, where the set has several.
-        label: what the splits are called in messages, by default the last part of ``name``.
-        cache_dir: where decoded sets are kept, by default ``$PURESPIKE_CACHE`` or ``~/.cache/purespike``.
+        label: name of the splits in messages, by default the last part of ``name``.
+        cache_dir: folder of decoded sets, by default ``$PURESPIKE_CACHE`` or ``~/.cache/purespike``.
 
     Raises:
         InputError: unreachable, unknown, or not an image classification set with the splits train and test.

@@ -20,7 +20,7 @@ class ImageSet:
         images: uint8 ``[N, C, H, W]``, ``C`` 1 (grayscale) or 3 (RGB).
         labels: int64 ``[N]``, class indices in ``[0, K)``.
         class_names: ``K`` names, the index is the label.
-        name: how messages and reports call the split, e.g. ``"digits/test"``.
+        name: name of the split in messages and reports, e.g. ``"digits/test"``.
 
     Raises:
         InputError: a tensor has the wrong type or shape, or a label lies outside ``[0, K)``.
@@ -107,7 +107,7 @@ class ImageSet:
 
         Args:
             rows: int64 indices.
-            name: of the part, by default that of the whole.
+            name: name of the subset, by default that of the set.
 
         Raises:
             InputError: no rows.

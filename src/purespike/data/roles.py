@@ -32,7 +32,7 @@ def attacker_data(
     """The images an attacker trains its own model on; the defender trains on none of them.
 
     Where ``train_limit`` leaves a rest of the training split, that is the attacker's, who is tested on the
-    defender's test images. Where the defender trains on the whole of it, the attacker trains on those images
+    defender's test images. Where the defender trains on all of it, the attacker trains on those images
     of the *test* split that an evaluation of the defender does not attack, and is tested on those it does.
 
     Args:
@@ -44,7 +44,7 @@ def attacker_data(
         seed: the defender's.
 
     Raises:
-        InputError: nothing is left for an attacker, or not every class; the message says how to mend it.
+        InputError: nothing is left for an attacker, or not every class; the message says how to fix it.
     """
     mine = defender_data(data, train_limit=train_limit, test_limit=test_limit, seed=seed)
     whole, taken, test = data.train, data.train.drawn(train_limit, seed=seed), mine.test
@@ -58,18 +58,18 @@ def attacker_data(
         )
     free = torch.ones(len(whole), dtype=torch.bool)
     free[taken] = False
-    mend = "let the defender's data.train_limit or evaluation.images leave more"
+    remedy = "let the defender's data.train_limit or evaluation.images leave more"
     if not free.any():
         raise InputError(
             f"{data.source}: no images are left for an attacker: the defender trains on all "
-            f"{len(data.train)} training images, and all {len(data.test)} test images are attacked; {mend}"
+            f"{len(data.train)} training images, and all {len(data.test)} test images are attacked; {remedy}"
         )
     rest = whole.select(free.nonzero().squeeze(1), name=f"{whole.name} left to the attacker")
     own = rest.take(limit, seed=seed)
     if missing := sorted(set(range(own.num_classes)) - set(own.labels.tolist())):
-        mend += ", or raise data.attacker_limit" if limit is not None else ""
+        remedy += ", or raise data.attacker_limit" if limit is not None else ""
         raise InputError(
-            f"{own.name}: no image of class {own.class_names[missing[0]]!r} among {len(own)}; {mend}"
+            f"{own.name}: no image of class {own.class_names[missing[0]]!r} among {len(own)}; {remedy}"
         )
     return validate(Data(source=data.source, train=own, test=test))
 

@@ -1,4 +1,4 @@
-"""Drawing a subset that looks like the whole."""
+"""Drawing a subset with the class shares of the full set."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def stratified_indices(labels: Tensor, count: int, *, seed: int) -> Tensor:
 
     Args:
         labels: int64 ``[N]``, class indices from 0.
-        count: how many to draw, ``0 <= count <= N``.
+        count: number of indices, ``0 <= count <= N``.
         seed: the same seed draws the same indices.
 
     Returns:

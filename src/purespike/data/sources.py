@@ -1,4 +1,4 @@
-"""From what the user writes after ``--data`` to images in memory."""
+"""Sources of images, as written after ``--data``."""
 
 from collections.abc import Callable
 from functools import partial
@@ -55,8 +55,8 @@ def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
     ======================  ========================================================================
 
     Args:
-        source: one of the above.
-        cache_dir: where decoded hub and folder sets are kept, by default ``$PURESPIKE_CACHE`` or
+        source: one of the above, or a registered source of one's own.
+        cache_dir: folder of decoded hub and folder sets, by default ``$PURESPIKE_CACHE`` or
             ``~/.cache/purespike``.
 
     Raises:

@@ -37,7 +37,7 @@ class Part(Record):
         backwards: images differentiated.
         seconds: time it took.
         distances: L2 distance of each image from its clean version.
-        components: what each route achieved.
+        components: result of each route.
         warnings: complaints of the attack.
         quality: PSNR and SSIM per image, of attacked and of purified images.
     """

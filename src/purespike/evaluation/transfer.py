@@ -74,9 +74,9 @@ def transfer_matrix(
         batch_size: images per forward.
         trained_on: by name of a substitute or target, the images it was trained on, as far as known: the
             result then says how many of a substitute's are a target's as well, or among the attacked.
-        seed: of every random draw.
+        seed: seed of every random draw.
         accelerator: device and processes; by default the device the first target is on.
-        folder: where finished chunks are kept, so that a killed matrix goes on; ``None`` keeps none.
+        folder: place of finished chunks, so that a killed matrix goes on; ``None`` keeps none.
 
     Returns:
         Scores with 95% Wilson intervals, outcomes per image, settings and provenance.

@@ -36,7 +36,7 @@ class LayerComplexity:
         weights: weights alone, K²·C_{l-1}·C_l of a convolution.
         outputs: values it computes at one step, M²·C_l of a convolution.
         macs: multiply-accumulates at one step, as usual with those that meet padding and without biases.
-        steps: how often it runs for one image: T, or 1 where a model computes it once for all steps.
+        steps: number of runs for one image: T, or 1 where a model computes it once for all steps.
         macs_per_image: multiply-accumulates of all steps.
     """
 
@@ -93,7 +93,7 @@ class LayerEnergy:
     Args:
         name: name of the module.
         spiking: whether its input was spike counts.
-        steps: how often it runs for one image.
+        steps: number of runs for one image.
         macs: multiply-accumulates at one step.
         macs_per_image: multiply-accumulates of all steps.
         spikes: per input value and step, from 0 to the number of thresholds or the sum of several layers';

@@ -18,7 +18,7 @@ def predict(
         model: images to logits.
         images: ``[N, C, H, W]``, floats in [0, 1] or uint8.
         batch_size: images per forward.
-        device: where the model is; by default that of its first parameter.
+        device: device of the model; by default that of its first parameter.
     """
     if device is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -26,7 +26,7 @@ class Report:
 
     Args:
         folder: folder of the run.
-        evaluation: what was measured.
+        evaluation: the measured evaluation.
     """
 
     folder: Path

@@ -72,7 +72,7 @@ class Card(Record):
         reported: robust accuracy that the authors claim, in percent.
         autoattack_acc: accuracy under AutoAttack and nothing else; ``None`` where it was not run, end to end
             and to its end, by an attacker who knows the defended model.
-        footnote: what else a reader must know.
+        footnote: further notes for readers.
         unreliable: whether the evaluation calls itself unreliable.
         norm: ``"linf"``, ``"l2"``, another word, or empty if neither the file nor its folder says.
         autoattack_threat: threat model of ``autoattack_acc``.

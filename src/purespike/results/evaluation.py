@@ -80,7 +80,7 @@ class Evaluation(Record):
     """Scores, outcomes per image, settings, seed and provenance: the content of ``evaluation.json``.
 
     Args:
-        model: what was attacked.
+        model: the attacked model.
         data: the images.
         settings: conditions of the measurement.
         clean: clean accuracy on the attacked images.

@@ -50,8 +50,8 @@ class Training(Record):
 
     Args:
         images: their number.
-        attacked: how many of them are among the attacked.
-        targets: how many of them each target was trained on.
+        attacked: number of them among the attacked.
+        targets: number of them in the training images of each target.
     """
 
     images: Count

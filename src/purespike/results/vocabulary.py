@@ -18,7 +18,7 @@ class ThreatWords:
         title: column title.
         short: definition in a few words.
         definition: definition in a sentence or two.
-        color: of its lines and bars, ``"#rrggbb"``.
+        color: colour of its lines and bars, ``"#rrggbb"``.
         marker: matplotlib marker, which tells it apart in grey print.
         knowledge: rank of the attacker's knowledge of the model; waterfalls proceed from the lowest.
         needs_purifier: whether it makes no sense without a purifier.

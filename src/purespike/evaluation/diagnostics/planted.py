@@ -19,7 +19,7 @@ from purespike.results import Finding, Level
 from purespike.seeding import generator
 
 ZIMMERMANN = "Zimmermann et al. 2022, Increasing Confidence in Adversarial Robustness Evaluations"
-# random points of the inner ball beside the image; the inner ball's share of eps; points of the whole ball
+# random points of the inner ball beside the image; share of eps of the inner ball; points of the full ball
 INNER, SHRUNK, CONTROLS = 64, 0.95, 64
 # fewer images say nothing about a share of 95%
 FEWEST = 4
@@ -89,10 +89,10 @@ def check_planted(e: Examination) -> Iterator[Finding]:
     As in the paper, the readout replaces the last layer, and the attack has to find a point of the planted
     side. The planted one is such a point. The direction is that of the widest margin, to which the paper's
     logistic regression converges. Its threshold lies midway between the planted point and the nearest of the
-    others, among them 64 random points of the whole ball: a random search must not do. Its scale is that of
+    others, among them 64 random points of the full ball: a random search must not do. Its scale is that of
     the model's own logits at the image.
 
-    An image is left out where no readout does this, in the features or in the whole model, whatever follows
+    An image is left out where no readout does this, in the features or in the model, whatever follows
     its last linear layer. One image may be missed in any case.
     """
     model, images, _ = e.first(PLANTED)
