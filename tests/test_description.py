@@ -44,11 +44,11 @@ def test_costs_of_the_parts_and_the_defended_model(monkeypatch):
     for name, part in (
         ("purifier", model.purifier),
         ("classifier", model.classifier),
-        ("defended model", model),
+        ("defended", model),
     ):
         counts, costs = rows(printed, name)
         cost = complexity(part, 16)
-        share = used if name == "defended model" else used.part(name)
+        share = used if name == "defended" else used.part(name)
         millions = (cost.macs, cost.macs_per_image, cost.time, cost.space)
         assert counts == [f"{cost.parameters:,}", *(f"{value / 1e6:,.2f} M" for value in millions)]
         assert costs[:2] == [f"{value / 1e6:,.2f} M" for value in (share.synops, share.macs_left)]

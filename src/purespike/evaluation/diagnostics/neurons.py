@@ -9,7 +9,7 @@ from purespike.neurons import Census, membrane_census, surrogate_gradient, unkno
 from purespike.results import Finding
 
 
-@rule(needs="images", order=55)
+@rule(needs="images", order=65)
 def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
     """Do modules spike whose surrogate the attacker cannot choose, because they are not ours?
 
