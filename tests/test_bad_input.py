@@ -331,7 +331,7 @@ def test_an_interrupt_is_one_line_and_code_130(at_desk, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, "info run")
     assert stop.value.code == 130
-    assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to go on\n"
+    assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to resume\n"
 
 
 def images(count=3):

@@ -1,4 +1,4 @@
-"""Perturbation budgets as text and number; needs no torch, so that reports and help open at once."""
+"""Perturbation budgets as text and number; imports no torch, so that reports and help open at once."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def parse_radius(eps: float | str) -> float:
 
 
 PARSERS: dict[str, Callable[[float | str], float]] = {"linf": parse_eps, "l2": parse_radius}
-"""Parsers of budgets by norm; a ball adds that of its norm."""
+"""Parsers of budgets by norm; a ball adds the parser of its norm."""
 
 
 def parse_budget(eps: float | str, norm: str = "linf") -> float:
@@ -58,7 +58,7 @@ def format_eps(eps: float) -> str:
 
 
 def same_eps(one: float | None, other: float | None) -> bool:
-    """Whether two perturbation sizes are the same up to rounding; two missing ones are."""
+    """Whether two perturbation sizes are the same up to rounding; two missing ones count as the same."""
     if one is None or other is None:
         return one is other
     return abs(one - other) < 1e-6

@@ -1,4 +1,4 @@
-"""What images and labels must look like; every violation is one clear :class:`InputError`."""
+"""Validation of images and labels; every violation is one clear :class:`InputError`."""
 
 import math
 
@@ -13,7 +13,7 @@ def check_images(images: Tensor, *, channels: int | None = None, name: str = "im
 
     Args:
         images: tensor to check.
-        channels: the channel count the model was built for, if known.
+        channels: channel count of the model, if known.
         name: name of the tensor in messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Work on many images in chunks: shared among processes, and kept on disk so that a killed run goes on."""
+"""Work on many images in chunks: shared among processes, and kept on disk so that a killed run resumes."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Format(Protocol[T]):
-    """How a finished piece is written; reading raises an :class:`InputError` where it is damaged."""
+    """File format of a finished piece; reading a damaged one raises an :class:`InputError`."""
 
     suffix: str
 
@@ -61,16 +61,16 @@ class Store:
     def get(
         self, form: Format[T], key: Any, compute: Callable[[], T], *, write: bool = True, valid: Any = None
     ) -> T:
-        """The piece that an earlier run left, else the result of ``compute``, which is then kept.
+        """The piece kept by an earlier run, else the result of ``compute``, which is then kept.
 
         A damaged piece is computed again.
 
         Args:
             form: file format of the piece.
             key: value that decides this piece, beside those that decide all; a list may hold tensors.
-            compute: makes the piece.
-            write: whether this process keeps what it computed.
-            valid: test of a piece that was read, for what its type cannot say; ``None`` for none.
+            compute: function that makes the piece.
+            write: whether this process keeps its result.
+            valid: check of a piece that was read, beyond its type; ``None`` for none.
         """
         if self.folder is None:
             return compute()

@@ -1,4 +1,4 @@
-"""What a command prints: results to stdout, errors to stderr, one line each."""
+"""Output of commands: results to stdout, errors to stderr, one line each."""
 
 import sys
 from typing import NoReturn

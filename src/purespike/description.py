@@ -45,12 +45,12 @@ def _unknown(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[str]:
     try:
         names = unknown_spiking_modules(model, _sample(*parts.values()).to(device))
     except Exception:
-        # a model of other inputs is still described
+        # a model with other inputs is still described
         return
     if names:
         yield (
             f"spiking, but unknown to purespike: {', '.join(name or 'the model' for name in names)}; attacks "
-            "differentiate them by their own surrogate alone, and the census leaves them out"
+            "use their own surrogate gradients only, and diagnostics of neurons skip them"
         )
 
 
@@ -58,12 +58,12 @@ def _costs(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[Renderable
     count, size = SAMPLE
     images = _sample(*parts.values())
     channels = images.shape[1]
-    rows = {**parts, "defended": model} if len(parts) > 1 else parts
+    rows = {**parts, "defended model": model} if len(parts) > 1 else parts
     try:
         counted = {name: complexity(part, size, channels) for name, part in rows.items()}
         used = energy(model, images)
     except InputError as error:
-        # a model of other inputs is still described
+        # a model with other inputs is still described
         yield f"cost of an image: not measured: {error}"
         return
     yield f"complexity: one {size}×{size} image of {channels} channel{'s' * (channels > 1)} (M: million)"
@@ -111,7 +111,7 @@ def _layers(layers: list[LayerEnergy]) -> Table:
 
 def _table(first: str, *numbers: str) -> Table:
     table = Table()
-    # where there is no room, a name is better broken than cut
+    # without room, a name is better wrapped than cut
     table.add_column(first, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right")
@@ -127,7 +127,7 @@ def _number(value: float) -> str:
 
 
 def _sample(*parts: nn.Module) -> Tensor:
-    """The synthetic images, with the channels that the first part that knows its own takes."""
+    """Synthetic images with the channels of the first part that declares them."""
     count, size = SAMPLE
     known = (getattr(part, "in_channels", None) for part in parts)
     channels = next((value for value in known if isinstance(value, int)), 3)

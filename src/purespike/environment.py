@@ -1,4 +1,4 @@
-"""Where a result came from: command, commit, seed, hardware and versions."""
+"""Origin of a result: command, commit, seed, hardware and versions."""
 
 import datetime
 import functools
@@ -17,7 +17,7 @@ PACKAGES = ("purespike", "torch", "numpy", "accelerate", "datasets", "torchmetri
 
 
 def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What it takes to repeat a result, as plain JSON values.
+    """Everything needed to repeat a result, as plain JSON values.
 
     Args:
         seed: the seed of the run.
@@ -40,7 +40,7 @@ def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, An
 
 
 def _command() -> str:
-    # the name of the program only: where it is installed is nobody's business
+    # the name of the program only: its install path is private
     program = Path(sys.argv[0])
     names = [program.name]
     if program.name == "__main__.py":

@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The error of input that cannot be used."""
 
 import difflib
 from collections.abc import Iterable

@@ -36,12 +36,12 @@ class Run:
     """A run folder and the stages that fill it.
 
     Args:
-        recipe: decides every number.
-        folder: made if missing.
+        recipe: settings that determine every number.
+        folder: run folder, made if missing.
         accelerator: device, precision and processes.
 
     Raises:
-        InputError: the folder belongs to another recipe, or holds something that is no run.
+        InputError: the folder belongs to another recipe, or is not a run folder.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
@@ -50,7 +50,7 @@ class Run:
         _check_names(recipe)
 
     def data(self) -> Data:
-        """Load the data; only a recipe that got so far makes the folder its own."""
+        """Load the data, and claim the folder once they are loaded."""
         # one process decodes and caches, the others read the cache
         with main_first(self.accelerator):
             data = load_data(self.recipe.data.source)
@@ -59,7 +59,7 @@ class Run:
         return data
 
     def claim(self) -> None:
-        """Make the folder this recipe's own; an unfinished run also says where it comes from."""
+        """Write the recipe into the folder, and the environment of an unfinished run."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             # a write that was killed leaves its temporary file; nobody else writes here
@@ -86,7 +86,7 @@ class Run:
         )
 
     def adopt(self, classifier: nn.Module) -> nn.Module:
-        """Let a given classifier take the place of the recipe's; one of ours is kept in the folder.
+        """Use a given classifier in place of the recipe's; one of purespike's is kept in the folder.
 
         Raises:
             InputError: the folder holds another one.
@@ -118,7 +118,7 @@ class Run:
         )
 
     def evaluation(self, data: Data, model: Defended) -> Evaluation:
-        """Attack the model every way the recipe names, or read the result."""
+        """Run the evaluation of the recipe, or read its result."""
         path = self.folder / "evaluation.json"
         if path.exists():
             try:
@@ -140,7 +140,7 @@ class Run:
         return result
 
     def report(self) -> Path:
-        """Write ``report.html`` with its figures, tables, cards and outcomes from what the folder holds."""
+        """Write ``report.html`` with figures, tables, cards and outcomes from the results in the folder."""
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
             evaluation = Evaluation.read(self.folder / "evaluation.json")
@@ -163,7 +163,7 @@ class Run:
             if self.accelerator.is_main_process:
                 save(model, path)
             self.accelerator.wait_for_everyone()
-        # read back in either case: what is evaluated is what is on disk
+        # read back in either case, so that the model on disk is the one evaluated
         return load(path).to(self.accelerator.device)
 
     def _write_samples(self, data: Data, model: Defended) -> None:
@@ -195,7 +195,7 @@ class Run:
 
 
 def share_of(recipe: Recipe, data: Data) -> Data:
-    """The images of its source that a run of ``recipe`` trains and is tested on.
+    """The training and test images of a run of ``recipe``.
 
     Raises:
         InputError: as :func:`purespike.data.attacker_data` raises.
@@ -227,7 +227,7 @@ def recipe_of(place: str | Path) -> Recipe | None:
 
 
 def training_images(place: str | Path) -> ImageSet | None:
-    """The images that the models of a run were trained on; ``None`` where there is no run.
+    """The training images of a run; ``None`` where there is no run.
 
     Raises:
         InputError: its recipe is damaged, or its data cannot be loaded.
@@ -249,7 +249,7 @@ def _headline(recipe: Recipe) -> tuple[Any, str]:
 
 
 def _check_names(recipe: Recipe) -> None:
-    """Refuse unknown names and impossible neurons before hours of training, not after."""
+    """Check names and neurons before hours of training, not after."""
     settings = resolve(recipe.evaluation)
     select_threats(settings.threats, Defended(nn.Identity(), nn.Identity()))
     if recipe.classifier.architecture not in list_models():

@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM of its decisions, and how alike two such maps are."""
+"""Attribution of a classifier's decisions to pixels: Grad-CAM, and the similarity of two maps."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from purespike.modes import mode
 
 
 def grad_cam(model: nn.Module, images: Tensor, labels: Tensor, *, layer: nn.Module | None = None) -> Tensor:
-    r"""Grad-CAM (Selvaraju et al. 2017): how much each place of an image speaks for a class.
+    r"""Grad-CAM (Selvaraju et al. 2017): evidence of each pixel for a class.
 
     .. math:: L = \mathrm{ReLU}\Big(\frac{1}{T} \sum_t \sum_c \alpha_c[t]\, A_c[t]\Big), \quad
         \alpha_c[t] = \frac{1}{hw} \sum_{i,j} \frac{\partial y}{\partial A_c[t]_{ij}}
@@ -24,14 +24,14 @@ def grad_cam(model: nn.Module, images: Tensor, labels: Tensor, *, layer: nn.Modu
     Args:
         model: images to logits. Of a :class:`~purespike.models.Defended` only the classifier is explained, on
             ``images`` as they are: to explain the defended model, give its purified images.
-        images: ``[N, C, H, W]``, floats in [0, 1], or near it where a purifier left them.
-        labels: the class to explain per image, ``[N]``; the predicted one as a rule.
+        images: ``[N, C, H, W]``, floats in [0, 1], or slightly outside after a purifier.
+        labels: class to explain per image, ``[N]``; usually the predicted one.
         layer: a module of the classifier with outputs ``[N, c, h, w]``, or ``[T·N, c, h, w]`` with time
             outermost. By default the spikes of our classifiers' last stage, where the gradient is exact,
             whatever the surrogate; of any other model the convolution registered last.
 
     Returns:
-        ``[N, H, W]`` in [0, 1], each with maximum 1, or zero where nothing speaks for the class.
+        ``[N, H, W]`` in [0, 1], each with maximum 1, or zero without evidence for the class.
 
     Raises:
         InputError: captum is missing; images, labels or layer do not fit the model; a model without
@@ -44,7 +44,7 @@ def grad_cam(model: nn.Module, images: Tensor, labels: Tensor, *, layer: nn.Modu
         model = model.classifier
     layer = _last_stage(model) if layer is None else layer
     if not any(layer is module for module in model.modules()):
-        raise InputError("layer: is no module of the classifier")
+        raise InputError("layer: is not a module of the classifier")
     if not len(images):
         return images.new_zeros(0, *images.shape[2:])
     check_fit(model, images[:1], labels)
@@ -55,7 +55,7 @@ def grad_cam(model: nn.Module, images: Tensor, labels: Tensor, *, layer: nn.Modu
 
 
 def similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of the angle between two maps: how alike two attributions are.
+    """Cosine of the angle between two maps: the similarity of two attributions.
 
     Args:
         a: maps ``[N, H, W]``, such as those of clean images.
@@ -73,7 +73,7 @@ def similarity(a: Tensor, b: Tensor) -> Tensor:
     """
     for name, maps in (("a", a), ("b", b)):
         if not isinstance(maps, Tensor) or maps.ndim != 3 or not maps.is_floating_point():
-            raise InputError(f"{name}: expected a tensor of maps [N, H, W], floats")
+            raise InputError(f"{name}: expected a tensor of float maps [N, H, W]")
     if a.shape != b.shape:
         raise InputError(f"maps: need the same shape, got {list(a.shape)} and {list(b.shape)}")
     return functional.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1)

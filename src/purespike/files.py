@@ -25,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files; what a run writes is as readable as any other file of the user
+        # mkstemp makes private files; the files of a run get the user's usual permissions
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Training and evaluation mode, for a while."""
+"""Temporary training or evaluation mode."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put ``model`` into one mode inside; every module gets its own mode back on any exit."""
+    """Put ``model`` into one mode inside; the mode of every module is restored on any exit."""
     former = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)

@@ -1,4 +1,4 @@
-"""Purification of image files: same size, mode and format out as in."""
+"""Purification of image files; size, mode and format stay the same."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def purify_files(model: nn.Module, source: Path, target: Path, *, device: torch.
         device: device of the model.
 
     Returns:
-        How many files were written.
+        Number of files written.
 
     Raises:
         InputError: nothing to read, an unreadable or unsupported image, colour before a purifier for grey,
@@ -65,7 +65,7 @@ def _pairs(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     if source.is_file():
         destination = target / source.name if target.is_dir() else target
         if destination.suffix.lower() != source.suffix.lower():
-            raise InputError(f"{destination}: the format stays {source.suffix}; name it so")
+            raise InputError(f"{destination}: the format stays {source.suffix}; use this suffix")
         if destination.exists() and destination.samefile(source):
             raise InputError(f"{destination}: is the input itself; name another file")
         yield source, destination
@@ -90,7 +90,7 @@ def _open(path: Path) -> Image.Image:
     if picture.mode not in _MODES:
         raise InputError(f"{path}: mode {picture.mode} is not 8-bit grey or colour; convert it first")
     if "transparency" in picture.info:
-        raise InputError(f"{path}: one of its colours stands for transparent; convert it to RGBA first")
+        raise InputError(f"{path}: has a transparent colour; convert it to RGBA first")
     if getattr(picture, "n_frames", 1) > 1:
         raise InputError(f"{path}: has {picture.n_frames} frames; give single images")  # type: ignore[attr-defined]
     return picture
@@ -119,11 +119,11 @@ def _picture(image: Tensor, original: Image.Image) -> Image.Image:
 
 
 def _options(picture: Image.Image) -> dict[str, object]:
-    # losing detail to compression after purification would be our doing
+    # compression must not lose detail after purification
     known: dict[str | None, dict[str, object]] = {
         "JPEG": {"quality": 95},
         "WEBP": {"lossless": True, "exact": True},
     }
-    # the orientation of a photograph is kept beside its pixels
+    # the orientation of a photograph is stored beside its pixels
     kept = {key: picture.info[key] for key in ("exif", "icc_profile") if picture.info.get(key)}
     return {**known.get(picture.format, {}), **kept}

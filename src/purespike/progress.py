@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a live bar on a terminal, lines elsewhere."""
 
 import contextlib
 import time
@@ -20,9 +20,9 @@ class Bar:
         self._done = 0
 
     def advance(self, count: int, note: str = "", *values: Any) -> None:
-        """Report ``count`` more units done; ``note``, formatted with ``values``, stands beside the bar.
+        """Report ``count`` more units done; ``note``, formatted with ``values``, is shown beside the bar.
 
-        It is formatted a few times a second only: a loss has to be fetched from a GPU, which waits for that.
+        The note is formatted a few times a second only: fetching a loss from a GPU makes it wait.
         """
         self._done += count
         if self._progress is None or self._task is None:
@@ -36,7 +36,7 @@ class Bar:
             self._progress.update(self._task, note=text)
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
 
 
@@ -46,9 +46,9 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
 
     Args:
         title: name of the work.
-        total: units in all.
+        total: number of all units.
         unit: unit of the count.
-        done: units that an earlier run had done already.
+        done: number of units done by an earlier run.
         show: ``False`` for processes other than the main one.
     """
     if not (show and console.is_terminal):

@@ -64,7 +64,7 @@ Dynamics = Annotated[str | None, AfterValidator(_alone)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
 Objective = Annotated[tuple[Named, ...], BeforeValidator(_listed)]
 
-# former keys of the section classifier, and where they are now
+# former keys of the section classifier, and their present places
 FORMER = {
     "adversarial": ("objective",),
     "momentum": ("optimiser", "momentum"),
@@ -78,7 +78,7 @@ def present_names(classifier: Any) -> Any:
     """The section ``classifier`` with every former key in its present place.
 
     Raises:
-        InputError: a key is given by both its names.
+        InputError: a key is given under both its names.
     """
     if not isinstance(classifier, dict):
         return classifier
@@ -93,7 +93,7 @@ def present_names(classifier: Any) -> Any:
             target = target[parent]
         if last in target:
             place = ".".join(FORMER[former])
-            raise InputError(f"{former} is the former name of {place}: give one of them")
+            raise InputError(f"{former} is the former name of {place}: give only one of them")
         target[last] = classifier[former]
     return result
 
@@ -101,9 +101,9 @@ def present_names(classifier: Any) -> Any:
 class DataRecipe(Section):
     """``source`` as :func:`purespike.data.load_data` takes it; limits draw a stratified subset.
 
-    Of the same source, with the same limits and seed, a run whose ``role`` is ``attacker`` trains on images
-    that the ``defender``'s does not train on (:func:`purespike.data.attacker_data`), at most
-    ``attacker_limit``. The seed decides who has which: a run of another one names that of the defender's
+    For the same source, limits and seed, a run with the ``role`` ``attacker`` trains on images on which the
+    ``defender``'s run does not train (:func:`purespike.data.attacker_data`), at most ``attacker_limit``. The
+    seed decides the split between both: an attacker's run with another seed gives the seed of the defender's
     recipe as ``defender_seed``.
     """
 
@@ -116,7 +116,7 @@ class DataRecipe(Section):
 
     @field_validator("defender_seed")
     @classmethod
-    def _of_an_attacker(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _only_for_attackers(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("role") == "defender":
             raise InputError("is for role: attacker; a defender's seed is the recipe's own")
         return value
@@ -147,7 +147,7 @@ class ClassifierRecipe(Training):
 
     ``smoothing: ols`` smooths the labels online. ``objective`` lists an objective (``none``, training on
     clean images, ``fgsm``, ``pgd`` or ``trades``, with the settings of its attack), penalties and projections
-    (:func:`purespike.training.objectives.create_objective`); one needs no list, and a name alone stands for
+    (:func:`purespike.training.objectives.create_objective`); one needs no list, and a name alone means
     its defaults. The former keys ``adversarial`` (now ``objective``), ``momentum``, ``weight_decay`` (now in
     ``optimiser``), ``milestones`` and ``decay_factor`` (now in ``schedule``) remain valid.
     ``coding`` makes frames of an image, e.g. ``poisson``.

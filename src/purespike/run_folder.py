@@ -10,13 +10,13 @@ from purespike.recipe import Recipe, parse_recipe
 
 
 def check_owner(recipe: Recipe, folder: Path) -> None:
-    """See that ``folder`` is missing, empty, or a run of exactly ``recipe``.
+    """Check that ``folder`` is missing, empty, or a run of exactly ``recipe``.
 
-    A key that its recipe lacks, since it was written before there was such a key, has its default.
+    A key newer than the recipe in the folder has its default.
 
     Raises:
-        InputError: the folder belongs to another recipe (the message names the keys that differ), or holds
-            something that is no run.
+        InputError: the folder belongs to another recipe (the message names the keys that differ), or is
+            not a run folder.
     """
     path = folder / "recipe.yaml"
     if not path.exists():

@@ -20,13 +20,13 @@ class Section(BaseModel):
 
 
 def one_of(kind: str, default: str, *options: type[Section]) -> Callable[[Any], Any]:
-    """A validator of a setting that is one of several sections, told apart by ``name``.
+    """A validator of a setting that is one of several sections, distinguished by ``name``.
 
-    A name alone stands for its section's defaults; settings without a name are those of ``default``.
+    A name alone means the defaults of its section; settings without a name are those of ``default``.
 
     Args:
         kind: the kind of setting in messages, e.g. ``"optimiser"``.
-        default: name of the section meant where none is named.
+        default: name of the section where none is given.
         options: the sections, each with its name as the default of its field ``name``.
     """
     names = [option.model_fields["name"].default for option in options]

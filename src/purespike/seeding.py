@@ -1,4 +1,4 @@
-"""Random streams that depend on names, not on what was drawn before: a resumed run draws the same."""
+"""Random streams that depend on names, not on earlier draws: a resumed run repeats them."""
 
 import contextlib
 import hashlib
@@ -20,9 +20,10 @@ def generator(*parts: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(*parts: object, device: torch.device) -> Iterator[None]:
-    """Global generators start from :func:`derive` of ``parts`` inside, and are then as they were.
+    """Seed the global generators with :func:`derive` of ``parts`` inside; their states are restored on exit.
 
-    Those of the CPU, of ``device`` and of the current GPU: what others call draws from any of them.
+    The generators are those of the CPU, of ``device`` and of the current GPU: code called inside may draw
+    from any of them.
     """
     gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
     gpus |= {device.index} if device.type == "cuda" else set()

@@ -36,8 +36,8 @@ class Thresholds:
         flat: median gradient norm at the images, relative to that at random points of their balls.
         window: fraction of a layer's membranes that must let a gradient pass.
         dead: fraction of a layer's neurons that never fire, or always.
-        late_gain: fraction of the loss's whole rise that the last steps may contribute.
-        unstable: fraction of the loss's whole rise that an average step may lose.
+        late_gain: fraction of the loss's total rise that the last steps may contribute.
+        unstable: fraction of the loss's total rise that an average step may lose.
         planted: fraction of planted adversarial images that the attack must find.
         nondeterminism: largest difference of two logits that count as equal.
         large_eps: L∞ budget at which every image should be broken.
@@ -59,9 +59,9 @@ class Thresholds:
     large_eps: float = 0.5
 
     def allowed(self, count: int, share: float | None = None) -> float:
-        """How many of ``count`` images a fraction, by default ``gain``, allows; at least one.
+        """Number of ``count`` images that a fraction, by default ``gain``, allows; at least one.
 
-        On fewer than a hundred images a single one is more than a point, and may be chance.
+        Among fewer than a hundred images one is more than a percentage point, and may be chance.
         """
         return max((self.gain if share is None else share) * count, 1)
 
@@ -105,7 +105,7 @@ def _attacks(value: Any) -> Any:
         return [value]
     if not isinstance(value, Sequence):
         return value
-    # a text in a list may name several, as one does in the shell
+    # a text in a list may name several, as on the command line
     return [attack for each in value for attack in (parse_attacks(each) if isinstance(each, str) else [each])]
 
 
@@ -129,21 +129,21 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 
 
 class EvaluationSettings(Section):
-    """Which attacks under which threat models, and how a measurement is made and examined.
+    """Attacks, threat models and budgets of an evaluation, and its diagnostics.
 
     Lists may be written as one text with commas, attacks as ``"pgd:steps=20:step_size=2/255"``. The suite
     decides ``attacks``, ``surrogates`` and ``learned_bpda`` where they are ``None``; without a suite they are
-    FGSM and PGD, three surrogates, and no.
+    FGSM and PGD, three surrogates, and ``False``.
     """
 
     suite: Annotated[
-        str | None, Field(description="quick, standard, full or table4: which attacks and surrogates.")
+        str | None, Field(description="Attacks and surrogates: quick, standard, full or table4.")
     ] = None
     attacks: Annotated[
         tuple[dict[str, Any], ...] | None,
         BeforeValidator(_attacks),
         Field(
-            description="Instead of a suite's, comma-separated; settings after colons, e.g. "
+            description="In place of a suite's, comma-separated; settings after colons, e.g. "
             "fgsm,pgd:steps=20."
         ),
     ] = None
@@ -173,7 +173,7 @@ class EvaluationSettings(Section):
         ),
     ] = ("adaptive",)
     surrogates: Annotated[
-        Names | None, Field(description="Instead of a suite's, what the adaptive attacker differentiates.")
+        Names | None, Field(description="Surrogates of the adaptive attacker, in place of a suite's.")
     ] = None
     losses: Annotated[Names, Field(description="Losses that the adaptive attacker maximises.")] = (
         "ce",
@@ -181,22 +181,22 @@ class EvaluationSettings(Section):
     )
     eot: Annotated[
         Positive | None,
-        Field(description="Gradients averaged against a stochastic model; by default 20, else 1."),
+        Field(description="Gradients averaged per step; by default 20 if the model is stochastic, else 1."),
     ] = None
     passes: Annotated[
         Positive | None,
-        Field(description="Passes that judge a stochastic model; by default 10, else 1."),
+        Field(description="Passes that judge an image; by default 10 if the model is stochastic, else 1."),
     ] = None
     images: Annotated[
-        Positive | None, Field(description="At most so many test images, a stratified subset; all if none.")
+        Positive | None, Field(description="Number of test images, a stratified subset; all if not given.")
     ] = None
     batch_size: Annotated[Positive, Field(description="Images per forward.")] = 128
     diagnose: Annotated[
-        int, Field(ge=0, description="Examine the evaluation itself on so many images; 0 for not at all.")
+        int, Field(ge=0, description="Number of images for the diagnostics; 0 turns them off.")
     ] = 32
     max_cost: Annotated[
         Positive,
-        Field(description="Escalate a budget that proves too small up to so many gradients an image."),
+        Field(description="Gradients per image up to which a budget that proves too small is escalated."),
     ] = 400
     thresholds: Annotated[
         Thresholds,
@@ -237,7 +237,7 @@ class EvaluationSettings(Section):
 
     @classmethod
     def names(cls) -> dict[str, str]:
-        """Every name that a setting goes by, to its own."""
+        """The name of a setting for each accepted spelling."""
         found = {name: name for name in cls.model_fields}
         for name, field in cls.model_fields.items():
             if isinstance(field.validation_alias, AliasChoices):

@@ -1,4 +1,4 @@
-"""Attacks, surrogates and lists as one writes them on a command line; the same text works in Python."""
+"""Attacks, surrogates and lists as text, the same on the command line and in Python."""
 
 import re
 from typing import Any

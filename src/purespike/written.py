@@ -1,4 +1,4 @@
-"""Objects named in recipes, with their settings in brackets: ``atan(alpha=2)``."""
+"""Objects named in recipes, with their settings in parentheses: ``atan(alpha=2)``."""
 
 import math
 import re
@@ -13,7 +13,7 @@ class Written:
 
     A family is a subclass with a ``kind``. Its members register under their lower-case names where they are
     defined, unless they are bases of others: ``class Base(Family, abstract=True)``. Settings are numbers,
-    truth values, words, or lists of numbers in brackets, each of the type of its default.
+    booleans, words, or lists of numbers in brackets, each of the type of its default.
     """
 
     kind: ClassVar[str]
@@ -72,7 +72,7 @@ class Written:
         return f"{self.name}({', '.join(settings)})"
 
     def check(self, key: str, least: float = 0.0, most: float = math.inf, *, positive: bool = False) -> None:
-        """Refuse a setting that is no finite number in ``[least, most]``, or not positive.
+        """Refuse a setting that is not a finite number in ``[least, most]``, or not positive.
 
         Raises:
             InputError: the message names family, member and setting.
@@ -88,7 +88,7 @@ class Written:
 
 
 def _read(text: str, default: Any) -> Any:
-    """The value written as ``text``, of the type of ``default``; a number where there is none."""
+    """The value written as ``text``, of the type of ``default``; a number if there is no default."""
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError("true or false")

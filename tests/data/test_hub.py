@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from purespike.data import load_data
-from purespike.data.hub import _answers
+from purespike.data.hub import _is_reachable
 from purespike.errors import InputError
 
 ANIMALS = datasets.ClassLabel(names=["cat", "dog", "owl"])
@@ -203,8 +203,8 @@ def test_without_network(monkeypatch: pytest.MonkeyPatch, source: str, offline_m
 
 
 def test_probe_refuses_a_closed_port_and_no_address() -> None:
-    assert not _answers("http://127.0.0.1:9")
-    assert not _answers("nonsense")
+    assert not _is_reachable("http://127.0.0.1:9")
+    assert not _is_reachable("nonsense")
 
 
 def test_decoded_sets_are_reused(

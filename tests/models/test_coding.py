@@ -124,6 +124,6 @@ def test_refuses(text, message):
 
 
 def test_a_coding_with_too_few_frames_is_named():
-    with pytest.raises(InputError, match="coding short: gives 2 frames of 2 images, not 6"):
+    with pytest.raises(InputError, match="coding short: gives 2 frames for 2 images, not 6"):
         create("resnet14_snn", coding="short", **SETTINGS)(images())
     assert parse_coding("short") == Short()

@@ -21,7 +21,7 @@ def main() -> None:
     except SystemExit as stop:
         # typer turns an interrupt into a silent exit
         if stop.code == 130:
-            fail("interrupted; run the same command again to go on", code=130)
+            fail("interrupted; run the same command again to resume", code=130)
         raise
     except (ValueError, OSError) as error:
         from purespike.errors import InputError

@@ -32,7 +32,7 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Write evaluation.json, report.html and more here.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What a leaderboard calls the model.", show_default="MODEL's")
+        str | None, typer.Option(help="Name of the model in a leaderboard.", show_default="MODEL's")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
@@ -79,7 +79,7 @@ def evaluate(
     if evaluation.verdict is not None:
         show(str(evaluation.verdict))
     if not isinstance(attacked, Defended):
-        show("No purifier: give one with --purifier to see what it does.")
+        show("No purifier: give one with --purifier to measure its effect.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
         show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
@@ -101,7 +101,7 @@ def transfer(
     targets: Annotated[
         list[str],
         typer.Option(
-            "--target", metavar="[NAME=]MODEL", help="Model that is sent the images; may be repeated."
+            "--target", metavar="[NAME=]MODEL", help="Model to judge on the images; may be repeated."
         ),
     ],
     data: Data = None,
@@ -113,7 +113,7 @@ def transfer(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Attack every substitute, and see what the images do to every target: threat model transfer."""
+    """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
     from purespike.data import load_data
@@ -131,14 +131,14 @@ def transfer(
     accelerator = start(device)
     EvaluationSettings.of(**settings)
     attacked, judged = named(substitutes), named(targets)
-    # a model named on both sides is one object: its own row is known for the white-box case that way
+    # a model named on both sides is one object, by which the white-box entry is recognised
     models = {place: resolve(place) for place in (*attacked.values(), *judged.values())}
     source = _source(data, *judged.values())
     trained_on = {}
     with main_first(accelerator):
         pictures = load_data(source).test
         for key, place in (attacked | judged).items():
-            # a model's training images are worth knowing, and no condition
+            # training images are reported where known, but not required
             with contextlib.suppress(InputError):
                 if (found := training_images(place)) is not None:
                     trained_on[key] = found
@@ -164,10 +164,10 @@ def transfer(
 @app.command()
 def leaderboard(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Evaluations, at any depth below.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="Folder of evaluations, at any depth.", show_default=False)
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where the tables go.", show_default="DIR")
+        Path | None, typer.Option("--out", "-o", help="Folder of the tables.", show_default="DIR")
     ] = None,
 ) -> None:
     """Rank the models of many evaluations, in HTML, Markdown, CSV and LaTeX."""
@@ -177,7 +177,7 @@ def leaderboard(
 
 
 def _source(data: str | None, *places: str) -> str:
-    """The source asked for, or that of the runs themselves: never that of another task."""
+    """The source that was given, or that of the runs; never a default of another task."""
     from purespike.errors import InputError
     from purespike.experiment import recipe_of
 

@@ -1,4 +1,4 @@
-"""The program itself, and the options that several commands share."""
+"""The typer application, and the options that several commands share."""
 
 import functools
 import inspect
@@ -49,9 +49,9 @@ Data = Annotated[
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; valid at any position.")] = False,
 ) -> None:
-    """Accepted before the command; :func:`main` reads it wherever it stands."""
+    """Accepted before the command; :func:`main` reads it at any position."""
 
 
 def start(device: str, precision: str = "fp32") -> "Accelerator":
@@ -68,13 +68,13 @@ def takes_settings(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per evaluation setting, in place of its parameter ``settings``.
 
-    Help and kind of an option come from the field of :class:`~purespike.settings.EvaluationSettings`; what
-    was not given is left out of ``settings``, which the command gets as a mapping.
+    Help and kind of an option come from the field of :class:`~purespike.settings.EvaluationSettings`; the
+    command receives the settings that were given as the mapping ``settings``.
 
     Args:
-        names: settings to offer; all if none is named.
+        names: settings to offer, by default all.
         help: other help texts, by setting.
-        defaults: text for settings that are not given, where it is not the field's own default.
+        defaults: defaults of settings, as text, where they are not the field's own.
     """
     fields = {
         name: field for name, field in EvaluationSettings.model_fields.items() if not names or name in names

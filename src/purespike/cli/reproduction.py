@@ -1,4 +1,4 @@
-"""The command that repeats the paper's experiments."""
+"""The command that reproduces the paper's experiments."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,26 +22,26 @@ def reproduce(
     scale: Annotated[
         str, typer.Option(help="paper, gpu or cpu: networks, epochs and images; or a YAML file.")
     ] = "cpu",
-    seeds: Annotated[int, typer.Option(help="Train and attack so many times: mean ± deviation.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of runs: mean ± standard deviation.")] = 1,
     data: Annotated[
         list[str],
         typer.Option(
             metavar="SET=SOURCE",
-            help="Where a data set is, e.g. cifar10=npz:arrays/cifar10; may be repeated.",
+            help="Source of a data set, e.g. cifar10=npz:arrays/cifar10; may be repeated.",
         ),
     ] = [],  # noqa: B006
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder.", show_default="runs/reproduction-SCALE")
+        Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/reproduction-SCALE")
     ] = None,
     page: Annotated[
         Path | None,
         typer.Option(
-            help="A Markdown page; what the folder holds is put between its markers, such as <!-- table1 -->."
+            help="Markdown page to update: results go between its markers, such as <!-- table1 -->."
         ),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Repeat the paper's tables and figures, its numbers beside ours. Run again to resume."""
+    """Reproduce the paper's tables and figures, its numbers beside ours. Run again to resume."""
     from purespike.checks import check_steps
     from purespike.errors import InputError
     from purespike.reproduction import load_scale

@@ -41,7 +41,7 @@ def run(
 
 @app.command()
 def train(
-    stage: Annotated[Stage, typer.Argument(help="What to train.")],
+    stage: Annotated[Stage, typer.Argument(help="Stage to train.")],
     recipe: RecipePath,
     out: Out = None,
     classifier: Annotated[
@@ -73,7 +73,7 @@ def train(
 @app.command()
 def purify(
     source: Annotated[Path, typer.Argument(metavar="IN", help="An image file, or a folder of images.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the purified ones go.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output file or folder.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Purifier: checkpoint, run folder or module:function.")
     ],
@@ -90,7 +90,7 @@ def purify(
 
 @app.command()
 def info(model: Model, device: Device = "auto") -> None:
-    """Describe a model: architecture, parameters, what an image costs, and how often its neurons fire."""
+    """Describe a model: architecture, parameters, cost of an image, and firing rates of its neurons."""
     from purespike.description import describe
     from purespike.models.resolve import resolve
 

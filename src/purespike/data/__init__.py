@@ -1,4 +1,4 @@
-"""Labelled images: where they come from, and in which order and shape a training step sees them."""
+"""Labelled images: sources, splits, and the order and augmentation of training."""
 
 from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
 from purespike.data.image_set import Data, ImageSet

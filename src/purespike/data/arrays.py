@@ -18,10 +18,10 @@ def load_arrays(stem: str) -> Data:
     """Read ``STEM-train.npz`` and ``STEM-test.npz``.
 
     Each holds ``x``, uint8 ``[N, H, W]`` or ``[N, H, W, C]``, and ``y``, integer ``[N]``; ``class_names``,
-    strings ``[K]``, is optional in either. Without names the largest train label tells the classes.
+    strings ``[K]``, is optional in either. Without names the labels of train define the classes.
 
     Args:
-        stem: path without ``-train.npz``; the path of either file is understood too.
+        stem: path without ``-train.npz``, or the path of either file.
 
     Raises:
         InputError: a file is missing, damaged or malformed, or the two do not fit each other.
@@ -67,9 +67,9 @@ def _read(file: Path) -> dict[str, np.ndarray]:
                     f"write x ({_LAYOUT}) and y (integers [N])"
                 )
             content = {key: archive[key] for key in ("x", "y", "class_names") if key in archive.files}
-            # numpy hands out a zip member that is no array as bytes
+            # numpy returns a zip member that is not an array as bytes
             if not all(isinstance(value, np.ndarray) for value in content.values()):
-                raise ValueError("a member is no numpy array")
+                raise ValueError("a member is not a numpy array")
             return content
     except InputError:
         raise
@@ -107,7 +107,7 @@ def _labels(y: np.ndarray, file: Path) -> Tensor:
 
 
 def _numbered_classes(labels: Tensor, file: Path) -> tuple[str, ...]:
-    # refused here, because a single stray label of a billion would name a billion classes
+    # refused here, because a single stray label of a billion would create a billion classes
     present = labels.unique()
     gaps = present != torch.arange(len(present))
     if bool((present >= 0).all()) and bool(gaps.any()):

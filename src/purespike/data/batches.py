@@ -10,12 +10,12 @@ from purespike.seeding import generator
 
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
-    """The permutation ``[count]`` of one epoch, from these three alone: a resumed run draws the same."""
+    """Permutation ``[count]`` of one epoch, determined by the arguments alone: a resumed run repeats it."""
     return torch.randperm(count, generator=generator("order", seed, epoch))
 
 
 def shard(indices: Tensor, *, rank: int, world: int) -> Tensor:
-    """Every ``world``-th index from ``rank`` on: disjoint shards that cover all, of sizes one apart at most.
+    """Every ``world``-th index from ``rank`` on: disjoint, together complete, sizes within one.
 
     Raises:
         ValueError: ``rank`` is outside ``[0, world)``.
@@ -54,19 +54,19 @@ def draw_augmentation(count: int, *, padding: int, flip: bool, generator: torch.
         raise ValueError(f"padding must be at least 0, got {padding}")
     device = generator.device
     rows, columns = torch.randint(2 * padding + 1, (2, count), generator=generator, device=device)
-    # drawn even when unused, so that switching the mirror off leaves the later offsets as they were
+    # drawn even when unused, so that switching the mirror off does not change the later offsets
     mirrored = torch.rand(count, generator=generator, device=device) < 0.5
     return Augmentation(rows, columns, mirrored & flip, padding)
 
 
 def augment(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """Zero-pad, crop back to the original size at each image's offset, then mirror where asked.
+    """Zero-pad, crop back to the original size at each image's offset, then mirror where ``flip`` is set.
 
     Differentiable in ``images``. The same augmentation moves a clean and an adversarial image alike.
 
     Args:
         images: ``[N, C, H, W]``, uint8 or float, on any device.
-        augmentation: drawn for ``N`` images.
+        augmentation: augmentation drawn for ``N`` images.
 
     Returns:
         Same shape, type and device as ``images``.

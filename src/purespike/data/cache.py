@@ -23,7 +23,7 @@ def default_cache_dir() -> Path:
 
 
 def read_cached(path: Path, *, source: str, name: str) -> Data | None:
-    """The sets stored at ``path``, or ``None`` if there is no file or its content is not what was written."""
+    """The sets stored at ``path``, or ``None`` if the file is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -48,7 +48,7 @@ def read_cached(path: Path, *, source: str, name: str) -> Data | None:
 
 
 def write_cached(path: Path, data: Data) -> None:
-    """Store ``data`` at ``path`` atomically; a disk that refuses is a warning, not an error."""
+    """Store ``data`` at ``path`` atomically; a failed write is a warning, not an error."""
     tensors = {}
     metadata = {"class_names": json.dumps(data.train.class_names)}
     for split, image_set in (("train", data.train), ("test", data.test)):

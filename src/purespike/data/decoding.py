@@ -1,4 +1,4 @@
-"""From a table of the ``datasets`` library to uint8 tensors."""
+"""Decoding of tables of the ``datasets`` library to uint8 tensors."""
 
 import struct
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _BATCH = 256
-_WORTH_A_PROGRESS_BAR = 5000
+_PROGRESS_BAR_FROM = 5000
 _IMAGE_NAMES = ("image", "img", "images")
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _GRAYSCALE = ("L", "1")
@@ -27,17 +27,17 @@ def decode(
 ) -> Data:
     """Decode the images and labels of two splits with the same columns.
 
-    Grayscale images give one channel; as soon as one image of either split has colour, all become RGB.
+    Grayscale images give one channel; if any image of either split has colour, all become RGB.
 
     Raises:
-        InputError: test lacks a column, an image that cannot be decoded, or images of several sizes.
+        InputError: a column missing in test, an image that cannot be decoded, or images of different sizes.
     """
     names = _class_names(train, label_column, name)
     tables = {"train": train, "test": test}
     pixels, labels = {}, {}
     for split, table in tables.items():
         if missing := {image_column, label_column} - set(table.features):
-            raise InputError(f"{name}/{split}: no column {' and '.join(sorted(missing))}, which train has")
+            raise InputError(f"{name}/{split}: no column {' and '.join(sorted(missing))}, but train has it")
         labels[split] = _labels(table, label_column, f"{name}/{split}")
         pixels[split] = _decode_images(table, image_column, f"{name}/{split}")
     channels = max(images.shape[1] for images in pixels.values())
@@ -49,10 +49,10 @@ def decode(
 
 
 def find_columns(features: Any, name: str) -> tuple[str, str]:
-    """The image and the label column, by type where the table says it, else by the usual names.
+    """The image and the label column, by type where the table declares one, else by common names.
 
     Raises:
-        InputError: either cannot be told.
+        InputError: no image column, no label column, or several label columns without a common name.
     """
     from datasets import ClassLabel, Image
 
@@ -66,7 +66,7 @@ def find_columns(features: Any, name: str) -> tuple[str, str]:
     labels = named or [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
     if not named and len(labels) > 1:
         raise InputError(
-            f"{name}: several label columns ({', '.join(labels)}); name the one to learn 'label'"
+            f"{name}: several label columns ({', '.join(labels)}); rename the one to learn to 'label'"
         )
     if not labels:
         raise InputError(
@@ -120,7 +120,7 @@ def _decode_images(table: "Dataset", column: str, where: str) -> Tensor:
         range(0, len(raw), _BATCH),
         description=f"decoding {where}",
         console=Console(stderr=True),
-        disable=len(raw) < _WORTH_A_PROGRESS_BAR or not sys.stderr.isatty(),
+        disable=len(raw) < _PROGRESS_BAR_FROM or not sys.stderr.isatty(),
     )
     for start in starts:
         files = raw[start : start + _BATCH][column]

@@ -18,7 +18,7 @@ def load_digits() -> Data:
     scans = load_scans()
     small = torch.as_tensor(scans.images, dtype=torch.float32).unsqueeze(1)
     labels = torch.as_tensor(scans.target, dtype=torch.int64)
-    # Levels 0..16 and weights in sixty-fourths are exact in float32, so the bytes depend on no CPU.
+    # Levels 0..16 and weights in sixty-fourths are exact in float32, so the bytes are the same on every CPU.
     large = F.interpolate(small, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
     images = (large * 255 / 16).round().to(torch.uint8).repeat(1, 3, 1, 1)
 

@@ -1,4 +1,4 @@
-"""What the Hugging Face ``datasets`` library can load: hub names, directories of parquet, image folders."""
+"""Sets that the Hugging Face ``datasets`` library loads: hub names, parquet directories, image folders."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _PROBE_SECONDS = 5
-# raised when decoding changes, so that no run reads what an older version decoded
+# increased when decoding changes, so that no run reads images that an older version decoded
 _CACHE_VERSION = 1
 
 
@@ -36,7 +36,7 @@ def load_hub(
     Args:
         name: hub name, or path of a directory.
         source: source as the user wrote it; the sets are named after it.
-        config: the configuration, where the set has several.
+        config: configuration of a set that has several.
         label: name of the splits in messages, by default the last part of ``name``.
         cache_dir: folder of decoded sets, by default ``$PURESPIKE_CACHE`` or ``~/.cache/purespike``.
 
@@ -56,7 +56,7 @@ def load_folder(folder: str, *, source: str, cache_dir: Path | None = None) -> D
     """Load ``train/CLASS/*.png`` and ``test/CLASS/*.png`` (or another image format) below ``folder``.
 
     Raises:
-        InputError: a directory is missing, or what it holds is not an image classification set.
+        InputError: a directory is missing, or not an image classification set.
     """
     path = Path(folder).expanduser().absolute()
     for needed in (path, path / "train", path / "test"):
@@ -64,7 +64,7 @@ def load_folder(folder: str, *, source: str, cache_dir: Path | None = None) -> D
             raise InputError(f"{needed}: no such directory; put images under train/CLASS/ and test/CLASS/")
     # explicit, because the library would read train/test-tube/1.png as a test image
     files = {"train": "train/**", "test": "test/**"}
-    # left to itself the library gives train no labels if only test has a second class
+    # by default the library gives train no labels if only test has a second class
     options = {"data_dir": str(path), "data_files": files, "drop_labels": False}
     splits = _load_splits("imagefolder", source=source, local=True, **options)
     _check_directories(path, splits["train"].features.get("label"))
@@ -98,9 +98,9 @@ def _load_splits(path: str, *, source: str, local: bool, **options: Any) -> dict
             f"{source}: the Hugging Face hub cannot be reached and no earlier download is on this machine; "
             "connect, or use local data: npz:/path/NAME, folder:/path or hub:/path/of/parquet/files"
         ) from error
-    # foreign files and a foreign server: what the library lets through from them has no common base class
+    # the errors that foreign files and servers cause in the library have no common base class
     except Exception as error:
-        remedy = "" if local else "; local data work too: npz:/path/NAME, folder:/path"
+        remedy = "" if local else "; or use local data: npz:/path/NAME, folder:/path"
         raise InputError(f"{source}: cannot be loaded: {_one_line(error)}{remedy}") from error
     missing = [split for split in ("train", "test") if split not in splits]
     if missing:
@@ -128,10 +128,10 @@ def _decoded(splits: dict[str, "Dataset"], source: str, label: str, cache_dir: P
 
 @contextlib.contextmanager
 def _offline_if_unreachable(local: bool) -> Iterator[None]:
-    """Without network, send the library to its own cache at once; it would retry for half a minute."""
+    """Use the library's own cache if the hub is unreachable; the library would retry for half a minute."""
     from datasets import config
 
-    if local or config.HF_HUB_OFFLINE or _answers(config.HF_ENDPOINT):
+    if local or config.HF_HUB_OFFLINE or _is_reachable(config.HF_ENDPOINT):
         yield
         return
     config.HF_HUB_OFFLINE = True
@@ -141,13 +141,13 @@ def _offline_if_unreachable(local: bool) -> Iterator[None]:
         config.HF_HUB_OFFLINE = False
 
 
-def _answers(address: str) -> bool:
+def _is_reachable(address: str) -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_PROBE_SECONDS).close()
     except urllib.error.HTTPError:
         return True
     except urllib.error.URLError as error:
-        # a certificate that only the library's own client knows is no reason to give up
+        # a certificate that only the library's own client accepts does not mean that the hub is unreachable
         return isinstance(error.reason, ssl.SSLError)
     except (OSError, ValueError):
         return False
@@ -171,7 +171,7 @@ def _progress_bars_only_on_a_terminal() -> Iterator[None]:
 def _one_line(error: BaseException) -> str:
     from datasets.exceptions import DatasetGenerationError
 
-    # it only says "An error occurred while generating the dataset"
+    # its own text is only "An error occurred while generating the dataset"
     while isinstance(error, DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__

@@ -19,7 +19,7 @@ class ImageSet:
     Args:
         images: uint8 ``[N, C, H, W]``, ``C`` 1 (grayscale) or 3 (RGB).
         labels: int64 ``[N]``, class indices in ``[0, K)``.
-        class_names: ``K`` names, the index is the label.
+        class_names: ``K`` names, indexed by label.
         name: name of the split in messages and reports, e.g. ``"digits/test"``.
 
     Raises:
@@ -81,7 +81,7 @@ class ImageSet:
 
         Args:
             limit: size of the subset; ``None`` or ``limit >= N`` returns the whole set.
-            seed: the same seed draws the same subset.
+            seed: seed of the draw.
 
         Raises:
             InputError: ``limit`` is below 1.
@@ -103,7 +103,7 @@ class ImageSet:
         return stratified_indices(self.labels, limit, seed=seed)
 
     def select(self, rows: Tensor, *, name: str | None = None) -> "ImageSet":
-        """The images of some rows.
+        """The subset of the given rows.
 
         Args:
             rows: int64 indices.
@@ -153,7 +153,7 @@ class Data:
         if train != test:
             raise InputError(
                 f"{self.source}: train images are {train} but test images are {test} "
-                "(channels, height, width); bring both to one size"
+                "(channels, height, width); resize both to one size"
             )
         if self.train.class_names != self.test.class_names:
             raise InputError(

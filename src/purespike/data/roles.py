@@ -1,4 +1,4 @@
-"""Who trains on which images: a defender, and an attacker who has none of the defender's."""
+"""Images of a defender, and of an attacker who has none of the defender's training images."""
 
 import torch
 from torch import Tensor
@@ -31,40 +31,40 @@ def attacker_data(
 ) -> Data:
     """The images an attacker trains its own model on; the defender trains on none of them.
 
-    Where ``train_limit`` leaves a rest of the training split, that is the attacker's, who is tested on the
-    defender's test images. Where the defender trains on all of it, the attacker trains on those images
-    of the *test* split that an evaluation of the defender does not attack, and is tested on those it does.
+    The attacker trains on the training images beyond ``train_limit``, and is tested on the defender's test
+    images. If the defender trains on the full training split, the attacker trains on those images of the
+    *test* split that an evaluation of the defender does not attack, and is tested on the attacked ones.
 
     Args:
         data: all images of the source.
-        train_limit: the defender's, of the training split.
-        test_limit: the defender's, of the test split.
-        attacked: test images that an evaluation of the defender attacks, ``None`` for all.
-        limit: the attacker takes at most so many, a stratified subset; ``None`` for all it can have.
-        seed: the defender's.
+        train_limit: number of training images of the defender, ``None`` for all.
+        test_limit: number of test images of the defender, ``None`` for all.
+        attacked: number of test images that an evaluation of the defender attacks, ``None`` for all.
+        limit: largest number of images of the attacker, a stratified subset; ``None`` for all available.
+        seed: seed of the defender's recipe.
 
     Raises:
-        InputError: nothing is left for an attacker, or not every class; the message says how to fix it.
+        InputError: no images are left for an attacker, or not of every class; the message says how to fix it.
     """
-    mine = defender_data(data, train_limit=train_limit, test_limit=test_limit, seed=seed)
-    whole, taken, test = data.train, data.train.drawn(train_limit, seed=seed), mine.test
-    if len(taken) == len(whole):
+    defender = defender_data(data, train_limit=train_limit, test_limit=test_limit, seed=seed)
+    split, taken, test = data.train, data.train.drawn(train_limit, seed=seed), defender.test
+    if len(taken) == len(split):
         # the same two draws as the defender's evaluation makes
         rows = data.test.drawn(test_limit, seed=seed)
-        whole, taken, test = (
+        split, taken, test = (
             data.test,
-            rows[mine.test.drawn(attacked, seed=seed)],
-            mine.test.take(attacked, seed=seed),
+            rows[defender.test.drawn(attacked, seed=seed)],
+            defender.test.take(attacked, seed=seed),
         )
-    free = torch.ones(len(whole), dtype=torch.bool)
+    free = torch.ones(len(split), dtype=torch.bool)
     free[taken] = False
-    remedy = "let the defender's data.train_limit or evaluation.images leave more"
+    remedy = "reduce the defender's data.train_limit or evaluation.images"
     if not free.any():
         raise InputError(
             f"{data.source}: no images are left for an attacker: the defender trains on all "
             f"{len(data.train)} training images, and all {len(data.test)} test images are attacked; {remedy}"
         )
-    rest = whole.select(free.nonzero().squeeze(1), name=f"{whole.name} left to the attacker")
+    rest = split.select(free.nonzero().squeeze(1), name=f"{split.name} left to the attacker")
     own = rest.take(limit, seed=seed)
     if missing := sorted(set(range(own.num_classes)) - set(own.labels.tolist())):
         remedy += ", or raise data.attacker_limit" if limit is not None else ""
@@ -75,6 +75,6 @@ def attacker_data(
 
 
 def overlap(images: Tensor, others: Tensor) -> int:
-    """How many of ``images`` are, pixel for pixel, among ``others``; both uint8 ``[N, C, H, W]``."""
+    """Number of ``images`` that equal one of ``others`` in every pixel; both uint8 ``[N, C, H, W]``."""
     known = {image.numpy().tobytes() for image in others.cpu()}
     return sum(image.numpy().tobytes() in known for image in images.cpu())

@@ -12,7 +12,7 @@ def stratified_indices(labels: Tensor, count: int, *, seed: int) -> Tensor:
     Args:
         labels: int64 ``[N]``, class indices from 0.
         count: number of indices, ``0 <= count <= N``.
-        seed: the same seed draws the same indices.
+        seed: seed of the draw.
 
     Returns:
         int64 ``[count]``, ascending, without repetition.

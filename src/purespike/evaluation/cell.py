@@ -28,17 +28,17 @@ Outcomes = Mapping[str, Sequence[int]]
 
 
 class Part(Record):
-    """Findings of one threat model on one chunk.
+    """Results of one threat model on one chunk.
 
     Args:
         robust: 1 for each image still classified correctly by the majority of passes.
         right: share of correct passes, per image.
         forwards: images passed through the model.
         backwards: images differentiated.
-        seconds: time it took.
+        seconds: duration of the attack.
         distances: L2 distance of each image from its clean version.
         components: result of each route.
-        warnings: complaints of the attack.
+        warnings: warnings of the attack.
         quality: PSNR and SSIM per image, of attacked and of purified images.
     """
 
@@ -64,7 +64,7 @@ class Chunk(Record):
 
 
 def units(job: Job, scene: Scene, threats: Sequence[str]) -> list[tuple[str, ...]]:
-    """The threat models under which ``job`` makes sense, those together that share one attack."""
+    """The threat models that apply to ``job``, grouped if they share one attack."""
     shared = tuple(name for name in SHARED if name in threats)
     others = [(name,) for name in threats if name not in SHARED]
     return [unit for unit in (shared, *others) if unit and THREATS[unit[0]].routes(scene, job.attack)]
@@ -85,26 +85,26 @@ def attack_chunk(
     """Attack one chunk under the threat models of one unit.
 
     Args:
-        scene: the model and the means of the attackers.
+        scene: the model and the resources of the attackers.
         job: attack and budget.
         unit: one of :func:`units`.
         images: ``[N, C, H, W]`` floats in [0, 1].
         labels: true classes.
-        clean: outcomes of these images before the attack; an image that is wrong both without and with the
-            purifier is broken already and not attacked.
+        clean: outcomes of these images before the attack; an image misclassified both without and with the
+            purifier is already broken and not attacked.
         start: first row of the chunk in its set; decides the random draws, with ``seed``.
         seed: seed of the evaluation.
         passes: passes over which the images of a stochastic model are judged.
     """
-    draws: tuple[object, ...] = (seed, job.attack.name, start)
+    seed_parts: tuple[object, ...] = (seed, job.attack.name, start)
     if job.raised_from is not None:
-        # other random starts than those of the attack that it goes on from
-        draws += ("raised", passes_of(job.attack))
-    attack = replace(job.attack, seed=derive(*draws))
+        # other random starts than those of the attack that it continues
+        seed_parts += ("raised", passes_of(job.attack))
+    attack = replace(job.attack, seed=derive(*seed_parts))
     routes = THREATS[unit[0]].routes(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
-    with seeded(*draws, unit[0], device=images.device):
+    with seeded(*seed_parts, unit[0], device=images.device):
         begun = time.monotonic()
         if not rows.any():
             nothing = [0.0] * len(images)
@@ -117,13 +117,13 @@ def attack_chunk(
                 parts[threat] = _oblivious(scene.model, result, rows, images, labels, passes)
             else:
                 right = _judge(victim, result, labels[rows], passes)
-                part = _part(result, rows, images, right, components if _many(routes) else [])
+                part = _part(result, rows, images, right, components if _has_several(routes) else [])
                 parts[threat] = part.model_copy(update={"seconds": time.monotonic() - begun})
     return Chunk(parts=parts)
 
 
 def _attacked(job: Job, unit: tuple[str, ...], clean: Outcomes, device: torch.device) -> Tensor:
-    """Which images are worth attacking, bool ``[N]``."""
+    """Mask of the images to attack, bool ``[N]``."""
     alone, defended = (
         torch.tensor(clean[name], dtype=torch.bool, device=device) for name in ("undefended", "defended")
     )
@@ -132,7 +132,7 @@ def _attacked(job: Job, unit: tuple[str, ...], clean: Outcomes, device: torch.de
     return (alone | defended if "oblivious" in unit else alone) | (job.norm == "noise")
 
 
-def _many(routes: Sequence[Route]) -> bool:
+def _has_several(routes: Sequence[Route]) -> bool:
     return any((route.name, route.loss) != ("own", "own") for route in routes) or len(routes) > 1
 
 
@@ -156,7 +156,7 @@ def _part(
 
 @torch.no_grad()
 def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) -> Tensor:
-    """Share of passes in which each image is right; the attack's own verdict where one pass says it all."""
+    """Share of correct passes per image; the attack's own verdict if one pass decides."""
     if passes == 1:
         return ~result.broken
     return _share_right(model, result.images, labels, passes)
@@ -247,7 +247,7 @@ def _quality(job: Job, parts: Sequence[Part]) -> list[Quality]:
     steps = getattr(job.attack, "steps", 1)
     name = f"{job.attack.name}-{steps}" if steps > 1 else job.attack.name
     budget = "" if job.eps is None else f" eps {format_eps(job.eps)}"
-    # a chunk of which nothing was attacked has nothing to show
+    # a chunk without attacked images has no quality
     shown = [part.quality for part in parts if part.quality]
     return [
         mean_quality(f"{name}{budget}: {kind}", [each[kind] for each in shown])

@@ -61,19 +61,19 @@ def evaluate(
 
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
     always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
-    is measured on all images as well. Gaussian noise is no attacker, and is judged on the noisy image alone.
-    The model and the substitutes come back in the mode they came in; they stay on the accelerator's device.
+    is measured on all images as well. Gaussian noise is no attacker: only the noisy image counts.
+    The modes of the model and the substitutes are restored; both stay on the accelerator's device.
 
     Args:
         model: images to logits. In a ``Defended`` the classifier is also attacked alone.
         data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
             labels [N])``.
-        settings: attacks, threat models, budgets and the rest; by default FGSM and PGD, adaptive, at
+        settings: attacks, threat models, budgets and other settings; by default FGSM and PGD, adaptive, at
             L∞ eps 8/255.
-        substitutes: models of an attacker who has no other, by name, for the threat model ``transfer``.
+        substitutes: models of an attacker without access to ``model``, by name, for ``transfer``.
         seed: seed of every random draw.
         accelerator: device and processes; by default the device the model is on.
-        folder: place of finished chunks, so that a killed evaluation goes on; ``None`` keeps none.
+        folder: place of finished chunks, so that a killed evaluation resumes; ``None`` keeps none.
         changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
             ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
             ``threat="all"``, …, spelled as on the command line.
@@ -122,9 +122,9 @@ def evaluate(
             accelerator=accelerator,
             store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
         )
-        # clean images cost little: where only some are attacked, the others are classified all the same
-        everything = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
-        measured = _measure(runner, jobs, everything, settings, budgets, in_training=arrived_training)
+        # clean images cost little: where only some are attacked, the others are classified as well
+        full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
+        measured = _measure(runner, jobs, full_set, settings, budgets, in_training=arrived_training)
         conditions = Conditions(
             norm=settings.norm,
             eps=tuple(budgets),
@@ -176,7 +176,7 @@ class _Measured(NamedTuple):
 def _measure(
     runner: Runner,
     jobs: list[Job],
-    everything: ImageSet | None,
+    full_set: ImageSet | None,
     settings: EvaluationSettings,
     budgets: Sequence[float],
     *,
@@ -189,7 +189,7 @@ def _measure(
     with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
         clean, quality = runner.clean()
         progress.advance(count)
-        clean_whole = None if everything is None else runner.clean_whole(everything)
+        clean_whole = None if full_set is None else runner.clean_whole(full_set)
         cells: list[Cell] = []
         for job in jobs:
             cells += _attack(runner, job, clean, costs[job], progress)
@@ -241,7 +241,7 @@ def _worst_cases(cells: Sequence[Cell], budgets: Sequence[float]) -> list[WorstC
 
 
 def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
-    """About how many passes an image takes under each unit of threat models, by the unit's last."""
+    """Approximate passes per image under each unit of threat models, by the last of the unit."""
     return {
         unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
         for unit in units(job, scene, threats)

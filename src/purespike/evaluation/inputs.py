@@ -48,7 +48,7 @@ def check_fit(
     """Try the model, called ``name`` in messages, on one image before hours of attacks.
 
     Raises:
-        InputError: no images, or what :func:`purespike.models.predict.check_fit` raises.
+        InputError: no images, or as :func:`purespike.models.predict.check_fit` raises.
     """
     if not len(images):
         raise InputError("evaluate: no images")
@@ -57,9 +57,9 @@ def check_fit(
 
 @torch.no_grad()
 def is_stochastic(model: nn.Module, images: Tensor, tolerance: float) -> bool:
-    """Whether other random numbers give other logits, by more than ``tolerance``.
+    """Whether another seed changes the logits by more than ``tolerance``.
 
-    A model that keeps state gives others even with the same random numbers; it is broken, not stochastic.
+    A model that keeps state changes them even under the same seed; it is faulty, not stochastic.
     """
     logits = []
     for seed in (0, 0, 1):

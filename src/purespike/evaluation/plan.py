@@ -1,4 +1,4 @@
-"""Which attacks at which budgets: the rows of the table and the points of the curve."""
+"""Attacks and their budgets: the rows of the table and the points of the curve."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ ENSEMBLE = (
 
 @dataclass(frozen=True)
 class Suite:
-    """Attacks, the surrogates that the adaptive attacker tries with each, and whether BPDA's imitates."""
+    """Attacks, surrogates of the adaptive attacker, and whether BPDA learns an imitation of the purifier."""
 
     attacks: tuple[AttackSpec, ...]
     surrogates: tuple[str, ...] = SURROGATES
@@ -83,13 +83,13 @@ SUITES: dict[str, Suite] = {
         ),
         ENSEMBLE,
     ),
-    # the columns of the paper's Table 4; its BPDA20+EOT is the last under the threat model bpda
+    # the columns of the paper's Table 4; its BPDA20+EOT is the last one under the threat model bpda
     "table4": Suite(("apgd_ce", "autoattack", {"name": "pgd", "steps": 20, "eot": 10})),
 }
 
 
 def suite(name: str, norm: str = "linf") -> Suite:
-    """The suite called ``name``, of the attacks that know this norm.
+    """The suite called ``name``, with the attacks that support this norm.
 
     Raises:
         InputError: unknown name.
@@ -105,7 +105,7 @@ def suite(name: str, norm: str = "linf") -> Suite:
 
 
 def resolve(settings: EvaluationSettings) -> EvaluationSettings:
-    """``settings`` with everything that they leave to the suite filled in.
+    """``settings`` with the fields that they leave to the suite filled in.
 
     Raises:
         InputError: unknown suite, surrogate or loss.
@@ -125,7 +125,7 @@ def resolve(settings: EvaluationSettings) -> EvaluationSettings:
 class Job:
     """One attack at one budget; ``eps`` is ``None`` for an attack without one.
 
-    Of an escalated attack, ``raised_from`` is the job that it continues.
+    ``raised_from`` is the job that an escalated attack continues.
     """
 
     attack: Attack
@@ -141,11 +141,11 @@ def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") 
     """One or several budgets, as given in a recipe or on the command line (``"4/255,8/255"``).
 
     Args:
-        eps: the budgets.
+        eps: budgets.
         norm: ``"linf"``, in pixel units, or ``"l2"``, radii.
 
     Raises:
-        InputError: none at all, one that is no budget, or an unknown norm.
+        InputError: no budget, an invalid one, or an unknown norm.
     """
     ball = Ball.named(norm)
     values: Sequence[float | str]
@@ -159,22 +159,22 @@ def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") 
 
 
 def averaged(job: Job, eot: int) -> Job:
-    """``job`` with gradients averaged over ``eot`` passes, where its attack can and does not already."""
+    """``job`` with gradients averaged over ``eot`` passes, if its attack averages none yet but can."""
     if getattr(job.attack, "eot", None) == 1 < eot:
         return replace(job, attack=replace(job.attack, eot=eot))
     return job
 
 
 def passes_of(attack: Attack) -> int:
-    """About how many times an attack passes an image through the model; for a progress bar."""
+    """Approximate passes of an image through the model; for a progress bar."""
     return attack.passes
 
 
 def check_ensemble(surrogates: Sequence[str], losses: Sequence[str]) -> None:
-    """Refuse an adaptive attacker's choices before the first attack, not after hours.
+    """Check an adaptive attacker's surrogates and losses before the first attack, not after hours.
 
     Raises:
-        InputError: none at all, or an unknown name.
+        InputError: no surrogate, no loss, or an unknown name.
     """
     if not surrogates or not losses:
         raise InputError("adaptive: needs at least one surrogate and one loss")
@@ -217,14 +217,17 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
         raise InputError(f"attack {name}: its norm is the evaluation's own; remove it here")
     if norm != "linf":
         settings["norm"] = norm
-    return [Job(_reaching(create_attack(name, eps=value, **settings), settings), value) for value in budgets]
+    return [
+        Job(_with_sufficient_steps(create_attack(name, eps=value, **settings), settings), value)
+        for value in budgets
+    ]
 
 
-def _reaching(attack: Attack, settings: Mapping[str, Any]) -> Attack:
-    """``attack``, with wider steps if all its steps together do not reach the end of its budget.
+def _with_sufficient_steps(attack: Attack, settings: Mapping[str, Any]) -> Attack:
+    """``attack``, with larger steps if all its steps together do not reach the boundary of its ball.
 
-    2/255 is the usual step at 8/255; at 51/255 twenty of them end inside the ball. A step that was asked
-    for stays as it is.
+    2/255 is the default step size at 8/255; at 51/255 twenty such steps end inside the ball. A given step
+    size is kept.
     """
     if "step_size" in settings or not all(map(partial(has_setting, attack), ("eps", "step_size", "steps"))):
         return attack

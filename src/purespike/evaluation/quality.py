@@ -1,4 +1,4 @@
-"""Likeness of images to their clean versions: PSNR and SSIM."""
+"""Image quality relative to clean versions: PSNR and SSIM."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from purespike.results import Quality
 
-# below this mean squared error two images are called equal; it bounds PSNR at 100 dB
+# below this mean squared error two images count as equal; it bounds PSNR at 100 dB
 _SMALLEST_ERROR = 1e-10
 # torchmetrics' Gaussian window has 11 pixels and needs 5 of padding
 _SSIM_SIZE = 6
@@ -36,6 +36,6 @@ def image_quality(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
 
 
 def mean_quality(description: str, parts: Sequence[dict[str, list[float]]]) -> Quality:
-    """The mean over the images of all ``parts``, each what :func:`image_quality` found of some."""
+    """The mean over the images of all ``parts``, each a result of :func:`image_quality`."""
     columns = {name: [value for part in parts for value in part[name]] for name in parts[0]}
     return Quality(images=description, **{name: sum(each) / len(each) for name, each in columns.items()})

@@ -26,12 +26,12 @@ from purespike.seeding import seeded
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Runner:
-    """Everything that an evaluation's cells depend on.
+    """The inputs that the cells of an evaluation depend on.
 
     Chunks, and the seeds of their random draws, are the same for any number of processes.
 
     Args:
-        scene: the model and the means of the attackers.
+        scene: the model and the resources of the attackers.
         images: ``[N, C, H, W]``, uint8 or floats in [0, 1].
         labels: true classes, ``[N]``.
         threats: threat models.
@@ -57,7 +57,7 @@ class Runner:
         return self.scene.model
 
     def clean(self) -> tuple[Outcomes, list[Quality]]:
-        """Outcomes on clean images without and with the purifier, and what purifying does to them."""
+        """Outcomes on clean images without and with the purifier, and the quality of purified images."""
         classifier, found = classifier_of(self.model), []
         for start, images, labels in self._chunks(self.images, self.labels):
             with torch.inference_mode(), seeded(self.seed, "clean", start, device=images.device):
@@ -81,7 +81,7 @@ class Runner:
         return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []
 
     def _right(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
-        """1 for each image that the majority of passes gets right."""
+        """1 for each image that the majority of passes classifies correctly."""
         votes = sum((model(images).argmax(1) == labels).int() for _ in range(self.passes))
         return (2 * votes > self.passes).int().tolist()
 
@@ -109,9 +109,9 @@ class Runner:
 
         Args:
             job: attack and budget.
-            clean: outcomes to start from, without and with the purifier; images wrong there are broken.
+            clean: outcomes before the attack, without and with the purifier; misclassified images are broken.
             threats: threat models instead of the runner's own.
-            done: told after each chunk which threat model met how many images.
+            done: callback after each chunk, with the threat model and the number of images.
         """
         cells = []
         for unit in units(job, self.scene, threats or self.threats):
@@ -131,8 +131,8 @@ class Runner:
                     passes=self.passes,
                 )
                 key = recorded(job.attack), job.raised_from is not None, unit, start, part
-                whole = partial(Chunk.covers, count=len(labels))
-                found.append((start, self.store.get(Json(Chunk), key, compute, valid=whole)))
+                complete = partial(Chunk.covers, count=len(labels))
+                found.append((start, self.store.get(Json(Chunk), key, compute, valid=complete)))
                 done(unit[-1], len(labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
@@ -152,7 +152,7 @@ def store_of(folder: Path | None, scene: Scene, images: Tensor, labels: Tensor, 
     """The finished chunks of an evaluation with this scene, these images and settings."""
     others = {"approximation": scene.approximation, **scene.substitutes}
     models = {"model": scene.model, **{name: model for name, model in others.items() if model is not None}}
-    # thresholds and time steps decide outcomes, and are no tensors
+    # thresholds and time steps decide outcomes, and are not tensors
     described = {name: describe_model(model).to_json() for name, model in models.items()}
     tensors = [tensor for model in models.values() for tensor in model.state_dict().values()]
     decided_by = described, tuple(scene.surrogates), tuple(scene.losses), *settings

@@ -17,14 +17,14 @@ from purespike.results.vocabulary import ThreatWords, register_threat
 
 @dataclass(frozen=True)
 class Scene:
-    """The attacked model, and the attackers' means.
+    """The attacked model, and the resources of the attackers.
 
     Args:
         model: images to logits, purified or not; every threat model but ``undefended`` is judged by it.
         surrogates: surrogates that the adaptive attacker differentiates in place of the spike.
         losses: losses that the adaptive attacker maximises.
         approximation: differentiable imitation of the purifier, for ``bpda``; ``None`` for none.
-        substitutes: models of an attacker who has no other, by name, for ``transfer``.
+        substitutes: models of an attacker without access to ``model``, by name, for ``transfer``.
     """
 
     model: nn.Module
@@ -42,12 +42,12 @@ class Threat:
     """One threat model; registered by :func:`threat_model`.
 
     Args:
-        name: the word used everywhere.
+        name: name in settings and results.
         knows: the attacker's knowledge.
         gradient: the model that is differentiated.
         routes: function of a scene and an attack to the routes to a gradient that this attacker tries; none
             where the attack makes no sense under this threat model.
-        needs: a scene's necessary part: ``"purifier"``, ``"substitutes"`` or nothing.
+        needs: necessary part of a scene: ``"purifier"``, ``"substitutes"`` or nothing.
         same_without_purifier: threat model with the same numbers where there is no purifier; ``"all"`` then
             leaves this one out.
     """
@@ -60,9 +60,9 @@ class Threat:
     same_without_purifier: str = ""
 
     def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
-        """Whether a model and substitutes have what this threat model needs."""
-        there = {"purifier": isinstance(model, Defended), "substitutes": bool(substitutes), "": True}
-        return there[self.needs]
+        """Whether the model and substitutes include the part that this threat model needs."""
+        available = {"purifier": isinstance(model, Defended), "substitutes": bool(substitutes), "": True}
+        return available[self.needs]
 
 
 THREATS: dict[str, Threat] = {}
@@ -81,7 +81,7 @@ def threat_model(
 
     Args:
         words: the words of reports; or the name of a threat model whose words are registered.
-        knows: see :class:`Threat`, as for the others.
+        knows: the attacker's knowledge.
         gradient: model that is differentiated.
         needs: necessary part of a scene.
         same_without_purifier: threat model with the same numbers without a purifier.
@@ -108,13 +108,13 @@ def threat_model(
 
 @threat_model(
     "oblivious",
-    knows="the classifier, not that a purifier stands before it",
+    knows="the classifier, but not the purifier",
     gradient="the classifier alone; its images are then purified",
     needs="purifier",
 )
 @threat_model("undefended", knows="the classifier, which has no purifier", gradient="the classifier")
 def _alone(scene: Scene, attack: Attack) -> list[Route]:
-    # at full strength, without leaving early: the images are purified and shown afterwards
+    # at full strength, without early stopping: the images are purified and shown afterwards
     classifier = classifier_of(scene.model)
     return [Route("own", "own", lambda attack, *given: attack(classifier, *given))]
 
@@ -138,10 +138,10 @@ def _bpda(scene: Scene, attack: Attack) -> list[Route]:
 
 
 def _loss_ascent_only(route: Route) -> Route:
-    """``route`` for the part of an attack that climbs a loss; the result's warnings name the parts left out.
+    """``route`` for the part of an attack that maximises a loss; the result's warnings name the other parts.
 
-    FAB ends just beyond the boundary of what it differentiates, and Square at the first image that it breaks:
-    neither carries over.
+    FAB ends just beyond the decision boundary of the model that it differentiates, and Square at the first
+    image that breaks that model: neither transfers.
     """
 
     def run(attack: Attack, images: Tensor, labels: Tensor) -> AttackResult:
@@ -189,7 +189,7 @@ def _transfer(scene: Scene, attack: Attack) -> list[Route]:
 
 @threat_model(
     "query",
-    knows="only what the defended model answers",
+    knows="only the answers of the defended model",
     gradient="nothing: an attack without gradients",
     same_without_purifier="undefended",
 )
@@ -202,9 +202,9 @@ def select_threats(
 ) -> list[str]:
     """The threat models to run on ``model``, in the order of :data:`THREATS`.
 
-    ``"all"`` is every one that makes sense: for a model without purifier ``query`` is what ``undefended`` is
-    with an attack that takes no gradients. For a defended model ``"undefended"`` comes for nothing with
-    ``"oblivious"``, and is added.
+    ``"all"`` selects every threat model that applies; without a purifier, ``query`` equals ``undefended``
+    under an attack without gradients, and is left out. ``"undefended"`` is added to ``"oblivious"``, since
+    both share one attack.
 
     Raises:
         InputError: unknown name, or one that needs a purifier or a substitute where there is none.

@@ -1,4 +1,4 @@
-"""Which models' images deceive which: a matrix of substitutes and targets, on the same images."""
+"""Transfer attacks: a matrix of substitutes and targets, on the same images."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -55,28 +55,28 @@ def transfer_matrix(
     accelerator: Accelerator | None = None,
     folder: Path | None = None,
 ) -> TransferMatrix:
-    """Attack every substitute, and judge every target on the images found.
+    """Attack every substitute, and judge every target on the adversarial images.
 
     Images are made once per substitute, attack and budget, at full strength
     (:func:`purespike.attacks.transfer.full_strength`), and sent to all targets. As everywhere, an image
     counts as robust if a target classifies it correctly both clean and attacked. Where substitute and target
-    are one and the same model the entry is white-box. The models are left as they were.
+    are the same model the entry is white-box. The modes of the models are restored.
 
     Args:
-        substitutes: by name, what the attacker differentiates.
-        targets: by name, what is judged; purified or not.
-        data: a source's name (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
+        substitutes: models that the attacker differentiates, by name.
+        targets: models that are judged, by name; purified or not.
+        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
             labels [N])``.
         attacks: attacks as :class:`~purespike.settings.EvaluationSettings` takes them.
         eps: one or several budgets: L∞ in pixel units, or L2 radii.
         norm: ``"linf"`` or ``"l2"``.
-        images: at most so many images, a stratified subset; ``None`` for all.
+        images: largest number of images, a stratified subset; ``None`` for all.
         batch_size: images per forward.
-        trained_on: by name of a substitute or target, the images it was trained on, as far as known: the
-            result then says how many of a substitute's are a target's as well, or among the attacked.
+        trained_on: training images of substitutes and targets, by name, where known: the result then says
+            how many of a substitute's are also a target's, or among the attacked.
         seed: seed of every random draw.
         accelerator: device and processes; by default the device the first target is on.
-        folder: place of finished chunks, so that a killed matrix goes on; ``None`` keeps none.
+        folder: place of finished chunks, so that a killed run resumes; ``None`` keeps none.
 
     Returns:
         Scores with 95% Wilson intervals, outcomes per image, settings and provenance.
@@ -170,7 +170,7 @@ def _check(
 def _training(
     substitutes: Models, targets: Models, trained_on: Mapping[str, ImageSet], pixels: Tensor
 ) -> dict[str, Training]:
-    """Overlap of a substitute's training images with the targets' and with the attacked, where known."""
+    """Overlap of a substitute's training images with the targets' and the attacked images, where known."""
     if pixels.dtype != torch.uint8:
         pixels = (pixels * 255).round().to(torch.uint8)
     return {
@@ -197,7 +197,7 @@ def _advancing(progress: Bar, job: Job) -> Callable[[int], None]:
 
 
 class Judged(Record):
-    """Outcomes on one chunk, 1 is right: a list of the model, or one per target of the images found."""
+    """Outcomes on one chunk, 1 is correct: one list for a model, or one per target."""
 
     right: list[list[int]]
     forwards: int = 0
@@ -242,7 +242,7 @@ def _cell(
 
 
 class _Matrix:
-    """The images in chunks, shared among processes; chunks and draws are the same for any number of them."""
+    """The images in chunks, shared among processes; chunks and draws do not depend on their number."""
 
     def __init__(
         self,
@@ -270,7 +270,7 @@ class _Matrix:
     def attack(
         self, job: Job, substitute: nn.Module, targets: Models, done: Callable[[int], None]
     ) -> list[Judged]:
-        """Per chunk: each target's outcomes on the images that ``job`` finds on ``substitute``."""
+        """Outcomes of each target, per chunk, on the images that ``job`` makes on ``substitute``."""
 
         def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             begun = time.monotonic()
@@ -319,5 +319,5 @@ def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
 
 
 def _identity(model: nn.Module) -> Any:
-    """Settings and weights: thresholds and time steps decide outcomes, and are no tensors."""
+    """Settings and weights: thresholds and time steps decide outcomes, and are not tensors."""
     return [describe_model(model).to_json(), *model.state_dict().values()]

@@ -1,4 +1,4 @@
-"""Spiking classifiers, the purifier, and the two together."""
+"""Spiking classifiers, the purifier, and the defended model made of both."""
 
 from purespike.models import resnet, senet, wideresnet
 from purespike.models.checkpoint import load, save

@@ -14,8 +14,8 @@ def calibrate(model: nn.Module, images: Tensor, pairs: list[nn.Conv2d]) -> None:
     idea is that of layer-sequential unit-variance initialisation (Mishkin & Matas 2016).
 
     Args:
-        model: run once on ``images``; its convolutions in ``pairs`` are changed in place.
-        images: a batch like those it will see, ``[N, C, H, W]``.
+        model: network to run once on ``images``; its convolutions in ``pairs`` are changed in place.
+        images: batch of typical input, ``[N, C, H, W]``.
         pairs: the convolutions, with bias, whose output is the current of a neuron.
     """
 
@@ -38,7 +38,7 @@ def calibrate(model: nn.Module, images: Tensor, pairs: list[nn.Conv2d]) -> None:
 def natural_noise(count: int, channels: int, size: int, *, seed: int) -> Tensor:
     """Seeded random images ``[count, channels, size, size]`` in [0, 1] with the 1/f spectrum of photographs.
 
-    They stand for real images where none are at hand yet.
+    They replace real images where none are available yet.
     """
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(count, channels, size, size, generator=generator)

@@ -31,7 +31,7 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
     config = getattr(model, "config", None)
     if not _known(config):
         raise InputError(
-            f"save: {type(model).__name__} is not, or not only, made of purespike's own models; save the "
+            f"save: {type(model).__name__} is not made of purespike's own models alone; save the "
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
         )
     names = class_names or getattr(model, "class_names", None)
@@ -47,12 +47,12 @@ def load(path: str | Path) -> nn.Module:
     """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
 
     Args:
-        path: a ``.safetensors`` file; or a run folder, whose purifier is put before its classifier, or
-            which stands for the one of them it holds.
+        path: a ``.safetensors`` file; or a run folder, read as its purifier in front of its classifier, or as
+            the only one of them that it holds.
 
     Raises:
         InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
-            architecture it names.
+            architecture of the file.
     """
     if Path(path).is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
@@ -108,7 +108,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[s
         try:
             save_file(stored, temporary, metadata)
         except SafetensorError as error:
-            # a full disk reaches us as an error of the library, which is no OSError
+            # the library reports a full disk as an error of its own, not as an OSError
             raise OSError(f"{path}: cannot be written: {error}") from error
 
 
@@ -122,7 +122,7 @@ def _known(config: Any) -> bool:
 
 
 def part_config(part: nn.Module) -> dict[str, Any]:
-    """Architecture and settings of a model of ours; of any other its class alone."""
+    """Architecture and settings of a model of purespike; the class name alone of any other."""
     config = getattr(part, "config", None)
     return (
         dict(config) if isinstance(config, dict) and _known(config) else {"architecture": type(part).__name__}
@@ -130,7 +130,7 @@ def part_config(part: nn.Module) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values foreign to JSON: numbers of NumPy and PyTorch as lists, surrogates and dynamics as text."""
+    """JSON form of other values: arrays and tensors as lists, surrogates and dynamics as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

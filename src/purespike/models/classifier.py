@@ -1,4 +1,4 @@
-"""Settings of all spiking classifiers, and the shell around stem and body."""
+"""Settings of all spiking classifiers, and the module around stem and body."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class ClassifierSettings:
 
     @property
     def frame_channels(self) -> int:
-        """C' of the frames that the stem takes."""
+        """Channels C' of the frames that the stem takes."""
         return parse_coding(self.coding).channels(self.in_channels)
 
     def channels(self, *full: int) -> list[int]:
@@ -108,7 +108,7 @@ class SpikingClassifier(nn.Module):
         self.body = body
         self.readout = nn.Linear(features, settings.num_classes)
         initialise(self)
-        # convolutions are faster so, on CPU and GPU; neurons work in any memory order
+        # convolutions are faster in this format, on CPU and GPU; neurons work in any memory order
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:

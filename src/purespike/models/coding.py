@@ -14,12 +14,12 @@ from purespike.written import Written
 
 @dataclass(frozen=True)
 class Coding(Written, ABC):
-    """Base of all codings: a frozen dataclass of settings with one method to write.
+    """Base of all codings: a frozen dataclass of settings with one method to implement.
 
     A subclass is registered under its lower-case name and can then be written in a recipe, e.g.
     ``classifier.coding: poisson``; a base of further codings is not: ``class Base(Coding, abstract=True)``.
     Random codings draw from torch's global generator. Gradients reach the images; a coding without a
-    derivative declares in its docstring what stands for it.
+    derivative documents its replacement.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Coding(Written, ABC):
         """Frames ``[T·N, C', H', W']`` with time outermost; ``[N, C', H', W']`` of a ``constant`` coding.
 
         Args:
-            images: ``[N, C, H, W]`` in [0, 1], or near it where a purifier left them.
+            images: ``[N, C, H, W]`` in [0, 1], or slightly outside after a purifier.
             time_steps: T.
         """
 
@@ -77,7 +77,7 @@ class Coding(Written, ABC):
         expected = len(images) * (1 if self.constant else time_steps)
         if len(frames) != expected:
             raise InputError(
-                f"coding {self.name}: gives {len(frames)} frames of {len(images)} images, not {expected}"
+                f"coding {self.name}: gives {len(frames)} frames for {len(images)} images, not {expected}"
             )
         current = stem(frames)
         # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
@@ -98,9 +98,9 @@ class Direct(Coding):
 class Poisson(Coding):
     """Bernoulli frames: at each step a value is 1 with the probability of the pixel, else 0.
 
-    A pixel outside [0, 1] counts as the nearer end. The derivative of a frame with respect to its pixel is
-    taken to be 1, that of its expectation, also outside [0, 1] (straight-through estimator): the gradient of
-    an image is the sum over its frames. Frames differ from call to call, so that an attack should average
+    A pixel outside [0, 1] is clipped. The derivative of a frame with respect to its pixel is taken to be 1,
+    the derivative of its expectation, also outside [0, 1] (straight-through estimator): the gradient of an
+    image is the sum over its frames. Frames differ from call to call, hence an attack should average
     gradients over several (EOT).
     """
 
@@ -111,7 +111,7 @@ class Poisson(Coding):
 class _Bernoulli(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rates: Tensor) -> Tensor:
-        # drawn in this order whatever the memory format, so that a seed means the same frames
+        # drawn in this order for every memory format, so that a seed gives the same frames
         drawn = torch.rand(rates.shape, device=rates.device)
         return torch.empty_like(rates).copy_(drawn < rates)
 

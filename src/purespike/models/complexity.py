@@ -34,8 +34,8 @@ class LayerComplexity:
         kind: ``"convolution"``, ``"transposed convolution"`` or ``"linear"``.
         parameters: weights and biases.
         weights: weights alone, K²·C_{l-1}·C_l of a convolution.
-        outputs: values it computes at one step, M²·C_l of a convolution.
-        macs: multiply-accumulates at one step, as usual with those that meet padding and without biases.
+        outputs: number of values computed at one step, M²·C_l of a convolution.
+        macs: multiply-accumulates at one step, as usual including padding and excluding biases.
         steps: number of runs for one image: T, or 1 where a model computes it once for all steps.
         macs_per_image: multiply-accumulates of all steps.
     """
@@ -52,7 +52,7 @@ class LayerComplexity:
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """Result of :func:`complexity`; ``parameters`` counts those of the whole model, norms included."""
+    """Result of :func:`complexity`; ``parameters`` counts all of the model, including norms."""
 
     parameters: int
     layers: tuple[LayerComplexity, ...]
@@ -71,7 +71,7 @@ class Complexity:
     def time(self) -> int:
         r"""Eq. 11, :math:`\sum_l M_l^2 K_l^2 C_{l-1} C_l` over the convolutions, at one time step.
 
-        Of a transposed convolution M is the size of its input, where its kernel is placed; the size of its
+        For a transposed convolution M is the size of its input, where its kernel is placed; the size of its
         output would count each product stride² times.
         """
         return sum(layer.macs for layer in self._convolutions())
@@ -92,12 +92,12 @@ class LayerEnergy:
 
     Args:
         name: name of the module.
-        spiking: whether its input was spike counts.
+        spiking: whether the input consisted of spike counts.
         steps: number of runs for one image.
         macs: multiply-accumulates at one step.
         macs_per_image: multiply-accumulates of all steps.
-        spikes: per input value and step, from 0 to the number of thresholds or the sum of several layers';
-            0 of an analog layer.
+        spikes: spikes per input value and step, from 0 to the number of thresholds or the sum of several
+            layers'; 0 of an analog layer.
         synops: synaptic operations per image, i.e. spikes times fan-out; 0 of an analog layer.
     """
 
@@ -116,12 +116,12 @@ class LayerEnergy:
 
     @property
     def microjoules(self) -> float:
-        """Per image, the layer as it is."""
+        """Energy per image of the layer as it is."""
         return (self.synops * AC_PICOJOULES + self.macs_left * MAC_PICOJOULES) / 1e6
 
     @property
     def ann_microjoules(self) -> float:
-        """Per image, the layer in a network without spikes, which computes it once."""
+        """Energy per image of the layer in a network without spikes, which computes it once."""
         return self.macs * MAC_PICOJOULES / 1e6
 
 
@@ -162,21 +162,21 @@ class Energy:
 
 
 def complexity(model: nn.Module, image_size: Size, channels: int = 3) -> Complexity:
-    """Parameters, multiply-accumulates, and eqs. 11 and 12 of the paper, by one forward of one image.
+    """Parameters, multiply-accumulates, and eqs. 11 and 12 of the paper, by one forward pass of one image.
 
-    Counted are the convolutions, transposed convolutions and linear layers that are called as modules. Not
-    counted are norms, which fold into weights, neurons, pooling, and products of two activations, such as
-    a gate's. Steps are told by the first dimension: one image makes a layer with time folded into the batch,
-    ``[T·N, ...]``, or before it, ``[T, N, ...]``, run on T of them, as does a layer called T times in a loop.
-    A layer that a model shares between depths cannot be told from such a loop.
+    The convolutions, transposed convolutions and linear layers called as modules are counted. Norms, which
+    fold into weights, neurons, pooling, and products of two activations, such as a gate's, are not. The
+    number of steps follows from the first dimension: one image becomes T rows of a layer with time folded
+    into the batch, ``[T·N, ...]``, or before it, ``[T, N, ...]``, as of a layer called T times in a loop. A
+    layer that a model shares between depths cannot be distinguished from such a loop.
 
     Args:
-        model: any module, spiking or not; called in evaluation mode, its own mode comes back.
+        model: any module, spiking or not; called in evaluation mode, its own mode is restored.
         image_size: H and W of the images, or one number for both.
         channels: C of the images.
 
     Raises:
-        InputError: a size that is no positive whole number, or a model that fails on such an image.
+        InputError: a size that is not a positive integer, or a model that fails on such an image.
 
     Example:
         >>> cost = complexity(nn.Conv2d(3, 8, 3, padding=1), 32)
@@ -199,29 +199,29 @@ def energy(model: nn.Module, images: Tensor) -> Energy:
 
     s are the spikes of input i of a layer, f its fan-out: the outputs that its weights lead to, fewer at a
     border. Both are counted, not estimated from a mean rate. A count of k is k accumulates, as k spikes
-    would be on hardware that knows none but single ones.
+    would be on hardware with single spikes only.
 
-    A layer is spiking where every value of its input is a whole number, both on ``images`` and on a random
-    grey image with random whole numbers for the spikes of purespike's neurons: so neither a black-and-white
-    image nor a unit that is zero by chance is taken for spikes. Spikes stay whole through max pooling,
+    A layer is spiking where every value of its input is an integer, both on ``images`` and on a random
+    grey image with random integers for the spikes of purespike's neurons: so neither a black-and-white
+    image nor a unit that is zero by chance is taken for spikes. Spikes stay integers through max pooling,
     flattening and addition. After average pooling, a mean over time, a gate, or the addition of an analog
     current they are analog, and the layer costs all its multiply-accumulates, also where hardware might
-    fold the mean into the weights. Neurons of other libraries are recognised by their whole numbers, too,
-    but layers after such neurons that never fire count as analog. Not in the estimate: what
-    :func:`complexity` does not count, updates of membranes, and memory, which costs more than arithmetic on
-    most hardware.
+    fold the mean into the weights. Neurons of other libraries are recognised by their integers, too,
+    but layers after such neurons that never fire count as analog. The estimate excludes
+    operations that :func:`complexity` does not count, updates of membranes, and memory, which costs more
+    than arithmetic on most hardware.
 
     Args:
-        model: any module; called twice in evaluation mode, its own mode comes back.
+        model: any module; called twice in evaluation mode, its own mode is restored.
         images: ``[N, C, H, W]`` in [0, 1], N >= 1; firing rates, and so the result, depend on them.
 
     Raises:
-        InputError: images of another form, none, or such that the model fails on them.
+        InputError: images of another shape or range, no images, or images on which the model fails.
     """
     check_images(images)
     if not len(images):
         raise InputError("images: energy is measured on at least one image, got none")
-    # on random values no analog map is whole by chance, and no layer after our neurons gets nothing
+    # random values make no analog map integer by chance, and leave no layer after our neurons without input
     probed = _measure(model, _grey(*images.shape[1:]), force=True)
     return Energy(
         images=len(images),
@@ -241,7 +241,7 @@ class _Meter:
     rows: int = 0
     all_macs: int = 0
     inputs: int = 0
-    whole: bool = True
+    integers: bool = True
     spikes: int = 0
     synops: int = 0
 
@@ -253,7 +253,7 @@ class _Meter:
         else:
             spatial = module.weight.ndim - 2
             rows = math.prod(inputs.shape[: -spatial - 1])
-            # each position of a transposed convolution's input, of another's output, meets the whole kernel
+            # the full kernel is applied at each position of the output, of the input if transposed
             placed = inputs if isinstance(module, TRANSPOSED) else outputs
             macs = rows * math.prod(placed.shape[-spatial:]) * weights
         if not rows:
@@ -264,8 +264,8 @@ class _Meter:
         self.all_macs += macs
         self.inputs += inputs.numel()
         # a difference, since infinity equals itself rounded
-        self.whole = self.whole and bool((inputs - inputs.round() == 0).all())
-        if self.whole:
+        self.integers = self.integers and bool((inputs - inputs.round() == 0).all())
+        if self.integers:
             self._count(inputs.abs(), outputs)
 
     def _count(self, spikes: Tensor, outputs: Tensor) -> None:
@@ -295,7 +295,7 @@ class _Meter:
         )
 
     def energy(self, probe: "_Meter | None") -> LayerEnergy:
-        spiking = probe is not None and self.whole and probe.whole and self.spikes + probe.spikes > 0
+        spiking = probe is not None and self.integers and probe.integers and self.spikes + probe.spikes > 0
         # with one image, images cannot be mistaken for steps
         layer = (probe or self).layer()
         return LayerEnergy(
@@ -313,7 +313,7 @@ class _Meter:
 def _measure(model: nn.Module, images: Tensor, *, force: bool = False) -> dict[str, _Meter]:
     """One forward of ``images``; the layers that ran, in the order of their first run.
 
-    With ``force``, neurons emit random whole numbers, all of them some.
+    With ``force``, all neurons emit random positive integers.
     """
     generator = torch.Generator().manual_seed(0)
     meters: dict[str, _Meter] = {}
@@ -329,7 +329,7 @@ def _measure(model: nn.Module, images: Tensor, *, force: bool = False) -> dict[s
         meter.record(given[0] if given else named["input"], outputs)
 
     def emit(_: nn.Module, __: tuple[Any, ...], spikes: Tensor) -> Tensor:
-        # several levels also of LIF, or a mean over few neurons would often be whole
+        # several levels also of LIF, or a mean over few neurons would often be an integer
         return torch.empty_like(spikes).copy_(torch.randint(1, 8, spikes.shape, generator=generator))
 
     hooks = [module.register_forward_hook(hook, with_kwargs=True) for module in names]
@@ -345,7 +345,7 @@ def _measure(model: nn.Module, images: Tensor, *, force: bool = False) -> dict[s
         detail = " ".join(str(error).split())[:200]
         raise InputError(
             f"{type(model).__name__} fails on images of shape {list(images.shape)}: {detail}; "
-            "measure it at the size and with the channels that it takes"
+            "use the image size and channels that it takes"
         ) from error
     finally:
         for handle in hooks:
@@ -358,7 +358,7 @@ def _grey(channels: int, height: int, width: int) -> Tensor:
 
 
 def _fan_out(layer: Any, inputs: torch.Size, outputs: torch.Size) -> Tensor:
-    """How many outputs each input value leads to, per position: ``[H, W]``, or ``[L]``, or ``[D, H, W]``."""
+    """Number of outputs that each input value reaches: ``[H, W]``, or ``[L]``, or ``[D, H, W]``."""
     fan = torch.tensor(layer.out_channels // layer.groups)
     for axis, (length, result) in enumerate(zip(inputs, outputs, strict=True)):
         fan = fan[..., None] * _taps(layer, axis, length, result)
@@ -366,7 +366,7 @@ def _fan_out(layer: Any, inputs: torch.Size, outputs: torch.Size) -> Tensor:
 
 
 def _taps(layer: Any, axis: int, length: int, result: int) -> Tensor:
-    """How often a kernel touches each of ``length`` inputs along one axis with ``result`` outputs."""
+    """Number of times a kernel touches each of ``length`` inputs along one axis with ``result`` outputs."""
     kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
     offsets = torch.arange(kernel) * dilation
     if isinstance(layer, TRANSPOSED):
@@ -375,7 +375,7 @@ def _taps(layer: Any, axis: int, length: int, result: int) -> Tensor:
     total = dilation * (kernel - 1)
     known = {"valid": (0, 0), "same": (total // 2, total - total // 2)}
     before_after = known[layer.padding] if isinstance(layer.padding, str) else (layer.padding[axis],) * 2
-    # which input each padded position is a copy of, if any
+    # input that each padded position copies, -1 for none
     source = torch.arange(length, dtype=torch.float64)[None, None]
     if layer.padding_mode == "zeros":
         source = functional.pad(source, before_after, value=-1)

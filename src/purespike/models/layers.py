@@ -31,8 +31,8 @@ class NeuronConfig:
         dynamics: other dynamics than multi-level firing with ``thresholds`` and ``decay``.
 
     Raises:
-        InputError: a setting out of its range, unknown dynamics or surrogate, or a pair of them without a
-            gradient.
+        InputError: a setting out of its range, unknown dynamics or surrogate, or a combination of
+            them without a gradient.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class NeuronConfig:
         self.make()
 
     def make(self, channels: int | None = None) -> SpikingNeuron:
-        """A layer of neurons for a current of that many channels."""
+        """A layer of neurons for a current of ``channels`` channels."""
         if isinstance(self.dynamics, MLF):
             return MultiLevelFiring(
                 self.dynamics.thresholds, self.dynamics.decay, self.surrogate, self.time_steps
@@ -124,7 +124,7 @@ class PointwiseConvolution(nn.Conv2d):
     """A 1×1 convolution that takes every ``stride``-th pixel before it multiplies: the same values.
 
     On CPUs without AVX-512 the backward of oneDNN's own strided 1×1 convolution (PyTorch 2.13) writes past
-    its buffer where the channels are no multiple of 8, and the process dies or is silently damaged.
+    its buffer where the channels are not a multiple of 8, and the process dies or is silently damaged.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Predictions of a whole set, batch by batch."""
+"""Predictions of a full set, batch by batch."""
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,8 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "t
 
     Args:
         model: images to logits.
-        image: float ``[1, C, H, W]``, where the model is.
-        labels: labels of the whole set, ``[N]``.
+        image: float ``[1, C, H, W]``, on the device of the model.
+        labels: labels of the full set, ``[N]``.
 
     Raises:
         InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.

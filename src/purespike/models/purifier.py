@@ -1,4 +1,4 @@
-"""The spiking image purifier: a noise estimator and a denoiser of CBDNet's shape (paper, section 4.2)."""
+"""The spiking image purifier: a noise estimator and a denoiser as in CBDNet (paper, section 4.2)."""
 
 import itertools
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def _stack(inputs: int, outputs: int, depth: int, neurons: NeuronConfig) -> nn.S
 
 
 def _silent_start(convolution: nn.Conv2d) -> nn.Conv2d:
-    """Zero output at first: a random one is so large that unlearning it would silence the layers before."""
+    """Zero initial output: a random one is so large that unlearning it would silence the preceding layers."""
     nn.init.zeros_(convolution.weight)
     assert convolution.bias is not None
     nn.init.zeros_(convolution.bias)
@@ -101,12 +101,12 @@ class Denoiser(nn.Module):
 
 
 class Purifier(nn.Module):
-    """Removes adversarial noise from images; stands before any classifier (see ``Defended``).
+    """Removes adversarial noise from images, in front of any classifier (see ``Defended``).
 
     A new purifier returns its images unchanged, and all its layers fire (:func:`calibrate`).
 
     Args:
-        in_channels: C of the images, 1 or 3 as a rule.
+        in_channels: C of the images, usually 1 or 3.
         width: multiplier of all filters; 1 gives 4,365,382 parameters for three channels.
         time_steps: T.
         thresholds: one threshold for LIF, as in the paper; several for multi-level firing.

@@ -1,4 +1,4 @@
-"""Every classifier architecture by name; a network made here knows how to be made again."""
+"""Registry of classifier architectures; a network holds the settings that build it again."""
 
 from collections.abc import Callable
 from dataclasses import fields

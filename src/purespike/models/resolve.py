@@ -12,15 +12,15 @@ from purespike.models.checkpoint import load
 
 
 def resolve(name: str) -> nn.Module:
-    """The model that ``name`` stands for, in evaluation mode on the CPU.
+    """The model named ``name``, in evaluation mode on the CPU.
 
     Args:
-        name: a ``.safetensors`` checkpoint; a run folder, whose purifier is put before its classifier; or
+        name: a ``.safetensors`` checkpoint; a run folder, read as its purifier in front of its classifier; or
             ``module:function``, importable from the current folder, returning any ``nn.Module`` from
             images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``.
 
     Raises:
-        InputError: nothing of the kind, or a function that fails or returns something else.
+        InputError: no such model, or a function that fails or does not return a module.
     """
     path = Path(name)
     if path.suffix == ".safetensors" or path.exists() or ":" not in name:
@@ -29,10 +29,10 @@ def resolve(name: str) -> nn.Module:
 
 
 def named(specs: Iterable[str]) -> dict[str, str]:
-    """Names for several models, each given as ``NAME=MODEL``, or as ``MODEL``, which then names itself.
+    """Names for several models, each given as ``NAME=MODEL``, or as ``MODEL``, whose own name is then used.
 
     Returns:
-        Name to what :func:`resolve` takes.
+        The argument of :func:`resolve` for each name.
 
     Raises:
         InputError: one name for two models.
@@ -43,7 +43,7 @@ def named(specs: Iterable[str]) -> dict[str, str]:
         if not equals:
             name, model = model_name(spec), spec
         if name in models:
-            raise InputError(f"{spec}: another model is called {name!r}; write OTHER={model}")
+            raise InputError(f"{spec}: the name {name!r} is taken by another model; write OTHER={model}")
         models[name] = model
     return models
 
@@ -58,7 +58,7 @@ def model_name(model: str) -> str:
 
 def _call(name: str) -> nn.Module:
     module_name, _, function_name = name.partition(":")
-    # a console script does not look in the current folder, where the user's module lies
+    # a console script does not search the current folder, which holds the user's module
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -13,7 +13,7 @@ from purespike.models.registry import register
 class SqueezeExcitation(nn.Module):
     """Scale each channel by a gate computed from all channels' means (Hu et al. 2018).
 
-    Applied to the current of every time step on its own, so that spikes stay whole numbers.
+    Applied to the current of every time step on its own, so that spikes stay integers.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -29,7 +29,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """conv(MLF(BN(conv(MLF(BN(x)))))), gated, + shortcut: the addition is of currents."""
+    """conv(MLF(BN(conv(MLF(BN(x)))))), gated, + shortcut: the sum is one of currents."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, neurons: NeuronConfig, *, gated: bool) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ def preactivation_body(
 def senet18_snn(settings: ClassifierSettings) -> SpikingClassifier:
     """SENet18-SNN: two gated blocks in each of four stages of 64 to 512 channels (paper, section 4.1).
 
-    The paper leaves the spiking adaptation open; here neurons stand for every activation, the gate acts on
-    the current, and a last layer of neurons stands before the global mean.
+    The paper leaves the spiking adaptation open; here neurons replace every activation, the gate acts on the
+    current, and a last layer of neurons precedes the global mean.
     """
     neurons = settings.neurons()
     channels = settings.channels(64, 128, 256, 512)
