@@ -1,4 +1,4 @@
-"""What a user can get wrong: one line that says what and how to mend it, exit code 2, and nothing touched."""
+"""What a user can get wrong: one line that says what and how to fix it, exit code 2, and nothing touched."""
 
 import re
 import shutil

@@ -233,7 +233,7 @@ def linear():
 
 WRONG = {
     "no convolution": (linear, {}, "no convolution"),
-    "foreign layer": (relu_network, {"layer": lambda model: nn.Conv2d(2, 2, 1)}, "no module"),
+    "foreign layer": (relu_network, {"layer": lambda model: nn.Conv2d(2, 2, 1)}, "not a module"),
     "no feature maps": (relu_network, {"layer": lambda model: model[6]}, "feature maps"),
     "idle layer": (Unused, {"layer": lambda model: model.idle}, "no gradient"),
     "unread layer": (Unused, {}, "no gradient"),

@@ -58,7 +58,7 @@ def _costs(model: nn.Module, parts: dict[str, nn.Module]) -> Iterator[Renderable
     count, size = SAMPLE
     images = _sample(*parts.values())
     channels = images.shape[1]
-    rows = {**parts, "defended model": model} if len(parts) > 1 else parts
+    rows = {**parts, "defended": model} if len(parts) > 1 else parts
     try:
         counted = {name: complexity(part, size, channels) for name, part in rows.items()}
         used = energy(model, images)

@@ -98,11 +98,11 @@ def test_the_attackers_part_has_a_name_of_its_own():
             r"trains on all 12 .* all 6 test images are attacked; .*train_limit or evaluation",
         ),
         (99, 6, None, "no images are left for an attacker"),
-        (11, None, None, r"no image of class '.'.* among 1; let the defender"),
+        (11, None, None, r"no image of class '.'.* among 1; reduce the defender"),
         (6, None, 2, r"no image of class .* among 2; .*or raise data.attacker_limit"),
     ],
 )
-def test_too_little_left_says_how_to_mend_it(train_limit, attacked, limit, message):
+def test_too_little_left_says_how_to_fix_it(train_limit, attacked, limit, message):
     data = whole([0, 1, 2] * 4, [0, 1, 2] * 2)
     with pytest.raises(InputError, match=message):
         attacker_data(data, train_limit=train_limit, test_limit=None, attacked=attacked, limit=limit, seed=0)

@@ -22,7 +22,7 @@ def reproduce(
     scale: Annotated[
         str, typer.Option(help="paper, gpu or cpu: networks, epochs and images; or a YAML file.")
     ] = "cpu",
-    seeds: Annotated[int, typer.Option(help="Number of runs: mean ± standard deviation.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of seeds, reported as mean ± deviation.")] = 1,
     data: Annotated[
         list[str],
         typer.Option(
