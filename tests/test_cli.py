@@ -82,7 +82,6 @@ def test_train_then_run_is_one_run(call, tmp_path):
     assert outcomes(tmp_path / "run") == outcomes(finished())
     for threat in ("ndefended", "blivious", "BPDA", "daptive"):
         assert threat in printed, "no number without its threat model"
-    assert printed.count("VERDICT: ") == 1
 
 
 def test_the_default_folder_is_named_after_the_recipe(call, tmp_path, monkeypatch):
@@ -107,7 +106,7 @@ def test_a_purifier_for_a_classifier_of_ones_own(call, tmp_path, monkeypatch):
         *("evaluate", own, "--purifier", "run/purifier.safetensors", "--attacks", "fgsm", "--images", 6),
         *("--threat", "oblivious,adaptive", "--out", "found", "--device", "cpu"),
     )
-    assert "FGSM" in printed
+    assert "FGSM" in printed and printed.count("VERDICT: ") == 1
     content = json.loads((tmp_path / "found" / "evaluation.json").read_text())
     assert content["model"]["classifier"]["architecture"] == "Sequential"
     assert content["model"]["purifier"]["architecture"] == "purifier"

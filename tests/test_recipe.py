@@ -220,7 +220,7 @@ def test_an_unknown_key_names_the_nearest(values, near):
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_place(section, key, bad):
-    with pytest.raises(InputError, match=rf"recipe: {section}\.{key}.*got "):
+    with pytest.raises(InputError, match=rf"recipe: {section}\.{key}.*: ."):
         parse_recipe({section: {key: bad}})
 
 

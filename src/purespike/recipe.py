@@ -27,7 +27,7 @@ from purespike.optimisation import (
     Sgd,
     SgdUnlessNamed,
 )
-from purespike.section import Positive, Rate, Section
+from purespike.section import Positive, Rate, Section, explain
 from purespike.settings import EvaluationSettings
 
 
@@ -312,7 +312,7 @@ def _explain(error: ValidationError, source: str) -> InputError:
         prefix = place.rpartition(".")[0]
         known = [f"{prefix}.{name}" if prefix else name for name in section.model_fields]
         return InputError(f"{source}: {unknown('recipe key', place, known)}")
-    return InputError(f"{source}: {place}: {first['msg']}, got {first['input']!r}")
+    return InputError(f"{source}: {explain(error, place)}")
 
 
 def _locate(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from purespike.errors import unknown
 
@@ -17,6 +17,30 @@ class Section(BaseModel):
     """Base of all parts of a recipe: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+
+
+def explain(error: ValidationError, place: str | None = None) -> str:
+    """The first mistake of a validation as ``place: message``, with the value where the message lacks it.
+
+    Args:
+        error: the mistakes.
+        place: dotted place of the first one, by default the path of its keys.
+    """
+    first = error.errors()[0]
+    keys = first["loc"]
+    place = ".".join(map(str, keys)) if place is None else place
+    if first["type"] == "missing":
+        return f"{place}: is missing"
+    message, given, shown = first["msg"], first["input"], ""
+    if first["type"] == "value_error":
+        # a message of ours names the value, and often the setting, whose place says more
+        message = message.removeprefix("Value error, ")
+        setting, colon, rest = message.partition(": ")
+        names = [key for key in keys if isinstance(key, str)]
+        message = rest if colon and names and names[-1].endswith(setting) else message
+    elif isinstance(given, str | int | float | bool | None):
+        shown = f", got {given!r}"
+    return f"{place}: {message}{shown}".removeprefix(": ")
 
 
 def one_of(kind: str, default: str, *options: type[Section]) -> Callable[[Any], Any]:

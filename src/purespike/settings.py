@@ -16,7 +16,7 @@ from pydantic import (
 
 from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
-from purespike.section import Positive, Section
+from purespike.section import Positive, Section, explain
 from purespike.text import parse_attack, parse_attacks, split
 
 
@@ -230,10 +230,7 @@ class EvaluationSettings(Section):
         try:
             return base.model_validate({**given, **renamed})
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{place}: {message}, got {first['input']!r}") from None
+            raise InputError(explain(error)) from None
 
     @classmethod
     def names(cls) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Experiments on a scale that takes seconds: every data set is the digits."""
 
+import importlib
 import json
 
 import pytest
@@ -58,7 +59,10 @@ def test_table3_sends_images_and_names_the_threat_model(context):
     assert printed["mean"] == pytest.approx(0.2210) and printed["n"] is None
 
 
-def test_missing_data_are_named(context):
+def test_missing_data_are_named(context, monkeypatch):
+    fig5 = importlib.import_module("purespike.reproduction.experiments.fig5")
+    short = {title: {**attack, "steps": min(attack["steps"], 2)} for title, attack in fig5.PGD.items()}
+    monkeypatch.setattr(fig5, "PGD", short)
     content, text, _ = result(context, "fig5")
     missing = {row["group"] for row in content["rows"] if row["origin"] == "missing"}
     assert missing == {"CIFAR-100", "SVHN"}

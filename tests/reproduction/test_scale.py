@@ -43,7 +43,7 @@ def test_a_mapping_with_a_name_is_replaced_and_others_are_merged():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("about: x\n", "images: Field required"),
+        ("about: x\n", "images: is missing"),
         ("- a\n", "scale"),
         ("a: [", "not a YAML file"),
     ],

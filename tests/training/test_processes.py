@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from reproduction.tiny import TINY
@@ -56,9 +57,11 @@ def test_copies_of_a_model_stay_equal_with_penalties_and_projections(tmp_path):
     assert 0 < last["input_gradient"] < 1e6 and last["random_logits"] != first["random_logits"]
 
 
-def test_two_processes_find_the_same_outcome_for_every_image(tmp_path):
+@pytest.mark.parametrize("diagnose", [0, pytest.param(13, marks=pytest.mark.slow)])
+def test_two_processes_find_the_same_outcome_for_every_image(diagnose, tmp_path):
     """13 images in chunks of 6 make three chunks: one process has two, the other one."""
     settings = ["--images", 13, "--batch-size", 6, "--attacks", "gaussian_noise,pgd:steps=2", "--seed", 4]
+    settings += ["--diagnose", diagnose]
     launch("evaluate", finished(), "--data", "digits", *settings, "--out", tmp_path / "two", processes=2)
     alone = evaluate(
         resolve(str(finished())),
@@ -67,6 +70,7 @@ def test_two_processes_find_the_same_outcome_for_every_image(tmp_path):
         threat="all",
         images=13,
         batch_size=6,
+        diagnose=diagnose,
         seed=4,
     )
     alone.save(tmp_path / "one" / "evaluation.json")

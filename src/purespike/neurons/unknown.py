@@ -10,7 +10,8 @@ from purespike.modes import mode
 from purespike.neurons.neuron import SpikingNeuron
 
 
-@torch.inference_mode()
+# not inference mode: a network that keeps its state would keep tensors that no attack can differentiate
+@torch.no_grad()
 def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
     """Names of the modules that turn analog values into whole numbers, but are no :class:`SpikingNeuron`.
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
+from purespike.section import explain
 
 SCALES = ("paper", "gpu", "cpu")
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
@@ -91,9 +92,7 @@ def load_scale(name: str) -> Scale:
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not a YAML file: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"scale {name}: {place or 'content'}: {first['msg']}") from error
+        raise InputError(f"scale {name}: {explain(error)}") from error
     for dataset in scale.recipes:
         for variant in ("plain", *scale.variants):
             scale.recipe(dataset, variant)

@@ -6,7 +6,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from purespike.errors import InputError
-from purespike.results.record import Count, Record, explain, read_text
+from purespike.results.record import Count, Record, read_text
+from purespike.section import explain
 
 
 class Epoch(Record):

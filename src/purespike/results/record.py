@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from purespike.errors import InputError
 from purespike.files import write_json
+from purespike.section import explain
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number; a truth value is none."""
@@ -62,17 +63,6 @@ class Record(BaseModel):
     def save(self, path: str | Path) -> None:
         """Write the record as JSON to ``path``, atomically."""
         write_json(path, self.to_json())
-
-
-def explain(error: ValidationError) -> str:
-    """The first thing wrong in a value that was read, with its place."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{place}: is missing"
-    given = first["input"]
-    shown = f", got {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}".removeprefix(": ")
 
 
 def read_text(path: str | Path, *, hint: str = "") -> str:

@@ -151,7 +151,7 @@ register_threat(
         name="oblivious",
         title="Oblivious",
         short="attacker unaware of the purifier",
-        definition="The attacker knows the classifier but not that a purifier stands before it. The images "
+        definition="The attacker knows the classifier but not the purifier. The images "
         "that break the classifier are purified afterwards. Most purification papers report this number; "
         "it is an upper bound.",
         color="#0077bb",

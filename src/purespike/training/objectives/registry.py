@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
-from purespike.section import Section
+from purespike.section import Section, explain
 from purespike.training.objectives.batch import Batch, Step, View
 
 Kind = Literal["objective", "penalty", "projection"]
@@ -134,9 +134,7 @@ class Entry:
             if first["type"] == "extra_forbidden":
                 known = self.settings.model_fields
                 raise InputError(f"{place}: {unknown(f'setting of {self.name}', key, known)}") from error
-            raise InputError(
-                f"{place}: {self.name}: {key}: {first['msg']}, got {first['input']!r}"
-            ) from error
+            raise InputError(f"{place}: {self.name}: {explain(error)}") from error
         values = {name: getattr(checked, name) for name in checked.model_fields_set}
         weight = values.pop("weight", 1.0) if self.kind == "penalty" else 1.0
         try:
