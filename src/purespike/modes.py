@@ -1,9 +1,10 @@
-"""Temporary training or evaluation mode."""
+"""Temporary modes of models and of autograd."""
 
 import contextlib
 from collections.abc import Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @contextlib.contextmanager
@@ -16,3 +17,18 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, own in former:
             module.training = own
+
+
+@contextlib.contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave ``torch.inference_mode``, in which nothing can be differentiated; the gradient mode stays."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def normal(tensor: Tensor) -> Tensor:
+    """``tensor``, or a copy that autograd can work with if it was made in inference mode, left by now."""
+    return tensor.clone() if tensor.is_inference() else tensor

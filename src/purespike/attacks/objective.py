@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from purespike.errors import unknown
-from purespike.modes import mode
+from purespike.errors import InputError, unknown
+from purespike.modes import mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,15 +56,23 @@ def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters inside, the former state on any exit.
+    """Evaluation mode and frozen parameters inside, outside inference mode; the former state on any exit.
 
     Frozen parameters keep autograd from computing gradients that no attack uses.
+
+    Raises:
+        InputError: parameters that were made in inference mode.
     """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise InputError(
+            f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
+            "be differentiated; create or load the model outside"
+        )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with mode(model, training=False):
+        with outside_inference_mode(), mode(model, training=False):
             yield
     finally:
         for parameter in parameters:

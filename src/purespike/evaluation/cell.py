@@ -17,6 +17,7 @@ from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
+from purespike.models.answer import correct, logits_of
 from purespike.results import AttackSettings, Cell, Component, Quality, Record, Score
 from purespike.seeding import derive, seeded
 
@@ -92,11 +93,12 @@ def attack_chunk(
         labels: true classes.
         clean: outcomes of these images before the attack; an image misclassified both without and with the
             purifier is already broken and not attacked.
-        start: first row of the chunk in its set; decides the random draws, with ``seed``.
+        start: first row of the chunk in its set; decides the draws of a stochastic model, with ``seed``.
         seed: seed of the evaluation.
         passes: passes over which the images of a stochastic model are judged.
     """
-    seed_parts: tuple[object, ...] = (seed, job.attack.name, start)
+    # images draw their own numbers, a stochastic model those of its chunk
+    seed_parts: tuple[object, ...] = (seed, job.attack.name)
     if job.raised_from is not None:
         # other random starts than those of the attack that it continues
         seed_parts += ("raised", passes_of(job.attack))
@@ -104,7 +106,7 @@ def attack_chunk(
     routes = THREATS[unit[0]].routes(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
-    with seeded(*seed_parts, unit[0], device=images.device):
+    with seeded(*seed_parts, start, unit[0], device=images.device):
         begun = time.monotonic()
         if not rows.any():
             nothing = [0.0] * len(images)
@@ -150,7 +152,7 @@ def _part(
         backwards=result.backwards,
         distances=distances.tolist(),
         components=tuple(components),
-        warnings=tuple(result.config.get("warnings", ())),
+        warnings=result.warnings,
     )
 
 
@@ -163,7 +165,7 @@ def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) 
 
 
 def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
-    right = [full_precision_logits(model, images).argmax(1) == labels for _ in range(passes)]
+    right = [correct(full_precision_logits(model, images), labels) for _ in range(passes)]
     return torch.stack(right).float().mean(0)
 
 
@@ -174,9 +176,9 @@ def _oblivious(
     """Purify the images made against the classifier alone, and judge the defended model on them."""
     assert isinstance(model, Defended)
     begun = time.monotonic()
-    purified = model.purify(result.images)
+    purified = model.purify(result.images.clone())
     if passes == 1:
-        right = model.classifier(purified).argmax(1) == labels[rows]
+        right = correct(logits_of(model.classifier, purified), labels[rows])
     else:
         right = _share_right(model, result.images, labels[rows], passes)
     shown = {"attacked": result.images, "attacked, purified": purified}

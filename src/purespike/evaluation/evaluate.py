@@ -23,7 +23,7 @@ from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, p
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
-from purespike.modes import mode
+from purespike.modes import mode, normal, outside_inference_mode
 from purespike.progress import Bar, bar
 from purespike.results import (
     Cell,
@@ -46,6 +46,7 @@ EOT, PASSES = 20, 10
 BPDA_FIT_IMAGES = 256
 
 
+@outside_inference_mode()
 def evaluate(
     model: nn.Module,
     data: str | ImageSet | Pair,
@@ -95,6 +96,7 @@ def evaluate(
     if isinstance(data, str):
         data = load_data(data).test
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
+    pixels, labels = normal(pixels), normal(labels)
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:
         for each in (model, *substitutes.values()):

@@ -11,6 +11,7 @@ from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, predict
+from purespike.models.answer import logits_of
 from purespike.models.checkpoint import part_config
 from purespike.results import DataDescription, ModelDescription, PartDescription
 from purespike.seeding import seeded
@@ -64,7 +65,7 @@ def is_stochastic(model: nn.Module, images: Tensor, tolerance: float) -> bool:
     logits = []
     for seed in (0, 0, 1):
         with seeded("draws", seed, device=images.device):
-            logits.append(model(images).float())
+            logits.append(logits_of(model, images))
     again, other = ((logits[0] - later).abs().max().item() for later in logits[1:])
     return again <= tolerance < other
 

@@ -20,6 +20,7 @@ from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.models import Defended
+from purespike.models.answer import correct, logits_of
 from purespike.results import Cell, CleanScores, Quality, Score
 from purespike.seeding import seeded
 
@@ -64,7 +65,7 @@ class Runner:
                 alone = self._right(classifier, images, labels)
                 defended, quality = alone, {}
                 if isinstance(self.model, Defended):
-                    purified = self.model.purify(images)
+                    purified = self.model.purify(images.clone())
                     if self.passes == 1:
                         defended = self._right(classifier, purified, labels)
                     else:
@@ -82,7 +83,7 @@ class Runner:
 
     def _right(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
         """1 for each image that the majority of passes classifies correctly."""
-        votes = sum((model(images).argmax(1) == labels).int() for _ in range(self.passes))
+        votes = sum(correct(logits_of(model, images), labels).int() for _ in range(self.passes))
         return (2 * votes > self.passes).int().tolist()
 
     def clean_whole(self, data: ImageSet) -> CleanScores:
@@ -91,9 +92,9 @@ class Runner:
         counts = [0, 0]
         for _, images, labels in self._chunks(data.images, data.labels):
             with torch.inference_mode(), seeded(self.seed, "whole", device=images.device):
-                counts[0] += int((classifier(images).argmax(1) == labels).sum())
+                counts[0] += int(correct(logits_of(classifier, images), labels).sum())
                 if isinstance(self.model, Defended):
-                    counts[1] += int((self.model(images).argmax(1) == labels).sum())
+                    counts[1] += int(correct(logits_of(self.model, images), labels).sum())
         each = gathered([(self.accelerator.process_index, counts)])
         alone, defended = (Score.share(sum(part), len(data)) for part in zip(*each, strict=True))
         return CleanScores(undefended=alone, defended=defended if isinstance(self.model, Defended) else None)

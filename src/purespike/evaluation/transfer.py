@@ -23,6 +23,7 @@ from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
+from purespike.modes import normal, outside_inference_mode
 from purespike.progress import Bar, bar
 from purespike.results import (
     AttackSettings,
@@ -40,6 +41,7 @@ from purespike.settings import EvaluationSettings
 Models = Mapping[str, nn.Module]
 
 
+@outside_inference_mode()
 def transfer_matrix(
     substitutes: Models,
     targets: Models,
@@ -101,6 +103,7 @@ def transfer_matrix(
     if isinstance(data, str):
         data = load_data(data).test
     pixels, labels, description = read_images(data, limit=images, seed=seed)
+    pixels, labels = normal(pixels), normal(labels)
     device = accelerator.device
     for model in (*substitutes.values(), *targets.values()):
         model.to(device)
@@ -274,7 +277,7 @@ class _Matrix:
 
         def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             begun = time.monotonic()
-            attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name, start))
+            attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name))
             with seeded(self.seed, job.attack.name, start, "transfer", device=images.device):
                 found = attack(substitute, images, labels)
             right = []
@@ -287,7 +290,7 @@ class _Matrix:
                 backwards=found.backwards,
                 seconds=time.monotonic() - begun,
                 distances=(found.images - images).square().sum((1, 2, 3)).sqrt().tolist(),
-                warnings=tuple(found.config.get("warnings", ())),
+                warnings=found.warnings,
             )
 
         models = [_identity(model) for model in (substitute, *targets.values())]

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from purespike.checks import as_float, check_labels
 from purespike.errors import InputError
+from purespike.models.answer import logits_of
 from purespike.modes import mode
 
 
@@ -23,7 +24,9 @@ def predict(
     if device is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with mode(model, training=False):
-        classes = [model(as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)]
+        classes = [
+            logits_of(model, as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)
+        ]
     return torch.cat(classes) if classes else torch.empty(0, dtype=torch.long)
 
 

@@ -10,6 +10,7 @@ import torch
 from purespike.attacks import create_attack
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import correct, logits_of
 from purespike.results import Finding, Level
 
 PINTOR = "Pintor et al. 2022, Indicators of Attack Failure"
@@ -28,7 +29,7 @@ def check_verdicts(e: Examination) -> Iterator[Finding]:
     """Are the returned images misclassified where the attack says so, and only there?"""
     if e.stochastic:
         return
-    wrong = e.model(e.result.images).argmax(1) != e.labels
+    wrong = ~correct(logits_of(e.model, e.result.images), e.labels)
     silent = int((wrong & ~e.result.success).sum())
     empty = int((e.result.success & ~wrong).sum())
     yield _optimisation(
@@ -85,7 +86,7 @@ def check_silent(e: Examination) -> Iterator[Finding]:
     A margin above zero, or a cross-entropy above :math:`\log K`, is reached by misclassified images only.
     """
     with torch.no_grad():
-        classes = e.model(e.images[:1]).shape[1]
+        classes = logits_of(e.model, e.images[:1]).shape[1]
     bound = 0.0 if e.attack.loss == "margin" else math.log(classes) + 1e-4
     fooled = (e.as_run.loss_trace > bound).any(0)
     silent = int((fooled & ~e.as_run.success).sum())

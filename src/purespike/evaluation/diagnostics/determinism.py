@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 from purespike.seeding import seeded
 
@@ -78,7 +79,7 @@ def in_training(model: nn.Module) -> list[str]:
 
 def _logits(model: nn.Module, images: Tensor, seed: int) -> Tensor:
     with seeded(seed, device=images.device):
-        return model(images).float()
+        return logits_of(model, images)
 
 
 def _apart(a: Tensor, b: Tensor) -> float:

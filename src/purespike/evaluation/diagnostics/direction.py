@@ -12,6 +12,7 @@ from purespike.attacks import spsa_gradient
 from purespike.attacks.objective import frozen_eval, margin
 from purespike.evaluation.diagnostics.examination import Examination, input_gradient_of_margin
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import logits_of
 from purespike.neurons import spiking_neurons, surrogate_gradient
 from purespike.results import Finding
 from purespike.seeding import generator
@@ -42,7 +43,7 @@ def check_direction(e: Examination) -> Iterator[Finding]:
     draw = generator(e.attack.seed, "directions")
 
     def loss(probes: Tensor) -> Tensor:
-        return margin(model(probes).float(), labels)
+        return margin(logits_of(model, probes), labels)
 
     with frozen_eval(model):
         samples = torch.stack(

@@ -13,6 +13,7 @@ from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
 from purespike.evaluation.inputs import is_stochastic
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
+from purespike.models.answer import logits_of
 from purespike.results import Cell, Finding
 from purespike.seeding import seeded
 from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
@@ -133,10 +134,10 @@ class Examination:
         """Input gradients of cross-entropy and margin; ``None`` where autograd finds no path."""
         with frozen_eval(self.model), torch.enable_grad():
             leaf = self.images.detach().clone().requires_grad_()
-            logits = self.model(leaf)
+            logits = logits_of(self.model, leaf)
             if not logits.requires_grad:
                 return None
-            entropies, margins = (loss(logits.float(), self.labels).sum() for loss in (cross_entropy, margin))
+            entropies, margins = (loss(logits, self.labels).sum() for loss in (cross_entropy, margin))
             (by_entropy,) = torch.autograd.grad(entropies, leaf, retain_graph=True, allow_unused=True)
             (by_margin,) = torch.autograd.grad(margins, leaf, allow_unused=True)
         return None if by_entropy is None or by_margin is None else (by_entropy, by_margin)
@@ -210,5 +211,5 @@ def input_gradient_of_margin(model: nn.Module, images: Tensor, labels: Tensor) -
     """Gradient of the margin, which does not saturate as the cross-entropy does, ``[N, C, H, W]``."""
     with frozen_eval(model), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
+        (gradient,) = torch.autograd.grad(margin(logits_of(model, leaf), labels).sum(), leaf)
     return gradient
