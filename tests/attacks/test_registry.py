@@ -214,11 +214,11 @@ def test_leaves_the_model_as_it_was_after_an_exception(row, plain):
     assert broken.training and model[1].training and not model[0].training
 
 
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("size", [1, 4])
 def test_an_image_is_attacked_alike_in_any_batch(row, plain, size):
     """Its draws are its own: neither the batch nor the place in it matters, nor which images leave early."""
     _, _, attack = row
-    model, images, labels = copy.deepcopy(plain[0]).double(), plain[1].double(), plain[2]
+    model, images, labels = copy.deepcopy(plain[0]).double(), plain[1][:6].double(), plain[2][:6]
     together = attack(model, images, labels)
     order = torch.arange(len(images)).flip(0)
     parts = [attack(model, images[rows], labels[rows]) for rows in order.split(size)]
