@@ -232,7 +232,7 @@ MISTAKES = {
         f"{TRAIN} --set data.source=cifar11",
         r"data set 'cifar11': did you mean 'cifar10'",
     ),
-    "recipe's eps": (f"{TRAIN} --set evaluation.eps=[9]", r"evaluation\.eps\.0.*must lie in \[0, 1\]"),
+    "recipe's eps": (f"{TRAIN} --set evaluation.eps=[9]", r"evaluation\.eps: must lie in \[0, 1\]"),
     "unknown precision": (f"{TRAIN} --precision fp31", r"precision 'fp31': did you mean 'fp32'\?"),
     "fp16 on a CPU": (f"{TRAIN} --device cpu --precision fp16", r"precision fp16 needs a CUDA GPU"),
     "another recipe's folder": (

@@ -31,15 +31,15 @@ def explain(error: ValidationError, place: str | None = None) -> str:
     place = ".".join(map(str, keys)) if place is None else place
     if first["type"] == "missing":
         return f"{place}: is missing"
-    message, given, shown = first["msg"], first["input"], ""
-    if first["type"] == "value_error":
-        # a message of ours names the value, and often the setting, whose place says more
-        message = message.removeprefix("Value error, ")
-        setting, colon, rest = message.partition(": ")
-        names = [key for key in keys if isinstance(key, str)]
-        message = rest if colon and names and names[-1].endswith(setting) else message
-    elif isinstance(given, str | int | float | bool | None):
-        shown = f", got {given!r}"
+    message, given = first["msg"].removeprefix("Value error, "), first["input"]
+    setting, colon, rest = message.partition(": ")
+    names = [key for key in keys if isinstance(key, str)]
+    if colon and names and names[-1].endswith(setting):
+        # a message of ours that names the setting, whose place says more; which of a list, its value says
+        place, message = place.rstrip(".0123456789"), rest
+    scalar = isinstance(given, str | int | float | bool | None)
+    said = first["type"] == "value_error" and str(given) in message
+    shown = f", got {given!r}" if scalar and not said else ""
     return f"{place}: {message}{shown}".removeprefix(": ")
 
 
