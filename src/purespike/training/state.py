@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.files import write_text
-from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.tensors import read_tensors, write_tensors
 from purespike.training.objectives import Composition
 
 History = list[dict[str, Any]]
