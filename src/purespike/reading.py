@@ -6,15 +6,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from purespike.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
 MEBIBYTE = 2**20
-_LARGEST_YAML = 4 * MEBIBYTE
 _LARGEST_TEXT = 512 * MEBIBYTE
 # archives and images of equal pixels shrink a thousandfold, and small ones may; photographs shrink tenfold
 _UNPACKED_AT_LEAST, _UNPACKED_TIMES = 64 * MEBIBYTE, 100
@@ -92,13 +89,13 @@ def megabytes(size: int) -> str:
     return f"{size / MEBIBYTE:,.0f} MB" if size >= MEBIBYTE else f"{size / 1024:.0f} KB"
 
 
-def read_text(path: str | Path, *, limit: int = _LARGEST_TEXT, kind: str = "file", hint: str = "") -> str:
-    """The text of a file.
+def read_text(path: str | Path, *, hint: str = "") -> str:
+    """The text of a file of at most 512 MB.
 
     Raises:
-        InputError: missing, too large, unreadable or not UTF-8.
+        InputError: missing, larger, unreadable or not UTF-8.
     """
-    regular_file(path, limit=limit, kind=kind, hint=hint)
+    regular_file(path, limit=_LARGEST_TEXT, hint=hint)
     with reading(path, "cannot be read"):
         return Path(path).read_text(encoding="utf-8")
 
@@ -122,36 +119,6 @@ def parse_json(text: str, place: object) -> Any:
         with reading(place, "holds a text that is not Unicode"):
             json.dumps(value, ensure_ascii=False).encode()
     return value
-
-
-def read_json(path: str | Path, *, hint: str = "") -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        InputError: missing, unreadable or not JSON.
-    """
-    return parse_json(read_text(path, hint=hint), path)
-
-
-def parse_yaml(text: str, place: object) -> Any:
-    """The value of a YAML text; ``place`` names its origin in messages.
-
-    Raises:
-        InputError: not YAML, or nested too deeply.
-    """
-    # libyaml is ten times as fast, and only some installations lack it
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with reading(place, "not YAML"):
-        return yaml.load(text, loader)
-
-
-def read_yaml(path: str | Path, *, hint: str = "") -> Any:
-    """The value in a YAML file.
-
-    Raises:
-        InputError: missing, larger than 4 MB, unreadable or not YAML.
-    """
-    return parse_yaml(read_text(path, limit=_LARGEST_YAML, kind="YAML file", hint=hint), path)
 
 
 def read_npz(
