@@ -2,8 +2,8 @@
 
 from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
 from purespike.data.image_set import Data, ImageSet
-from purespike.data.roles import attacker_data, defender_data, overlap
-from purespike.data.sources import data_source, load_data
+from purespike.data.roles import attacker_data, defender_data, labelled_for, overlap
+from purespike.data.sources import data_source, load_data, load_images
 
 __all__ = [
     "Augmentation",
@@ -15,7 +15,9 @@ __all__ = [
     "defender_data",
     "draw_augmentation",
     "epoch_order",
+    "labelled_for",
     "load_data",
+    "load_images",
     "overlap",
     "shard",
 ]

@@ -13,7 +13,7 @@ from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
 from purespike.checks import as_float
-from purespike.data import ImageSet, load_data
+from purespike.data import ImageSet, labelled_for, load_images
 from purespike.environment import provenance
 from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.diagnostics.determinism import in_training
@@ -93,7 +93,9 @@ def evaluate(
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
     accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
     if isinstance(data, str):
-        data = load_data(data).test
+        data = load_images(data)
+    if isinstance(data, ImageSet):
+        data = labelled_for(model, data)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:

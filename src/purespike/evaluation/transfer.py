@@ -18,7 +18,7 @@ from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
-from purespike.data import ImageSet, load_data, overlap
+from purespike.data import ImageSet, labelled_for, load_images, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
@@ -99,7 +99,9 @@ def transfer_matrix(
             raise InputError(f"transfer: {job.attack.name} needs no substitute; leave it out")
     accelerator = accelerator or Accelerator(cpu=_on_cpu(next(iter(targets.values()))))
     if isinstance(data, str):
-        data = load_data(data).test
+        data = load_images(data)
+    if isinstance(data, ImageSet):
+        data = labelled_for(next(iter(targets.values())), data)
     pixels, labels, description = read_images(data, limit=images, seed=seed)
     device = accelerator.device
     for model in (*substitutes.values(), *targets.values()):
