@@ -18,8 +18,8 @@ from purespike.reading import reading
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # modes whose pixels are 8-bit grey or colour, perhaps with transparency, which is passed through
 _MODES = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "P": "RGB", "1": "L"}
-# a large image is purified in tiles, so that memory does not grow with it; a pixel of a Purifier depends on no
-# pixel beyond the margin, and tiles begin where its pooling does, so that no seam can be seen
+# a large image is purified in tiles, so that memory does not grow with it; a pixel of a Purifier depends
+# on no pixel beyond the margin, and tiles begin where its pooling does, so that no seam can be seen
 _TILE, _MARGIN = 512, 64
 _UPRIGHT = {
     2: (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_LEFT_RIGHT),
