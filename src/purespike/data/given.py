@@ -1,4 +1,4 @@
-"""Images as callers have them: the name of a source, an image set, tensors, a ``Dataset`` or ``DataLoader``."""
+"""Images as callers have them: a source by name, an image set, tensors, a ``Dataset`` or ``DataLoader``."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from purespike.data.sources import load_images
 from purespike.errors import InputError
 from purespike.reading import reading
 
-_FORMS = "give the name of a source, an ImageSet, a Dataset or DataLoader of pairs, or (images [N, C, H, W], labels [N])"
+_FORMS = "give a source's name, an ImageSet, a Dataset or DataLoader of pairs, or (images, labels)"
 
 
 def given_images(data: Any, model: Any) -> ImageSet | tuple[Any, Any]:

@@ -70,7 +70,7 @@ def load_folder(folder: str, *, source: str, cache_dir: Path | None = None) -> D
     # explicit, because the library would read train/test-tube/1.png as a test image
     files = {"train": "train/**", "test": "test/**"}
     # by default the library gives train no labels if only test has a second class
-    options = {"data_dir": str(path), "data_files": files, "drop_labels": False}
+    options: dict[str, Any] = {"data_dir": str(path), "data_files": files, "drop_labels": False}
     splits = _load_splits("imagefolder", source=source, local=True, **options)
     _check_directories(path, splits["train"].features.get("label"))
     data = _decoded(splits, source, path.name, cache_dir)
@@ -92,7 +92,7 @@ def load_flat_folder(folder: str, *, source: str) -> ImageSet:
         InputError: no images, or images outside ``CLASS/``.
     """
     path = Path(folder).expanduser().absolute()
-    options = {"data_dir": str(path), "data_files": {"images": "**"}, "drop_labels": False}
+    options: dict[str, Any] = {"data_dir": str(path), "data_files": {"images": "**"}, "drop_labels": False}
     table = _load_splits("imagefolder", needed=("images",), source=source, local=True, **options)["images"]
     image_column, label_column = find_columns(table.features, path.name)
     images = decode_split(

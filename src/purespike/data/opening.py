@@ -2,7 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _MOST_PIXELS = 50_000_000
 
 
-def open_image(file: Path | bytes, place: str, *, formats: Sequence[str] = FORMATS) -> "Image":
+def open_image(file: Path | bytes, place: str, *, formats: tuple[str, ...] = FORMATS) -> "Image":
     """The decoded image of a file or of its content.
 
     Args:
