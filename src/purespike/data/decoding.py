@@ -100,9 +100,10 @@ def _class_names(table: "Dataset", column: str, labels: Mapping[str, Tensor]) ->
 
 
 def _labels(table: "Dataset", column: str, where: str) -> Tensor:
-    values = (
-        np.asarray(table.with_format("arrow")[:][column].to_numpy()) if len(table) else np.empty(0, np.int64)
-    )
+    if not len(table):
+        return torch.empty(0, dtype=torch.int64)
+    with reading(where, f"column {column!r} cannot be read"):
+        values = np.asarray(table.with_format("arrow")[:][column].to_numpy())
     if values.dtype.kind not in "iu":
         raise InputError(
             f"{where}: column {column!r} must hold one integer class index per image, without gaps, "
