@@ -67,6 +67,10 @@ def desk(tmp_path_factory):
         assert old in metadata["config"]
         edited = {**metadata, "config": metadata["config"].replace(old, new)}
         save_file(tensors, desk / f"{name}.safetensors", edited)
+    hollow = {**tensors, "readout.bias": tensors["readout.bias"] * torch.nan}
+    save_file(hollow, desk / "hollow.safetensors", metadata)
+    torch.save({"weight": torch.zeros(2)}, desk / "pickled.pth")
+    (desk / "flat" / "cat").mkdir(parents=True)
     save(Purifier(in_channels=1, width=0.05, time_steps=1), desk / "grey.safetensors")
 
     draw = np.random.default_rng(0)
@@ -115,6 +119,10 @@ MISTAKES = {
         r"threat model bpda: the model has no purifier",
     ),
     "unknown data set": (f"{EVALUATE} --data digist", r"data set 'digist': did you mean 'digits'\?"),
+    "unknown split": (f"{EVALUATE} --split tests", r"unknown split 'tests': did you mean 'test'"),
+    "flat folder": (f"{EVALUATE} --data folder:flat", r"flat: has no train/ and test/.*--split all"),
+    "NaN weights": ("evaluate hollow.safetensors --data digits", r"readout\.bias holds 10 of 10 NaN"),
+    "pickle": ("info pickled.pth", r"pickled\.pth: a PyTorch file"),
     "unknown device": (f"{EVALUATE} --device gpu", r"unknown device 'gpu'.*known: auto, cpu, cuda, mps"),
     "no images": (f"{EVALUATE} --images 0", r"images: .*greater than or equal to 1, got 0"),
     "no batch": (f"{EVALUATE} --batch-size 0", r"batch_size: .*greater than or equal to 1, got 0"),
@@ -250,7 +258,7 @@ MISTAKES = {
     "nothing to purify": (f"{PURIFY} nothing.png out.png", r"nothing\.png: no such file or folder"),
     "text in a png": (f"{PURIFY} pictures/letter.png out.png", r"letter\.png: not a readable image"),
     "half a png": (f"{PURIFY} pictures/half.png out.png", r"half\.png: not a readable image"),
-    "16 bits": (f"{PURIFY} pictures/deep.png out.png", r"deep\.png: mode I;16 is not 8-bit"),
+    "16 bits": (f"{PURIFY} pictures/deep.png out.png", r"deep\.png: has more than 8 bits a channel"),
     "transparent colour": (f"{PURIFY} pictures/key.png out.png", r"key\.png: .*convert it to RGBA"),
     "onto itself": (f"{PURIFY} pictures/colour.png pictures/colour.png", r"colour\.png: is the input itself"),
     "into its folder": (f"{PURIFY} pictures/colour.png pictures", r"colour\.png: is the input itself"),

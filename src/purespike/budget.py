@@ -13,6 +13,7 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
     Raises:
         InputError: not a number, or outside [0, 1].
     """
+    _check_single(eps, name)
     value = _number(eps, name=name, example="8/255")
     if not 0 <= value <= 1:
         raise InputError(
@@ -27,6 +28,7 @@ def parse_radius(eps: float | str) -> float:
     Raises:
         InputError: not a number, not positive, or not finite.
     """
+    _check_single(eps, "eps")
     value = _number(eps, name="eps", example="128/255")
     if not 0 < value < math.inf:
         raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
@@ -69,3 +71,12 @@ def _number(text: float | str, *, name: str, example: str) -> float:
         return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
     except (ValueError, ZeroDivisionError, TypeError, OverflowError):
         raise InputError(f"{name}: {text!r} is neither a number nor a fraction such as {example}") from None
+
+
+def _check_single(eps: object, name: str) -> None:
+    """Refuse a budget for each image."""
+    if getattr(eps, "ndim", 0) or isinstance(eps, list | tuple):
+        raise InputError(
+            f"{name}: one number such as 8/255 for all images, got a {type(eps).__name__}; "
+            "attack the images of each budget by themselves"
+        )

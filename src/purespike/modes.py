@@ -12,7 +12,9 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Put ``model`` into one mode inside; the mode of every module is restored on any exit."""
     former = [(module, module.training) for module in model.modules()]
     try:
-        model.train(training)
+        # an exported graph has one mode, its own
+        with contextlib.suppress(NotImplementedError):
+            model.train(training)
         yield
     finally:
         for module, own in former:

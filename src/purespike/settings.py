@@ -84,7 +84,11 @@ def _list(value: Any) -> Any:
 
 
 def _budgets(value: Any) -> Any:
-    """As :func:`_list`, but a comma without a budget after it is a mistake."""
+    """As :func:`_list`, but a comma without a budget after it is a mistake, and so is a budget per image."""
+    if getattr(value, "ndim", 0):
+        raise InputError("every image meets every budget; give a list of them, not an array or tensor")
+    if hasattr(value, "item"):
+        value = value.item()
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else _list(value)
 
 

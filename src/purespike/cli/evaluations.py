@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from purespike.cli.options import Data, Device, Model, app, start, takes_settings
+from purespike.cli.options import Data, Device, Model, Split, app, start, takes_settings
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: Model,
     data: Data = None,
+    split: Split = "test",
     purifier: Annotated[
         str | None, typer.Option(help="Put this purifier before MODEL: checkpoint or module:function.")
     ] = None,
@@ -43,7 +44,7 @@ def evaluate(
     settings: dict[str, Any],
 ) -> None:
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
-    from purespike.data import load_data
+    from purespike.data import load_images
     from purespike.environment import provenance
     from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
@@ -63,7 +64,7 @@ def evaluate(
     attacked = _defend(resolve(model), purifier)
     source = _source(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
-        pictures = load_data(source).test
+        pictures = load_images(source, split=split)
     evaluation = measure(
         attacked,
         pictures,
@@ -105,6 +106,7 @@ def transfer(
         ),
     ],
     data: Data = None,
+    split: Split = "test",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write transfer.json and its figure here.")
     ] = None,
@@ -116,7 +118,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
-    from purespike.data import load_data
+    from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix
     from purespike.experiment import training_images
@@ -136,7 +138,7 @@ def transfer(
     source = _source(data, *judged.values())
     trained_on = {}
     with main_first(accelerator):
-        pictures = load_data(source).test
+        pictures = load_images(source, split=split)
         for key, place in (attacked | judged).items():
             # training images are reported where known, but not required
             with contextlib.suppress(InputError):

@@ -46,6 +46,10 @@ Data = Annotated[
     ),
 ]
 
+Split = Annotated[
+    str, typer.Option(help="Images to attack: test, train, or all, also of a folder of CLASS/*.png.")
+]
+
 
 @app.callback()
 def options(

@@ -84,7 +84,7 @@ def purify(
     from purespike.pictures import purify_files
 
     accelerator = start(device)
-    count = purify_files(resolve(model), source, target, device=accelerator.device)
+    count = purify_files(resolve(model), source, target, device=accelerator.device, say=show)
     show(f"{count} image{'s' if count != 1 else ''} purified: {target}")
 
 

@@ -13,7 +13,7 @@ from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
 from purespike.checks import as_float
-from purespike.data import ImageSet, load_data
+from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
 from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.diagnostics.determinism import in_training
@@ -67,8 +67,8 @@ def evaluate(
 
     Args:
         model: images to logits. In a ``Defended`` the classifier is also attacked alone.
-        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
-            labels [N])``.
+        data: name of a source (its test split), an ``ImageSet``, a ``Dataset`` or ``DataLoader`` of pairs, or
+            ``(images [N, C, H, W] in [0, 1], labels [N])``.
         settings: attacks, threat models, budgets and other settings; by default FGSM and PGD, adaptive, at
             L∞ eps 8/255.
         substitutes: models of an attacker without access to ``model``, by name, for ``transfer``.
@@ -93,8 +93,7 @@ def evaluate(
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
     accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
-    if isinstance(data, str):
-        data = load_data(data).test
+    data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
     arrived_training = in_training(model)

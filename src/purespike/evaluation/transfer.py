@@ -18,7 +18,7 @@ from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
-from purespike.data import ImageSet, load_data, overlap
+from purespike.data import ImageSet, given_images, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
@@ -67,8 +67,8 @@ def transfer_matrix(
     Args:
         substitutes: models that the attacker differentiates, by name.
         targets: models that are judged, by name; purified or not.
-        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
-            labels [N])``.
+        data: name of a source (its test split), an ``ImageSet``, a ``Dataset`` or ``DataLoader`` of pairs, or
+            ``(images [N, C, H, W] in [0, 1], labels [N])``.
         attacks: attacks as :class:`~purespike.settings.EvaluationSettings` takes them.
         eps: one or several budgets: L∞ in pixel units, or L2 radii.
         norm: ``"linf"`` or ``"l2"``.
@@ -100,8 +100,7 @@ def transfer_matrix(
         if job.norm == "noise":
             raise InputError(f"transfer: {job.attack.name} needs no substitute; leave it out")
     accelerator = accelerator or Accelerator(cpu=_on_cpu(next(iter(targets.values()))))
-    if isinstance(data, str):
-        data = load_data(data).test
+    data = given_images(data, next(iter(targets.values())))
     pixels, labels, description = read_images(data, limit=images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
     device = accelerator.device

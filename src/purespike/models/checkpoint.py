@@ -1,18 +1,20 @@
 """Models on disk: weights and architecture in one safetensors file, without pickle."""
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.files import replacing
 from purespike.models.defended import Defended
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
+from purespike.reading import brief, parse_json
+from purespike.tensors import read_tensors, write_tensors
 
 FORMAT = "purespike/1"
 
@@ -26,7 +28,8 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         class_names: K names; by default those in ``model.class_names``, if any.
 
     Raises:
-        InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know.
+        InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know, weights
+            that are NaN or infinite, or another number of names than classes.
     """
     config = getattr(model, "config", None)
     if not _known(config):
@@ -35,6 +38,10 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
         )
     names = class_names or getattr(model, "class_names", None)
+    if names:
+        names = _check_names(names, model, "save: class_names")
+    if broken := not_finite(model.state_dict()):
+        raise InputError(f"save: {broken}")
     metadata = {
         "format": FORMAT,
         "config": json.dumps(config, default=_plain),
@@ -44,15 +51,15 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
 
 
 def load(path: str | Path) -> nn.Module:
-    """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
+    """Read a model that :func:`save` wrote, in evaluation mode on the CPU, in float32.
 
     Args:
         path: a ``.safetensors`` file; or a run folder, read as its purifier in front of its classifier, or as
             the only one of them that it holds.
 
     Raises:
-        InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
-            architecture of the file.
+        InputError: no such file, truncated, not a purespike checkpoint, weights that do not fit the
+            architecture of the file, or that are NaN or infinite.
     """
     if Path(path).is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
@@ -65,51 +72,74 @@ def load(path: str | Path) -> nn.Module:
             f"{path}: a safetensors file, but not a purespike checkpoint; for a model of your own "
             "give module:function instead"
         )
-    config: Any = None
+    config = parse_json(metadata["config"], f"{path}: config")
+    named = config.get("architecture") if isinstance(config, dict) else config
     try:
-        config = json.loads(metadata["config"])
-        model = _build(config)
-        model.load_state_dict(tensors)
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        named = config.get("architecture") if isinstance(config, dict) else config
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: weights do not match architecture {named!r}: {detail}") from error
-    names = json.loads(metadata.get("class_names", "null"))
-    if names:
-        model.class_names = tuple(names)  # type: ignore[assignment]
+        with _float32():
+            # on the meta device first: a few bytes of settings must not decide how much memory is taken
+            with torch.device("meta"):
+                _compare(config, tensors)
+            model = _build(config)
+            model.load_state_dict(tensors)
+    except Exception as error:
+        fault = f"weights do not match architecture {str(named)[:40]!r}"
+        raise InputError(f"{path}: {fault}: {brief(error)}") from error
+    if broken := not_finite(tensors):
+        raise InputError(f"{path}: {broken}; train again, or use an earlier checkpoint")
+    names = parse_json(metadata.get("class_names", "null"), f"{path}: class_names")
+    if names is not None:
+        model.class_names = _check_names(names, model, f"{path}: class_names")  # type: ignore[assignment]
     return model.eval()
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a safetensors file on the CPU, and its metadata.
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The first tensor that holds NaN or infinity, in words; empty if all are finite."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            count = int((~value.isfinite()).sum())
+            return f"weights that are not numbers: {name} holds {count} of {value.numel()} NaN or infinite"
+    return ""
 
-    Raises:
-        InputError: missing, truncated, or not a safetensors file.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint")
+
+def _compare(config: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Refuse settings whose model would not hold exactly the ``tensors`` under ``prefix``, part by part."""
+    if config["architecture"] == "defended":
+        for part in ("purifier", "classifier"):
+            _compare(config[part], tensors, f"{prefix}{part}.")
+        return
+    expected = {f"{prefix}{name}": value for name, value in _build(config).state_dict().items()}
+    found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    for name in sorted(expected.keys() ^ found.keys()):
+        raise InputError(f"{'no' if name in expected else 'unexpected'} tensor {name}")
+    for name, value in expected.items():
+        given = found[name]
+        if given.shape != value.shape:
+            raise InputError(f"{name} is {list(given.shape)}, expected {list(value.shape)}")
+        if given.dtype != value.dtype and not (given.is_floating_point() and value.is_floating_point()):
+            raise InputError(f"{name} is {given.dtype}, expected {value.dtype}")
+
+
+def _check_names(names: Any, model: nn.Module, place: str) -> tuple[str, ...]:
+    """``names``, if they are one text for each class of ``model``."""
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place}: must be a list of texts, one for each class")
+    while isinstance(model, Defended):
+        model = model.classifier
+    classes = getattr(model, "num_classes", None)
+    if classes is not None and len(names) != classes:
+        raise InputError(f"{place}: {len(names)} names, but the model has {classes} classes")
+    return tuple(names)
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Build in float32, whatever the default dtype of the caller."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(
-            f"{path}: truncated, or not a safetensors file ({error}); copy it again, or train again"
-        ) from error
-
-
-def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written.
-    """
-    stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(stored, temporary, metadata)
-        except SafetensorError as error:
-            # the library reports a full disk as an error of its own, not as an OSError
-            raise OSError(f"{path}: cannot be written: {error}") from error
+        yield
+    finally:
+        torch.set_default_dtype(former)
 
 
 def _known(config: Any) -> bool:

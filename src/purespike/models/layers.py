@@ -19,6 +19,9 @@ from purespike.neurons import (
     parse_surrogate,
 )
 
+MOST_THRESHOLDS, MOST_STEPS = 100, 10_000
+"""Bounds on settings that no shape of a weight shows, so that a small file cannot ask for all memory."""
+
 
 class NeuronConfig:
     """Settings of the neurons of one network; makes its layers, so that all of them agree.
@@ -43,9 +46,15 @@ class NeuronConfig:
         time_steps: int = 4,
         dynamics: Dynamics | str | None = None,
     ) -> None:
+        check_steps(time_steps, name="time_steps")
+        if len(thresholds) > MOST_THRESHOLDS or time_steps > MOST_STEPS:
+            raise InputError(
+                f"at most {MOST_THRESHOLDS} thresholds and {MOST_STEPS:,} time_steps, "
+                f"got {len(thresholds):,} and {time_steps:,}"
+            )
         self.dynamics = MLF(tuple(thresholds), decay) if dynamics is None else parse_dynamics(dynamics)
         self.surrogate = parse_surrogate(surrogate)
-        self.time_steps = check_steps(time_steps, name="time_steps")
+        self.time_steps = time_steps
         self.make()
 
     def make(self, channels: int | None = None) -> SpikingNeuron:

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from purespike.errors import InputError
 from purespike.files import write_bytes
+from purespike.reading import read_text
 from purespike.reporting.drawing import png
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
 from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
-from purespike.results.record import read_text
 
 
 @dataclass(frozen=True)

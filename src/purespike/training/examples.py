@@ -14,10 +14,10 @@ from purespike.checks import as_float
 from purespike.chunks import Format, Store, shares
 from purespike.data import ImageSet
 from purespike.errors import InputError
-from purespike.models.checkpoint import read_tensors, write_tensors
 from purespike.models.predict import check_fit
 from purespike.progress import bar
 from purespike.seeding import derive, seeded
+from purespike.tensors import read_tensors, write_tensors
 
 SHARD = 1024
 

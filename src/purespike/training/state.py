@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.files import write_text
-from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.reading import brief, parse_json, read_text
+from purespike.tensors import read_tensors, write_tensors
 from purespike.training.objectives import Composition
 
 History = list[dict[str, Any]]
@@ -70,13 +71,18 @@ class TrainingState:
             self.optimiser.load_state_dict(_unpack(plan, tensors))
             self.history = json.loads(metadata["history"])
             self.kept = _under("objective", tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
-            detail = " ".join(str(error).split())[:160]
+            epoch = int(metadata["epoch"])
+            # the rows tell the epochs of the stage apart, and a last one that differs is of another file
+            if epoch != max(row["epoch"] for row in self.history):
+                raise ValueError(f"epoch {epoch} is not the last of its history")
+        # a damaged file fails anywhere in its parts, with whatever error comes to their readers
+        except Exception as error:
             raise InputError(
-                f"{self.path}: does not belong to this model ({detail}); delete it to train from the start"
+                f"{self.path}: does not belong to this model ({brief(error)}); "
+                "delete it to train from the start"
             ) from error
         self._write_history()
-        return int(metadata["epoch"])
+        return epoch
 
     def save(self, epoch: int, row: dict[str, Any]) -> None:
         """Append ``row`` to the history and write the state after ``epoch`` epochs."""
@@ -114,9 +120,12 @@ def read_history(path: Path) -> History:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); delete it, the checkpoints hold its rows") from error
+        rows = [parse_json(line, path) for line in read_text(path).splitlines() if line]
+        if not all(isinstance(row, dict) and {"stage", "epoch"} <= row.keys() for row in rows):
+            raise InputError(f"{path}: a row without stage or epoch")
+        return rows
+    except InputError as error:
+        raise InputError(f"{error}; damaged: delete it, the checkpoints hold its rows") from error
 
 
 def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
