@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from purespike.errors import InputError
 from purespike.recipe import Recipe, parse_recipe
+from purespike.yaml_text import parse_yaml, read_yaml
 
 
 def check_owner(recipe: Recipe, folder: Path) -> None:
@@ -24,7 +23,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
             raise InputError(f"{folder}: exists and is not a run folder; choose another --out")
         return
     other = _read(path)
-    mine = yaml.safe_load(recipe.to_yaml())
+    mine = parse_yaml(recipe.to_yaml())
     if other != mine:
         changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
         raise InputError(
@@ -36,11 +35,11 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
 def _read(path: Path) -> Any:
     """Content of the recipe at ``path``, every default written out; unchanged if it is not a recipe."""
     try:
-        other = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        other = read_yaml(path)
+    except InputError:
         return None
     try:
-        return yaml.safe_load(parse_recipe(other).to_yaml()) if isinstance(other, dict) else other
+        return parse_yaml(parse_recipe(other).to_yaml()) if isinstance(other, dict) else other
     except InputError:
         return other
 
