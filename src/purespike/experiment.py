@@ -1,8 +1,9 @@
 """A run from data to report; every stage whose result is in the run folder is skipped."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
-from purespike.files import replacing, write_json, write_text
+from purespike.files import remove_abandoned, replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
@@ -24,7 +25,7 @@ from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation
 from purespike.results.vocabulary import NORMS
-from purespike.run_folder import check_owner
+from purespike.run_folder import check_owner, in_use
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
@@ -46,6 +47,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
+        self._alone, self._claimed = contextlib.ExitStack(), False
         check_owner(recipe, folder)
         _check_names(recipe)
 
@@ -59,12 +61,18 @@ class Run:
         return data
 
     def claim(self) -> None:
-        """Write the recipe into the folder, and the environment of an unfinished run."""
+        """Keep other processes out of the folder, write the recipe, and the environment of an unfinished run.
+
+        Raises:
+            InputError: another process works in the folder.
+        """
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            # a write that was killed leaves its temporary file; nobody else writes here
-            for part in self.folder.rglob(".*.part"):
-                part.unlink()
+            if not self._claimed:
+                # held until the run ends, or nobody holds this object any more
+                self._alone.enter_context(in_use(self.folder))
+                self._claimed = True
+            remove_abandoned(self.folder)
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
             # a finished run keeps the origin of its numbers, however often its report is written again
             if not (self.folder / "evaluation.json").exists():
@@ -150,11 +158,20 @@ class Run:
 
     def __call__(self) -> tuple[Evaluation, Path]:
         """All stages in order."""
-        data = self.data()
-        classifier = self.classifier(data)
-        purifier = self.purifier(data, classifier)
-        model = Defended(purifier, classifier).to(self.accelerator.device).eval()
-        return self.evaluation(data, model), self.report()
+        with self:
+            data = self.data()
+            classifier = self.classifier(data)
+            purifier = self.purifier(data, classifier)
+            model = Defended(purifier, classifier).to(self.accelerator.device).eval()
+            return self.evaluation(data, model), self.report()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let other processes into the folder."""
+        self._alone.close()
+        self._claimed = False
 
     def _stage(self, name: str, train: Callable[[], nn.Module]) -> nn.Module:
         path = self.folder / f"{name}.safetensors"

@@ -1,10 +1,14 @@
-"""Which recipe a run folder belongs to: one folder holds the run of one recipe."""
+"""Owners of folders: one folder holds the run of one recipe, and one process at a time writes into it."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from purespike.errors import InputError
 from purespike.recipe import Recipe, parse_recipe
+from purespike.results import Evaluation
 from purespike.yaml_text import parse_yaml, read_yaml
 
 
@@ -29,6 +33,64 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
         raise InputError(
             f"{folder}: belongs to another recipe (differs in {', '.join(changed[:5])}); "
             "choose another --out, or delete it to start again"
+        )
+
+
+@contextlib.contextmanager
+def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
+    """Keep other processes out of ``folder``, made if missing, until the end or the death of this one.
+
+    A file system without locks keeps nobody out.
+
+    Args:
+        folder: the folder.
+        by: whether this process is the one that writes; of several that share a run only the main one does.
+
+    Raises:
+        InputError: another process works in the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        by = False
+    if not by:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # a lock on the folder itself leaves no file behind
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another process works in it; wait for its end, or choose another --out"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_output(folder: Path) -> None:
+    """Check that an evaluation may write into ``folder``: nothing of anybody else would be replaced.
+
+    Raises:
+        InputError: a file, a run folder, or a folder with results that no evaluation wrote.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --out is a folder")
+    if (folder / "recipe.yaml").exists():
+        raise InputError(f"{folder}: is a run folder with an evaluation of its own; choose another --out")
+    kept = folder / "evaluation.json"
+    if kept.exists():
+        try:
+            Evaluation.read(kept)
+        except InputError as error:
+            raise InputError(f"{error}; it would be replaced: choose another --out, or delete it") from None
+    elif (folder / "report.html").exists():
+        raise InputError(
+            f"{folder / 'report.html'}: belongs to no evaluation and would be replaced; choose another --out"
         )
 
 

@@ -61,11 +61,12 @@ def train(
         raise InputError("--classifier: goes with `train purifier` only")
     given = None if classifier is None else resolve(classifier)
     runner = _runner(recipe, out, seed, settings, device, precision)
-    data = runner.data()
-    if stage is Stage.purifier:
-        runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
-    else:
-        runner.classifier(data)
+    with runner:
+        data = runner.data()
+        if stage is Stage.purifier:
+            runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
+        else:
+            runner.classifier(data)
     if runner.accelerator.is_main_process:
         show(f"{stage.value}: {runner.folder / stage.value}.safetensors")
 
