@@ -26,7 +26,7 @@ from purespike.training.batches import batch_count, batches
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
 from purespike.training.state import TrainingState
-from purespike.training.step import Tally, take_steps
+from purespike.training.step import Tally, check_epoch, take_steps
 
 # test images that are predicted after each epoch: enough to see a trend, few enough not to cost an epoch
 WATCHED = 1000
@@ -96,6 +96,7 @@ def train_classifier(
             if smoothing is not None:
                 smoothing.renew(partial(accelerator.reduce, reduction="sum"))
             # fetching the loss waits for a GPU, whose work belongs to the time
+            check_epoch(stage, tally, epoch)
             losses, shares = tally.losses(), tally.shares()
             seconds = time.monotonic() - begun
             if speaks:

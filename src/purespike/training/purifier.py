@@ -24,7 +24,7 @@ from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
 from purespike.training.state import TrainingState
-from purespike.training.step import Tally, take_steps
+from purespike.training.step import Tally, check_epoch, take_steps
 
 
 def train_purifier(
@@ -110,6 +110,7 @@ def train_purifier(
                 take_steps(objective, batch, stepper, stage, number=number, tally=tally)
                 shown = len(rows) * accelerator.num_processes
                 progress.advance(shown, "epoch {} loss {:.4f}", epoch, tally.loss())
+            check_epoch(stage, tally, epoch)
             losses = tally.losses()
             seconds = time.monotonic() - begun
             if speaks:
