@@ -1,6 +1,7 @@
 """Models on disk: weights and architecture in one safetensors file, without pickle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ from purespike.models.registry import create
 FORMAT = "purespike/1"
 
 
-def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | None = None) -> None:
+def save(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
 
     Args:
         model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended`` of these.
         path: a ``.safetensors`` file; replaced only once the new one is complete.
         class_names: K names; by default those in ``model.class_names``, if any.
+        metadata: further entries of the file's header.
 
     Raises:
         InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know.
@@ -35,12 +43,13 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
         )
     names = class_names or getattr(model, "class_names", None)
-    metadata = {
+    header = {
+        **(metadata or {}),
         "format": FORMAT,
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
-    write_tensors(path, model.state_dict(), metadata)
+    write_tensors(path, model.state_dict(), header)
 
 
 def load(path: str | Path) -> nn.Module:

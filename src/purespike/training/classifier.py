@@ -25,6 +25,7 @@ from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.origin import origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
 
@@ -57,7 +58,13 @@ def train_classifier(
     device, speaks = accelerator.device, accelerator.is_main_process
     smoothing = OnlineLabelSmoothing(data.train.num_classes).to(device) if recipe.smoothing == "ols" else None
     state = TrainingState(
-        folder, "classifier", classifier, optimiser, criterion=smoothing, objective=objective
+        folder,
+        "classifier",
+        classifier,
+        optimiser,
+        criterion=smoothing,
+        objective=objective,
+        origin=origin_of("classifier", recipe, data.train, seed=seed),
     )
     done = state.restore()
     stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator)

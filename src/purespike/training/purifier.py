@@ -23,6 +23,7 @@ from purespike.training.batches import batch_count, batches
 from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
 
@@ -57,6 +58,9 @@ def train_purifier(
         InputError: a setting out of range, or a checkpoint that does not fit.
     """
     objective = create_objective(recipe.objective, stage="purifier")
+    origin = origin_of("purifier", recipe, data, seed=seed, classifier=classifier)
+    # before the examples, which take their time
+    check_origin(folder / "checkpoint" / "purifier.safetensors", origin)
     crafted = craft(
         classifier,
         data,
@@ -71,7 +75,7 @@ def train_purifier(
     optimiser = create_optimiser(recipe.optimiser, purifier, recipe.learning_rate)
     model, stepper = accelerator.prepare(purifier, optimiser)
     device, speaks = accelerator.device, accelerator.is_main_process
-    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective)
+    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective, origin=origin)
     done = state.restore()
     stage = Stage("purifier", purifier, data, recipe, folder, seed, accelerator, classifier)
 
