@@ -242,7 +242,7 @@ MISTAKES = {
     "another seed": ("run tiny.yaml --out run --seed 9", r"belongs to another recipe \(differs in seed\)"),
     "a folder that is no run": ("run tiny.yaml --out letters", r"letters: exists and is not a run folder"),
     "a file for a folder": ("run tiny.yaml --out tiny.yaml", r"tiny\.yaml: exists and is not a run folder"),
-    "--classifier for a classifier": (f"{TRAIN} --classifier run", r"goes with `train purifier` only"),
+    "--classifier for a classifier": (f"{TRAIN} --classifier run", r"No such option: --classifier"),
     "classifier of other classes": (
         "train purifier tiny.yaml --out claimed --set data.source=npz:many --classifier bad_models:linear",
         r"labels: .*at most 9, found 0 to 11",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from purespike.cli.names import check_names
 from purespike.cli.options import Data, Device, Model, app, start, takes_settings
 from purespike.console import show
 
@@ -45,6 +46,7 @@ def evaluate(
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
     import contextlib
 
+    check_names(model, settings)
     from purespike.data import load_data
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
@@ -120,6 +122,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
+    check_names(" ".join([*substitutes, *targets]), settings)
     from purespike.data import load_data
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix

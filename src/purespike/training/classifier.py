@@ -23,6 +23,7 @@ from purespike.progress import bar
 from purespike.recipe import ClassifierRecipe
 from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
+from purespike.training.estimate import say_estimate
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
 from purespike.training.origin import origin_of
@@ -81,6 +82,11 @@ def train_classifier(
     count, steps = len(images), batch_count(len(images), recipe)
     rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
     with bar("classifier", recipe.epochs * count, done=done * count, show=speaks) as progress:
+        if done < recipe.epochs and speaks:
+            what = (
+                f"classifier: {recipe.architecture}, width {recipe.width:g}, {recipe.time_steps} time steps"
+            )
+            say_estimate(progress, what, classifier, sample, recipe, count)
         for epoch in range(done + 1, recipe.epochs + 1):
             begun, tally = time.monotonic(), Tally()
             model.train()

@@ -20,6 +20,7 @@ from purespike.progress import bar
 from purespike.recipe import PurifierRecipe
 from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
+from purespike.training.estimate import say_estimate
 from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
@@ -86,6 +87,9 @@ def train_purifier(
     rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
     total = recipe.epochs * count
     with frozen_eval(classifier), bar("purifier", total, done=done * count, show=speaks) as progress:
+        if done < recipe.epochs and speaks:
+            what = f"purifier: width {recipe.width:g}, {recipe.time_steps} time steps"
+            say_estimate(progress, what, purifier, sample, recipe, count)
         objective.begin(stage, state.kept)
         if done == 0 and speaks:
             with seeded(seed, "purifier", "watch", 0, device=device):
