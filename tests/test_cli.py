@@ -79,7 +79,6 @@ def test_names_of_the_shell_are_those_of_the_registries():
     from purespike.attacks import list_attacks
     from purespike.cli import names
     from purespike.evaluation.plan import SUITES
-
     from purespike.results.vocabulary import THREATS
 
     assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)

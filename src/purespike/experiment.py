@@ -24,7 +24,7 @@ from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
-from purespike.results import Evaluation
+from purespike.results import Evaluation, Provenance
 from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner, in_use
 from purespike.training import train_classifier, train_purifier
@@ -150,7 +150,7 @@ class Run:
                 kept = Evaluation.read(path)
             except InputError as error:
                 raise InputError(f"{error}; delete it to evaluate again") from None
-            compare(path, (kept.provenance.model_extra or {}).get("made_of"), made_of)
+            compare(path, kept.provenance and (kept.provenance.model_extra or {}).get("made_of"), made_of)
             return kept
         self._write_environment()
         result = evaluate(
@@ -163,7 +163,7 @@ class Run:
         )
         if self.accelerator.is_main_process:
             self._write_samples(data, model)
-            origin = result.provenance.model_copy(update={"made_of": made_of})
+            origin = (result.provenance or Provenance()).model_copy(update={"made_of": made_of})
             result = result.model_copy(update={"provenance": origin})
             result.save(path)
         self.accelerator.wait_for_everyone()

@@ -25,7 +25,7 @@ class _Loader(_Base):
                         line = key.start_mark.line + 1
                         raise InputError(f"the key {key.value[:80]!r} is given twice (line {line})")
                     seen.add(key.value)
-        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str) -> Any:
