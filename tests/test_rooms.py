@@ -12,6 +12,7 @@ ROOMS = (
     *(
         "errors",
         "budget",
+        "yaml_text",
         "text",
         "written",
         "files",

@@ -5,18 +5,25 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from purespike.errors import unknown
+from purespike.errors import brief, unknown
 
 Positive = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+TimeSteps = Annotated[int, Field(ge=1, le=1024)]
+Width = Annotated[float, Field(gt=0, le=64)]
+"""Factor of a network's channels; a wider network than this is a slip of the pen, and fills any memory."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
+    """Base of all parts of a recipe: unknown keys are errors, numbers are finite, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 def explain(error: ValidationError, place: str | None = None) -> str:
@@ -38,8 +45,8 @@ def explain(error: ValidationError, place: str | None = None) -> str:
         # a message of ours that names the setting, whose place says more; which of a list, its value says
         place, message = place.rstrip(".0123456789"), rest
     scalar = isinstance(given, str | int | float | bool | None)
-    said = first["type"] == "value_error" and str(given) in message
-    shown = f", got {given!r}" if scalar and not said else ""
+    said = first["type"] == "value_error" and brief(given).strip("'")[:60] in message
+    shown = f", got {brief(given)}" if scalar and not said else ""
     return f"{place}: {message}{shown}".removeprefix(": ")
 
 

@@ -127,7 +127,8 @@ def _thresholds(value: Any) -> Any:
         raise InputError(f"write numbers, e.g. gain=0.02 ({error})") from None
 
 
-Eps = Annotated[float | str, AfterValidator(_eps)]
+# the validator says more about a budget that is not finite
+Eps = Annotated[Annotated[float, Field(allow_inf_nan=True)] | str, AfterValidator(_eps)]
 Attack = Annotated[dict[str, Any], BeforeValidator(_attack)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 

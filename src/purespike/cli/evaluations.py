@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from purespike.cli.names import check_names
 from purespike.cli.options import Data, Device, Model, Split, app, start, takes_settings
 from purespike.console import show
 
@@ -44,9 +45,11 @@ def evaluate(
     settings: dict[str, Any],
 ) -> None:
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
+    import contextlib
+
+    check_names(model, settings)
     from purespike.data import load_images
     from purespike.environment import provenance
-    from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
     from purespike.evaluation.plan import resolve as check
     from purespike.files import write_json
@@ -54,26 +57,29 @@ def evaluate(
     from purespike.models.resolve import model_name, named, resolve
     from purespike.reporting.artefacts import write_artefacts
     from purespike.reporting.tables import console_table
+    from purespike.run_folder import check_output, in_use
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
 
     accelerator = start(device)
     chosen = check(EvaluationSettings.of(**settings))
-    if out is not None and (out / "recipe.yaml").exists():
-        raise InputError(f"{out}: is a run folder with an evaluation of its own; choose another --out")
+    if out is not None:
+        check_output(out)
     attacked = _defend(resolve(model), purifier)
     source = _source(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
         pictures = load_images(source, split=split)
-    evaluation = measure(
-        attacked,
-        pictures,
-        chosen,
-        substitutes={key: resolve(place) for key, place in named(substitutes).items()},
-        seed=seed,
-        accelerator=accelerator,
-        folder=out / "checkpoint" / "evaluation" if out else None,
-    )
+    others = {key: resolve(place) for key, place in named(substitutes).items()}
+    with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
+        evaluation = measure(
+            attacked,
+            pictures,
+            chosen,
+            substitutes=others,
+            seed=seed,
+            accelerator=accelerator,
+            folder=out / "checkpoint" / "evaluation" if out else None,
+        )
     if not accelerator.is_main_process:
         return
     show(console_table(evaluation))
@@ -118,6 +124,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
+    check_names(" ".join([*substitutes, *targets]), settings)
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix

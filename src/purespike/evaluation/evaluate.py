@@ -204,7 +204,7 @@ def _measure(
                 budgets=budgets,
                 settings=settings,
                 arrived_training=in_training,
-                say=progress.say,
+                progress=progress,
             )
     outcomes = CleanOutcomes(undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"]))
     found = None if findings is None else tuple(findings)

@@ -147,7 +147,7 @@ def leaderboard(folder: str | Path) -> Leaderboard:
         raise InputError(f"{folder}: no such folder; give one that holds evaluations")
     cards: list[Card] = []
     warnings: list[str] = []
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(path for path in folder.rglob("*.json") if path.is_file()):
         try:
             card = read_card(path)
         except InputError as error:

@@ -19,13 +19,20 @@ from purespike.tensors import read_tensors, write_tensors
 FORMAT = "purespike/1"
 
 
-def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | None = None) -> None:
+def save(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
 
     Args:
         model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended`` of these.
         path: a ``.safetensors`` file; replaced only once the new one is complete.
         class_names: K names; by default those in ``model.class_names``, if any.
+        metadata: further entries of the file's header.
 
     Raises:
         InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know, weights
@@ -42,12 +49,13 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         names = _check_names(names, model, "save: class_names")
     if broken := not_finite(model.state_dict()):
         raise InputError(f"save: {broken}")
-    metadata = {
+    header = {
+        **(metadata or {}),
         "format": FORMAT,
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
-    write_tensors(path, model.state_dict(), metadata)
+    write_tensors(path, model.state_dict(), header)
 
 
 def load(path: str | Path) -> nn.Module:

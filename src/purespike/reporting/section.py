@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from purespike.errors import InputError
 from purespike.files import write_bytes
-from purespike.reading import read_text
 from purespike.reporting.drawing import png
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
 from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
+from purespike.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,7 @@ class Report:
             InputError: missing or damaged.
         """
         path = self.folder / "recipe.yaml"
-        try:
-            value = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+        value = read_yaml(path)
         if not isinstance(value, dict):
             raise InputError(f"{path}: not a mapping of settings")
         return value

@@ -1,6 +1,7 @@
 """The state of a training run on disk: one file, replaced atomically after each epoch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from purespike.files import write_text
 from purespike.reading import brief, parse_json, read_text
 from purespike.tensors import read_tensors, write_tensors
 from purespike.training.objectives import Composition
+from purespike.training.origin import KEY, check_origin
 
 History = list[dict[str, Any]]
 
@@ -30,6 +32,7 @@ class TrainingState:
         optimiser: optimiser of its parameters.
         criterion: the loss, if it has a state of its own.
         objective: the objective, whose parts may have a state of their own.
+        origin: origin of the weights (:func:`purespike.training.origin.origin_of`), kept and compared.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class TrainingState:
         *,
         criterion: nn.Module | None = None,
         objective: Composition | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
@@ -48,6 +52,7 @@ class TrainingState:
         self.modules = {"model": model} if criterion is None else {"model": model, "criterion": criterion}
         self.optimiser = optimiser
         self.objective = objective
+        self.origin = origin
         self.kept: dict[str, Tensor] | None = None
         """State of the objective that :meth:`restore` found; ``None`` in a fresh run."""
         self.history: History = []
@@ -56,10 +61,12 @@ class TrainingState:
         """Load what an earlier run saved; return how many epochs it had finished, 0 if none.
 
         Raises:
-            InputError: a damaged checkpoint, or one of another architecture.
+            InputError: a damaged checkpoint, or one of another architecture or origin.
         """
         if not self.path.exists():
             return 0
+        if self.origin is not None:
+            check_origin(self.path, self.origin)
         tensors, metadata = read_tensors(self.path)
         try:
             parts = {key.partition("/")[0] for key in tensors} - {"optimiser", "objective"}
@@ -102,6 +109,8 @@ class TrainingState:
             "optimiser": json.dumps(plan),
             "history": json.dumps(self.history),
         }
+        if self.origin is not None:
+            metadata[KEY] = json.dumps(self.origin)
         write_tensors(self.path, tensors, metadata)
         self._write_history()
 

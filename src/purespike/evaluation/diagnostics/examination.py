@@ -125,6 +125,13 @@ class Examination:
         return max((cell.passes for cell in self.cells), default=1)
 
     @cached_property
+    def passes_taken(self) -> int | None:
+        """Passes of an image through the model that all attacks of the table took; ``None`` if unknown."""
+        images = len(self.cells[0].outcomes) if self.cells else 0
+        taken = sum((cell.forwards or 0) + (cell.backwards or 0) for cell in self.cells)
+        return -(-taken // images) if images and taken else None
+
+    @cached_property
     def stochastic(self) -> bool:
         """Whether the model is stochastic."""
         return is_stochastic(self.model, self.images, self.thresholds.nondeterminism)

@@ -65,8 +65,12 @@ def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Che
 
 def examine(e: Examination) -> list[Finding]:
     """The findings of all rules, in their order."""
-    names = sorted(RULES, key=lambda name: RULES[name].order)
-    return [finding for name in names for finding in ask(name, e)]
+    return [finding for name in in_order() for finding in ask(name, e)]
+
+
+def in_order() -> list[str]:
+    """Names of all rules, in the order of their findings."""
+    return sorted(RULES, key=lambda name: RULES[name].order)
 
 
 def ask(name: str, e: Examination) -> list[Finding]:
