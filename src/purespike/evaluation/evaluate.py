@@ -24,6 +24,7 @@ from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
 from purespike.modes import mode
+from purespike.neurons import accepted, unknown_spiking_modules
 from purespike.progress import Bar, bar
 from purespike.results import (
     Cell,
@@ -109,7 +110,11 @@ def evaluate(
         approximation = None
         if settings.learned_bpda and "bpda" in threats:
             approximation = _imitate(model, pixels, budgets, settings.norm, seed, accelerator.device)
-        scene = Scene(model, settings.surrogates or (), settings.losses, approximation, substitutes)
+        surrogates = settings.surrogates or ()
+        if "adaptive" in threats:
+            surrogates = accepted(model, surrogates)
+        kept = unknown_spiking_modules(model, first) if "adaptive" in threats else []
+        scene = Scene(model, surrogates, settings.losses, approximation, substitutes)
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -131,7 +136,7 @@ def evaluate(
             curve_eps=tuple(curve_budgets),
             attacks=tuple(recorded(job.attack) for job in jobs),
             threats=tuple(threats),
-            surrogates=settings.surrogates or (),
+            surrogates=surrogates,
             losses=settings.losses,
             substitutes={name: describe_model(other) for name, other in substitutes.items()},
             learned_bpda=None if approximation is None else approximation.described(),
@@ -141,6 +146,7 @@ def evaluate(
             batch_size=settings.batch_size,
             precision="fp32",
             processes=accelerator.num_processes,
+            **({"kept_surrogates": tuple(name or type(model).__name__ for name in kept)} if kept else {}),
         )
         clean, cells, findings = measured.clean, measured.cells, measured.findings
         return Evaluation(

@@ -11,6 +11,7 @@ from purespike.evaluation.diagnostics import (
     neurons,
     planted,
     randomness,
+    resets,
     surrogates,
 )
 from purespike.evaluation.diagnostics.examination import Examination
@@ -31,6 +32,7 @@ __all__ = [
     "neurons",
     "planted",
     "randomness",
+    "resets",
     "rule",
     "surrogates",
 ]
