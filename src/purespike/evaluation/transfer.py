@@ -23,6 +23,7 @@ from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
+from purespike.models.identity import identity
 from purespike.progress import Bar, bar
 from purespike.results import (
     AttackSettings,
@@ -264,7 +265,7 @@ class _Matrix:
             with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return Judged(right=[_right(model, images, labels)])
 
-        rows = self._rows(compute, ["clean", _identity(model)])
+        rows = self._rows(compute, ["clean", identity(model)])
         return [value for row in rows for value in row.right[0]]
 
     def attack(
@@ -290,7 +291,7 @@ class _Matrix:
                 warnings=tuple(found.config.get("warnings", ())),
             )
 
-        models = [_identity(model) for model in (substitute, *targets.values())]
+        models = [identity(model) for model in (substitute, *targets.values())]
         return self._rows(compute, ["attack", recorded(job.attack), *models], done=done)
 
     def _rows(
@@ -316,8 +317,3 @@ class _Matrix:
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
     return (~misclassified(model, images, labels)).int().tolist()
-
-
-def _identity(model: nn.Module) -> Any:
-    """Settings and weights: thresholds and time steps decide outcomes, and are not tensors."""
-    return [describe_model(model).to_json(), *model.state_dict().values()]
