@@ -154,7 +154,7 @@ def as_module(model: nn.Module | Callable[[Tensor], Any], *, name: str = "the mo
         given = (
             f"the class {model.__name__}; call it first" if isinstance(model, type) else type(model).__name__
         )
-        raise InputError(f"{name}: expected an nn.Module or a function from images to logits, got {given}")
+        raise InputError(f"{name}: not an nn.Module nor a function from images to logits, but {given}")
     return Function(model)
 
 

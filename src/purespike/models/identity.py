@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from purespike.models.guard import Guard
+
 # objects by their address, kept so that no other one gets it
 Seen = dict[int, Any]
 
@@ -47,6 +49,7 @@ def identity(model: nn.Module) -> str:
 
 
 def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
+    seen.update((id(module), module) for module in model.modules())
     for name, module in model.named_modules():
         yield f"module {name}"
         yield from _value(type(module), seen)
@@ -64,8 +67,13 @@ def _attributes(thing: Any, seen: Seen) -> Iterator[str | bytes]:
     attributes = getattr(thing, "__dict__", {})
     bookkeeping = _BOOKKEEPING if isinstance(thing, nn.Module) else frozenset()
     for key in sorted(attributes.keys() - bookkeeping, key=str):
+        value = attributes[key]
+        if isinstance(value, Guard):
+            if isinstance(value.forward, types.MethodType):
+                continue
+            value = value.forward
         yield f"attribute {key}"
-        yield from _value(attributes[key], seen)
+        yield from _value(value, seen)
 
 
 def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:

@@ -15,8 +15,8 @@ from purespike.chunks import Format, Store, shares
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.models.fit import check_fit
 from purespike.models.identity import identity
-from purespike.models.predict import check_fit
 from purespike.progress import bar
 from purespike.seeding import derive, seeded
 
