@@ -8,7 +8,7 @@ from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component, Route, direct, run_routes
 from purespike.errors import InputError
-from purespike.neurons import accepted, exchangeable_neurons, other_resets, parse_surrogate
+from purespike.neurons import Reset, accepted, exchangeable_neurons, other_resets, parse_surrogate
 
 
 def adaptive_routes(
@@ -40,7 +40,7 @@ def adaptive_routes(
     names = accepted(model, surrogates)
     through_time = [name for name in names if parse_surrogate(name).route == "time"]
     others = other_resets(model) if both_resets else ()
-    gradients = [(name, None) for name in names or (None,)]
+    gradients: list[tuple[str | None, Reset | None]] = [(name, None) for name in names or (None,)]
     gradients += [(name, reset) for reset in others for name in through_time]
     return [
         direct(model, surrogate=surrogate, loss=loss, reset=reset)

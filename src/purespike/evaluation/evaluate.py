@@ -93,10 +93,8 @@ def evaluate(
     """
     settings = resolve(EvaluationSettings.of(settings, **changes))
     model = as_module(model)
-    substitutes = {
-        name: as_module(each, name=f"substitute {name}") for name, each in (substitutes or {}).items()
-    }
-    threats = select_threats(settings.threats, model, substitutes)
+    others = {name: as_module(each, name=f"substitute {name}") for name, each in (substitutes or {}).items()}
+    threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
@@ -106,13 +104,13 @@ def evaluate(
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:
-        each = {"the model": model, **{f"substitute {name}": other for name, other in substitutes.items()}}
+        each = {"the model": model, **{f"substitute {name}": other for name, other in others.items()}}
         for network in each.values():
             modes.enter_context(mode(network.to(accelerator.device), training=False))
         modes.enter_context(lent(each))
         modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
         check_fit(model, pixels, labels, accelerator.device)
-        for name, substitute in substitutes.items():
+        for name, substitute in others.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
         first = as_float(pixels[:8].to(accelerator.device))
         stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
@@ -125,7 +123,7 @@ def evaluate(
         if "adaptive" in threats:
             surrogates = accepted(model, surrogates)
         own_surrogates = unknown_spiking_modules(model, first) if "adaptive" in threats else []
-        scene = Scene(model, surrogates, settings.losses, approximation, substitutes)
+        scene = Scene(model, surrogates, settings.losses, approximation, others)
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -153,7 +151,7 @@ def evaluate(
             threats=tuple(threats),
             surrogates=surrogates,
             losses=settings.losses,
-            substitutes={name: describe_model(other) for name, other in substitutes.items()},
+            substitutes={name: describe_model(other) for name, other in others.items()},
             learned_bpda=None if approximation is None else approximation.described(),
             eot=eot,
             passes=passes,

@@ -31,7 +31,7 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
     types = {each.dtype for each in model.parameters() if each.is_floating_point()}
     try:
         with mode(model, training=False):
-            outputs = model(images.to(*types, copy=True) if len(types) == 1 else images.clone())
+            outputs = model(images.to(types.pop() if len(types) == 1 else images.dtype, copy=True))
     except InputError as error:
         hint = _hint(model, images)
         raise (InputError(f"{error}{hint}") if hint else error) from error.__cause__

@@ -1,6 +1,6 @@
 """Whether gradients flow through the reset of a membrane."""
 
-from typing import Literal, cast
+from typing import Literal
 
 from purespike.errors import unknown
 
@@ -16,4 +16,4 @@ def parse_reset(reset: str) -> Reset:
     """
     if reset not in RESETS:
         raise unknown("reset", str(reset), RESETS)
-    return cast(Reset, reset)
+    return reset

@@ -154,7 +154,7 @@ class Evaluation(Record):
         """The words of a threat model in this evaluation."""
         words = threat_words(threat)
         if threat == "adaptive" and self.settings.kept_surrogates:
-            return replace(words, **KEPT)
+            return replace(words, short=KEPT["short"], definition=KEPT["definition"])
         return words
 
     @property

@@ -8,6 +8,7 @@ import purespike
 from purespike.attacks import create_attack
 from purespike.evaluation.diagnostics.neurons import check_unknown_neurons
 from purespike.evaluation.plan import Job
+from purespike.reporting.robustness import table_title
 
 from ..victims import defended, foreign, photographs, spiking
 from .asking import ask, one
@@ -52,5 +53,11 @@ def test_an_attack_without_gradients_is_named(attacks, without):
 def test_an_evaluation_says_so():
     torch.manual_seed(0)
     labels = MODEL(GIVEN[0]).argmax(1)
-    verdict = purespike.evaluate(MODEL, (GIVEN[0], labels), attacks=["fgsm"], eps="8/255").verdict
-    assert any(reason.startswith("unknown neurons: ") for reason in verdict.reasons)
+    found = purespike.evaluate(MODEL, (GIVEN[0], labels), attacks=["fgsm"], eps="8/255", threat="adaptive")
+    assert any(reason.startswith("unknown neurons: ") for reason in found.verdict.reasons)
+    # neither the file nor the page speaks of surrogates that did not run
+    assert found.content["settings"]["surrogates"] == []
+    assert found.content["settings"]["kept_surrogates"] == ["2"]
+    assert {part.surrogate for cell in found.cells for part in cell.components} == {"own"}
+    assert "full gradient, own surrogates" in table_title(found)
+    assert "worst case)" not in table_title(found)

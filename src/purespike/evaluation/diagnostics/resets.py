@@ -34,7 +34,8 @@ def check_resets(e: Examination) -> Iterator[Finding]:
             return attack(model, images, labels).success
 
     own = " and ".join(reset for reset in RESETS if reset not in others) or "mixed"
-    counts = {f"its own ({own})": broken(None), **{reset: broken(reset) for reset in others}}
+    counts = {f"its own ({own})": broken(None)}
+    counts |= {reset: broken(reset) for reset in others}
     first, *rest = counts.values()
     gained = max(int((other.sum() - first.sum()).item()) for other in rest)
     tried = "adaptive" in e.threats
