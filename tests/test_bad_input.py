@@ -152,7 +152,7 @@ MISTAKES = {
     ),
     "a classifier for a purifier": (
         "evaluate bad_models:linear --purifier run/classifier.safetensors",
-        r"model .*fails at call 1 on images of shape \[2, 3, 32, 32\]",
+        r"the classifier of the model .*fails at call 1 on images of shape \[2, 10\]",
     ),
     "truncated": ("info truncated.safetensors", r"truncated\.safetensors: truncated.*copy it again"),
     "empty file": ("info empty.safetensors", r"empty\.safetensors: truncated, or not a safetensors file"),
