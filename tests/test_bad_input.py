@@ -131,7 +131,7 @@ MISTAKES = {
     "grey images": (f"{EVALUATE} --data npz:grey", r"the model takes .*3.*got .*1"),
     "grey images, foreign model": (
         "evaluate bad_models:linear --data npz:grey",
-        r"model fails on images of shape \[1, 1, 32, 32\]: .*mat1 and mat2",
+        r"model .*fails at call 1 on images of shape \[2, 1, 32, 32\]: .*mat1 and mat2",
     ),
     "more classes than logits": (
         "evaluate run --attacks fgsm --data npz:many",
@@ -148,19 +148,19 @@ MISTAKES = {
     "no page": ("reproduce table1 --page none.md", r"none\.md: no such page"),
     "not logits": (
         "evaluate bad_models:flat --data digits",
-        r"must map images \[N, C, H, W\] to logits \[N, K\]",
+        r"not logits \[N, K\]",
     ),
     "words for logits": (
         "evaluate bad_models:words --data digits",
-        r"must map images \[N, C, H, W\] to logits",
+        r"not logits \[N, K\]; ",
     ),
     "images for logits": (
         "evaluate bad_models:images --data digits",
-        r"must map images \[N, C, H, W\] to logits",
+        r"not logits \[N, K\]; ",
     ),
     "a classifier for a purifier": (
         "evaluate bad_models:linear --purifier run/classifier.safetensors",
-        r"model fails on images of shape \[1, 3, 32, 32\]",
+        r"the classifier of the model .*fails at call 1 on images of shape \[2, 10\]",
     ),
     "truncated": ("info truncated.safetensors", r"truncated\.safetensors: truncated.*copy it again"),
     "empty file": ("info empty.safetensors", r"empty\.safetensors: truncated, or not a safetensors file"),

@@ -1,7 +1,9 @@
 """Validation of images and labels; every violation is one clear :class:`InputError`."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,12 +44,20 @@ def check_images(images: Tensor, *, channels: int | None = None, name: str = "im
     return images
 
 
-def check_labels(labels: Tensor, *, count: int, classes: int | None = None) -> Tensor:
-    """Return ``labels`` as int64 if they are ``count`` class indices in ``[0, classes)``.
+def as_tensor(values: Any) -> Any:
+    """A NumPy array of numbers as a tensor; anything else unchanged."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
+    return values
+
+
+def check_labels(labels: Any, *, count: int, classes: int | None = None) -> Tensor:
+    """Return ``labels`` as an int64 tensor if they are ``count`` class indices in ``[0, classes)``.
 
     Raises:
         InputError: wrong type, wrong length, or an index out of range.
     """
+    labels = as_tensor(labels)
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError("labels: expected a tensor of integer class indices [N]")
     if labels.shape != (count,):

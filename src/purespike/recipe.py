@@ -129,7 +129,7 @@ class Training(Section):
     """Settings that classifier and purifier have in common.
 
     Neurons are multi-level firing with ``thresholds`` and ``decay``, or have other ``dynamics``, by their
-    written form, e.g. ``adaptivelif(rise=0.5)``.
+    written form, e.g. ``adaptivelif(rise=0.5)``. Gradients flow through the reset unless it is ``detached``.
     """
 
     epochs: Epochs
@@ -141,7 +141,9 @@ class Training(Section):
     def neurons(self) -> dict[str, Any]:
         """Settings of the neurons as models take them; default dynamics as thresholds and decay."""
         own = ("thresholds", "decay") if getattr(self, "dynamics", None) is None else ("dynamics",)
-        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate")}
+        # models record the settings that they are built with: the default reset stays unwritten there
+        reset = () if getattr(self, "reset", "attached") == "attached" else ("reset",)
+        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate", *reset)}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -162,6 +164,7 @@ class ClassifierRecipe(Training):
     thresholds: Thresholds = THRESHOLDS
     decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
     coding: str = "direct"
     epochs: Epochs = 150
@@ -194,6 +197,7 @@ class PurifierRecipe(Training):
     thresholds: Thresholds = THRESHOLDS
     decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
     epochs: Epochs = 200
     batch_size: BatchSize = 128

@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,15 +65,23 @@ def digest(image: Tensor) -> str:
 def seeded(*parts: object, device: torch.device) -> Iterator[None]:
     """Seed the global generators with :func:`derive` of ``parts`` inside; their states are restored on exit.
 
-    The generators are those of the CPU, of ``device`` and of the current GPU: code called inside may draw
-    from any of them.
+    The generators are torch's, of the CPU, of ``device`` and of the current GPU, NumPy's and Python's: code
+    called inside may draw from any of them.
     """
     gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
     gpus |= {device.index} if device.type == "cuda" else set()
     with torch.random.fork_rng(devices=sorted(gpus)):
         seed = derive(*parts)
         torch.default_generator.manual_seed(seed)
+        # foreign code draws from the legacy generator
+        others = np.random.get_state(), random.getstate()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
         for gpu in gpus:
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            np.random.set_state(others[0])  # noqa: NPY002
+            random.setstate(others[1])

@@ -25,6 +25,7 @@ from purespike.attacks import (
 from purespike.attacks.ensemble import into_ball
 from purespike.attacks.library import _Torch
 from purespike.ball import Ball
+from purespike.errors import InputError
 from purespike.models.answer import correct
 
 EPS = 12 / 255
@@ -211,7 +212,7 @@ class Breaks(nn.Module):
 
 def test_trace_function_is_restored_after_an_exception(plain):
     debugger = sys.gettrace()
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(InputError, match="out of memory"):
         apgd_ce(Breaks(plain[0]), *plain[1:], eps=EPS)
     assert sys.gettrace() is debugger
 
@@ -359,7 +360,8 @@ def test_under_every_surrogate(spiking):
     result, components = worst_case(
         *spiking, attack=attack, surrogates=["rectangle(width=1)", "atan(alpha=2)"]
     )
-    assert [component.loss for component in components] == ["own", "own"]
+    assert [component.loss for component in components] == ["own"] * 4
+    assert [component.reset for component in components] == [None, None, "detached", "detached"]
     assert components[1].attacked == len(spiking[2]) - components[0].broken
     assert int(result.success.sum()) == sum(component.broken for component in components)
 

@@ -233,15 +233,16 @@ def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: i
 
 
 def _components(parts: Sequence[Part]) -> list[Component]:
-    sums: dict[tuple[str, str], list[int]] = {}
+    sums: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for part in parts:
         for component in part.components:
-            pair = sums.setdefault((component.surrogate, component.loss), [0, 0])
+            names = component.to_json()
+            key = tuple((name, names[name]) for name in ("surrogate", "loss", "reset") if name in names)
+            pair = sums.setdefault(key, [0, 0])
             pair[0] += component.attacked
             pair[1] += component.broken
     return [
-        Component(surrogate=surrogate, loss=loss, attacked=attacked, broken=broken)
-        for (surrogate, loss), (attacked, broken) in sums.items()
+        Component(**dict(key), attacked=attacked, broken=broken) for key, (attacked, broken) in sums.items()
     ]
 
 

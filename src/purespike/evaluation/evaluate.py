@@ -1,7 +1,7 @@
 """Accuracy of a model under attack, threat model by threat model, on the same images."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,10 @@ from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, p
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
+from purespike.models.adapters import as_module
+from purespike.models.guard import ModelFailure, lent
 from purespike.modes import mode, normal, outside_inference_mode
+from purespike.neurons import accepted, unknown_spiking_modules
 from purespike.progress import Bar, bar
 from purespike.results import (
     Cell,
@@ -38,6 +41,7 @@ from purespike.results import (
     Verdict,
     WorstCase,
 )
+from purespike.seeding import seeded
 from purespike.settings import EvaluationSettings
 
 # against a stochastic model: gradients averaged by its attackers, and passes over which it is judged
@@ -48,11 +52,11 @@ BPDA_FIT_IMAGES = 256
 
 @outside_inference_mode()
 def evaluate(
-    model: nn.Module,
+    model: nn.Module | Callable[[Tensor], Tensor],
     data: str | ImageSet | Pair,
     settings: EvaluationSettings | None = None,
     *,
-    substitutes: Mapping[str, nn.Module] | None = None,
+    substitutes: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     folder: Path | None = None,
@@ -63,10 +67,12 @@ def evaluate(
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
     always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
     is measured on all images as well. Gaussian noise is no attacker: only the noisy image counts.
-    The modes of the model and the substitutes are restored; both stay on the accelerator's device.
+    The modes and buffers of the model and the substitutes are restored; both stay on the accelerator's
+    device.
 
     Args:
-        model: images to logits. In a ``Defended`` the classifier is also attacked alone.
+        model: images to logits, a module or a function. In a ``Defended`` the classifier is also attacked
+            alone.
         data: name of a source (its test split), an ``ImageSet``, a ``Dataset`` or ``DataLoader`` of pairs, or
             ``(images [N, C, H, W] in [0, 1], labels [N])``.
         settings: attacks, threat models, budgets and other settings; by default FGSM and PGD, adaptive, at
@@ -87,8 +93,9 @@ def evaluate(
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
     settings = resolve(EvaluationSettings.of(settings, **changes))
-    substitutes = dict(substitutes or {})
-    threats = select_threats(settings.threats, model, substitutes)
+    model = as_module(model)
+    others = {name: as_module(each, name=f"substitute {name}") for name, each in (substitutes or {}).items()}
+    threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
@@ -98,10 +105,13 @@ def evaluate(
     pixels, labels = normal(pixels), normal(labels)
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:
-        for each in (model, *substitutes.values()):
-            modes.enter_context(mode(each.to(accelerator.device), training=False))
+        each = {"the model": model, **{f"substitute {name}": other for name, other in others.items()}}
+        for network in each.values():
+            modes.enter_context(mode(network.to(accelerator.device), training=False))
+        modes.enter_context(lent(each))
+        modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
         check_fit(model, pixels, labels, accelerator.device)
-        for name, substitute in substitutes.items():
+        for name, substitute in others.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
         first = as_float(pixels[:8].to(accelerator.device))
         stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
@@ -110,7 +120,11 @@ def evaluate(
         approximation = None
         if settings.learned_bpda and "bpda" in threats:
             approximation = _imitate(model, pixels, budgets, settings.norm, seed, accelerator.device)
-        scene = Scene(model, settings.surrogates or (), settings.losses, approximation, substitutes)
+        surrogates = settings.surrogates or ()
+        if "adaptive" in threats:
+            surrogates = accepted(model, surrogates)
+        own_surrogates = unknown_spiking_modules(model, first) if "adaptive" in threats else []
+        scene = Scene(model, surrogates, settings.losses, approximation, others)
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -125,16 +139,20 @@ def evaluate(
         )
         # clean images cost little: where only some are attacked, the others are classified as well
         full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
-        measured = _measure(runner, jobs, full_set, settings, budgets, in_training=arrived_training)
+        try:
+            measured = _measure(runner, jobs, full_set, settings, budgets, in_training=arrived_training)
+        except ModelFailure as failure:
+            kept = "" if folder is None else f"; the images attacked before stay finished in {folder}"
+            raise ModelFailure(f"{failure}{kept}") from failure.__cause__
         conditions = Conditions(
             norm=settings.norm,
             eps=tuple(budgets),
             curve_eps=tuple(curve_budgets),
             attacks=tuple(recorded(job.attack) for job in jobs),
             threats=tuple(threats),
-            surrogates=settings.surrogates or (),
+            surrogates=surrogates,
             losses=settings.losses,
-            substitutes={name: describe_model(other) for name, other in substitutes.items()},
+            substitutes={name: describe_model(other) for name, other in others.items()},
             learned_bpda=None if approximation is None else approximation.described(),
             eot=eot,
             passes=passes,
@@ -142,6 +160,11 @@ def evaluate(
             batch_size=settings.batch_size,
             precision="fp32",
             processes=accelerator.num_processes,
+            **(
+                {"kept_surrogates": tuple(name or type(model).__name__ for name in own_surrogates)}
+                if own_surrogates
+                else {}
+            ),
         )
         clean, cells, findings = measured.clean, measured.cells, measured.findings
         return Evaluation(

@@ -15,12 +15,12 @@ from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Chunk, Outcomes, attack_chunk, merge, units
-from purespike.evaluation.inputs import describe_model
 from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of
+from purespike.models.identity import identity
 from purespike.results import Cell, CleanScores, Quality, Score
 from purespike.seeding import seeded
 
@@ -153,8 +153,7 @@ def store_of(folder: Path | None, scene: Scene, images: Tensor, labels: Tensor, 
     """The finished chunks of an evaluation with this scene, these images and settings."""
     others = {"approximation": scene.approximation, **scene.substitutes}
     models = {"model": scene.model, **{name: model for name, model in others.items() if model is not None}}
-    # thresholds and time steps decide outcomes, and are not tensors
-    described = {name: describe_model(model).to_json() for name, model in models.items()}
-    tensors = [tensor for model in models.values() for tensor in model.state_dict().values()]
-    decided_by = described, tuple(scene.surrogates), tuple(scene.losses), *settings
-    return Store(folder, decided_by, [images, labels, *tensors])
+    # equal weights do not make equal models: settings, attributes and code decide outcomes too
+    identities = {name: identity(model) for name, model in models.items()}
+    decided_by = identities, tuple(scene.surrogates), tuple(scene.losses), *settings
+    return Store(folder, decided_by, [images, labels])

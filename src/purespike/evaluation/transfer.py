@@ -23,6 +23,9 @@ from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
+from purespike.models.adapters import as_module
+from purespike.models.guard import lent
+from purespike.models.identity import identity
 from purespike.modes import normal, outside_inference_mode
 from purespike.progress import Bar, bar
 from purespike.results import (
@@ -62,7 +65,7 @@ def transfer_matrix(
     Images are made once per substitute, attack and budget, at full strength
     (:func:`purespike.attacks.transfer.full_strength`), and sent to all targets. As everywhere, an image
     counts as robust if a target classifies it correctly both clean and attacked. Where substitute and target
-    are the same model the entry is white-box. The modes of the models are restored.
+    are the same model the entry is white-box. The modes and buffers of the models are restored.
 
     Args:
         substitutes: models that the attacker differentiates, by name.
@@ -99,37 +102,46 @@ def transfer_matrix(
     for job in jobs:
         if job.norm == "noise":
             raise InputError(f"transfer: {job.attack.name} needs no substitute; leave it out")
+    substitutes, targets = (
+        {name: as_module(model, name=f"{role} {name}") for name, model in named.items()}
+        for role, named in (("substitute", substitutes), ("target", targets))
+    )
     accelerator = accelerator or Accelerator(cpu=_on_cpu(next(iter(targets.values()))))
     data = given_images(data, next(iter(targets.values())))
     pixels, labels, description = read_images(data, limit=images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
     device = accelerator.device
-    for model in (*substitutes.values(), *targets.values()):
-        model.to(device)
-    first = as_float(pixels[:1].to(device))
-    for name, substitute in substitutes.items():
-        for other, target in targets.items():
-            _check(name, other, substitute, target, first, labels)
+    lent_out = {f"substitute {name}": model for name, model in substitutes.items()}
+    lent_out |= {f"target {name}": model for name, model in targets.items()}
+    with lent(lent_out), seeded(seed, "transfer matrix", device=device):
+        for model in (*substitutes.values(), *targets.values()):
+            model.to(device)
+        first = as_float(pixels[:1].to(device))
+        for name, substitute in substitutes.items():
+            for other, target in targets.items():
+                _check(name, other, substitute, target, first, labels)
 
-    matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
-    work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
-    with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
-        # the same model under two names is judged once
-        models = {id(model): model for model in (*substitutes.values(), *targets.values())}
-        judged = {key: matrix.clean(model) for key, model in models.items()}
-        clean = {
-            role: {name: judged[id(model)] for name, model in named.items()}
-            for role, named in (("substitutes", substitutes), ("targets", targets))
-        }
-        cells = []
-        for job in jobs:
-            for name, substitute in substitutes.items():
-                found = matrix.attack(job, substitute, targets, _advancing(progress, job))
-                for place, (other, target) in enumerate(targets.items()):
-                    white_box = substitute is target
-                    cell = _cell(job, name, other, place, found, clean["targets"][other], white_box=white_box)
-                    cells.append(cell)
-                    progress.say(cell.line())
+        matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
+        work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
+        with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
+            # the same model under two names is judged once
+            models = {id(model): model for model in (*substitutes.values(), *targets.values())}
+            judged = {key: matrix.clean(model) for key, model in models.items()}
+            clean = {
+                role: {name: judged[id(model)] for name, model in named.items()}
+                for role, named in (("substitutes", substitutes), ("targets", targets))
+            }
+            cells = []
+            for job in jobs:
+                for name, substitute in substitutes.items():
+                    found = matrix.attack(job, substitute, targets, _advancing(progress, job))
+                    for place, (other, target) in enumerate(targets.items()):
+                        white_box = substitute is target
+                        cell = _cell(
+                            job, name, other, place, found, clean["targets"][other], white_box=white_box
+                        )
+                        cells.append(cell)
+                        progress.say(cell.line())
 
     scores = {
         role: {name: Score.of(outcomes) for name, outcomes in named.items()} for role, named in clean.items()
@@ -266,7 +278,7 @@ class _Matrix:
             with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return Judged(right=[_right(model, images, labels)])
 
-        rows = self._rows(compute, ["clean", _identity(model)])
+        rows = self._rows(compute, ["clean", identity(model)])
         return [value for row in rows for value in row.right[0]]
 
     def attack(
@@ -292,7 +304,7 @@ class _Matrix:
                 warnings=found.warnings,
             )
 
-        models = [_identity(model) for model in (substitute, *targets.values())]
+        models = [identity(model) for model in (substitute, *targets.values())]
         return self._rows(compute, ["attack", recorded(job.attack), *models], done=done)
 
     def _rows(
@@ -318,8 +330,3 @@ class _Matrix:
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
     return (~misclassified(model, images, labels)).int().tolist()
-
-
-def _identity(model: nn.Module) -> Any:
-    """Settings and weights: thresholds and time steps decide outcomes, and are not tensors."""
-    return [describe_model(model).to_json(), *model.state_dict().values()]

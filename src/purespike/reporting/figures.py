@@ -41,7 +41,7 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
     )
     for threat, points in lines.items():
         x, y, low, high = np.array(points).T
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.fill_between(x, low, high, color=words.color, alpha=0.14, linewidth=0)
         axes.plot(
             x,
@@ -57,7 +57,7 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
     right = max(point[0] for points in lines.values() for point in points)
     ends = [points[-1][1] for points in lines.values()]
     for (threat, points), height in zip(lines.items(), spread(ends, 11.5, 3, 97), strict=True):
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.plot(
             [points[-1][0], right * 1.045],
             [points[-1][1], height],
@@ -117,7 +117,7 @@ def robustness_bars(evaluation: Evaluation) -> Figure:
         y = np.array([100 * score.accuracy for score in scores])
         low = np.maximum(y - [100 * score.low for score in scores], 0)
         high = np.maximum([100 * score.high for score in scores] - y, 0)
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.bar(x, y, width * 0.92, color=words.color, label=f"{words.title} ({words.short})")
         axes.errorbar(x, y, yerr=[low, high], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         for place, height, top in zip(x, y, y + high, strict=True):

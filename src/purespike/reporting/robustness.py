@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from purespike.budget import format_eps, same_eps
 from purespike.errors import InputError
 from purespike.results import Cell, Evaluation, Score
-from purespike.results.vocabulary import NORMS, THREATS, attack_text, attack_words, threat_words
+from purespike.results.vocabulary import NORMS, THREATS, attack_text, attack_words
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,9 @@ def table_title(evaluation: Evaluation) -> str:
         accuracy += f"; on all {whole.undefended.n:,}, {_with_interval(whole.undefended)} without"
         if whole.defended:
             accuracy += f", {_with_interval(whole.defended)} with"
-    threats = [f"{words.inline} ({words.short})" for words in map(threat_words, table_threats(evaluation))]
+    threats = [
+        f"{words.inline} ({words.short})" for words in map(evaluation.words, table_threats(evaluation))
+    ]
     bounds = [format_eps(eps) for eps in evaluation.budgets]
     judged = (
         f" The model is stochastic: each image is judged by the majority of {evaluation.passes} passes; "

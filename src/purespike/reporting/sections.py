@@ -11,7 +11,7 @@ from purespike.reporting.sample_grid import sample_grid
 from purespike.reporting.section import Report, section
 from purespike.reporting.training_curves import firing_rates, training_curves
 from purespike.reporting.waterfall import waterfall
-from purespike.results.vocabulary import ThreatWords, threat_words
+from purespike.results.vocabulary import ThreatWords
 
 
 @section("robustness", "Robustness")
@@ -99,6 +99,7 @@ def components_section(report: Report) -> str:
         adaptive=any(part.words.name == "adaptive" for part in found),
         others=any(part.words.name != "adaptive" for part in found),
         escalated=any(cell.raised_from for cell in report.evaluation.cells),
+        kept=bool(report.evaluation.settings.kept_surrogates),
         entry=cell_entry,
     )
 
@@ -159,4 +160,4 @@ def cost_section(report: Report) -> str:
 
 
 def _threats(report: Report) -> list[ThreatWords]:
-    return [threat_words(name) for name in table_threats(report.evaluation)]
+    return [report.evaluation.words(name) for name in table_threats(report.evaluation)]

@@ -20,12 +20,19 @@ class Component(Record):
         loss: loss that was maximised; ``"own"`` for the attack's.
         attacked: number of images attacked along this route.
         broken: number of those that it broke.
+        reset: reset that was differentiated, ``"attached"`` or ``"detached"``; ``None`` for the neurons' own.
     """
 
     surrogate: str
     loss: str
     attacked: Count = 0
     broken: Count
+    reset: str | None = None
+
+    @property
+    def gradient(self) -> str:
+        """The surrogate, and the reset where it is not the neurons' own."""
+        return self.surrogate if self.reset is None else f"{self.surrogate}, {self.reset} reset"
 
 
 class Quality(Record):

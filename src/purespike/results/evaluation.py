@@ -1,6 +1,7 @@
 """An evaluation: clean accuracy, every attack under every threat model, diagnostics and their verdict."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
 from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
-from purespike.results.vocabulary import THREATS, attack_words, threat_words
+from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
 
 
 class Conditions(Record):
@@ -25,7 +26,7 @@ class Conditions(Record):
         curve_eps: further budgets, of the accuracy-versus-eps curve.
         attacks: name and settings of each attack.
         threats: threat models.
-        surrogates: surrogates of the adaptive attacker.
+        surrogates: surrogates of the adaptive attacker; none where no neuron takes another one.
         losses: losses of the adaptive attacker.
         substitutes: substitute models by name.
         learned_bpda: fit of the approximation that the BPDA attacker learned, if it did.
@@ -35,6 +36,7 @@ class Conditions(Record):
         batch_size: images per forward.
         precision: precision of the passes.
         processes: number of processes.
+        kept_surrogates: modules that spike, and whose own surrogate the adaptive attacker had to keep.
     """
 
     norm: str | None = None
@@ -52,6 +54,7 @@ class Conditions(Record):
     batch_size: Count | None = None
     precision: str | None = None
     processes: Count | None = None
+    kept_surrogates: tuple[str, ...] = ()
 
 
 class CleanScores(Record):
@@ -146,6 +149,13 @@ class Evaluation(Record):
     def end_to_end_threats(self) -> tuple[str, ...]:
         """Measured threat models that attack the defended model: without a purifier all of them."""
         return tuple(name for name in self.threats if not self.defended or threat_words(name).end_to_end)
+
+    def words(self, threat: str) -> ThreatWords:
+        """The words of a threat model in this evaluation."""
+        words = threat_words(threat)
+        if threat == "adaptive" and self.settings.kept_surrogates:
+            return replace(words, short=KEPT["short"], definition=KEPT["definition"])
+        return words
 
     @property
     def passes(self) -> int:

@@ -73,6 +73,13 @@ class AttackWords:
     suite: bool = False
 
 
+KEPT = {
+    "short": "full gradient, own surrogates",
+    "definition": "The attacker knows both and differentiates through purifier and classifier, with several "
+    "losses. Neurons of another kind kept their own surrogate derivative: another one may break more.",
+}
+"""Words of the adaptive attacker where neurons kept their own surrogate."""
+
 THREATS: dict[str, ThreatWords] = {}
 """Threat models in the order of their columns."""
 

@@ -9,8 +9,10 @@ from purespike.evaluation.diagnostics import (
     invariants,
     large_budget,
     neurons,
+    outputs,
     planted,
     randomness,
+    resets,
     surrogates,
 )
 from purespike.evaluation.diagnostics.examination import Examination
@@ -29,8 +31,10 @@ __all__ = [
     "invariants",
     "large_budget",
     "neurons",
+    "outputs",
     "planted",
     "randomness",
+    "resets",
     "rule",
     "surrogates",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.evaluation.inputs import nature
 from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 from purespike.seeding import seeded
@@ -35,26 +36,24 @@ def check_mode(e: Examination) -> Iterator[Finding]:
 def check_function(e: Examination) -> Iterator[Finding]:
     """Does the model give one answer to one image: again, from the same random numbers, and alone?"""
     model, images, tolerance = e.model, e.images, e.thresholds.nondeterminism
-    first = _logits(model, images, 0)
-    # on the same images over and over, a state may come to rest and hide
-    _logits(model, 1 - images, 0)
-    apart = _apart(first, _logits(model, images, 0))
-    if apart > tolerance:
+    found = nature(model, images, tolerance)
+    if found.kind == "stateful":
         yield _defence(
             "unreliable",
-            f"the same images and random numbers give logits {apart:.2g} apart the second time: "
+            f"the same images and random numbers give logits {found.apart:.2g} apart the second time: "
             "the model keeps state between calls",
-            "reset its neurons in every forward (SpikingJelly: functional.reset_net; snnTorch: utils.reset)",
+            "reset its neurons before every forward: purespike.Resetting(model)",
         )
         return
-    apart = _apart(first, _logits(model, images, 1))
-    if apart > tolerance:
+    if found.kind == "stochastic":
+        own = "" if found.seeded else ", by random numbers of its own that no seed repeats"
         yield _defence(
             "suspicious",
-            f"other random numbers give logits {apart:.2g} apart: the model is stochastic",
+            f"other random numbers give logits {found.apart:.2g} apart: the model is stochastic{own}",
             "attack the expectation over its randomness, and judge over at least ten passes",
         )
         return
+    first = _logits(model, images, 0)
     apart = _apart(first[:4], torch.cat([_logits(model, image[None], 0) for image in images[:4]]))
     # batches of other sizes round differently; a spiking network may flip a spike for it
     if apart > max(0.02 * first.abs().max().item(), tolerance):

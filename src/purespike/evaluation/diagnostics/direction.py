@@ -13,7 +13,7 @@ from purespike.attacks.objective import frozen_eval, margin
 from purespike.evaluation.diagnostics.examination import Examination, input_gradient_of_margin
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.models.answer import logits_of
-from purespike.neurons import spiking_neurons, surrogate_gradient
+from purespike.neurons import surrogate_gradient
 from purespike.results import Finding
 from purespike.seeding import generator
 
@@ -49,7 +49,7 @@ def check_direction(e: Examination) -> Iterator[Finding]:
         samples = torch.stack(
             [spsa_gradient(loss, images, samples=1, delta=delta, generator=draw) for _ in range(DIRECTIONS)]
         ).double()
-    names = ["own", *e.surrogates] if spiking_neurons(model) else ["own"]
+    names = ["own", *e.surrogates]
     judged = {}
     for name in names:
         with surrogate_gradient(model, name) if name != "own" else contextlib.nullcontext():

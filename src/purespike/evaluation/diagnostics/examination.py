@@ -14,6 +14,7 @@ from purespike.attacks.protocol import is_iterated
 from purespike.evaluation.inputs import is_stochastic
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
 from purespike.models.answer import logits_of
+from purespike.neurons import accepted
 from purespike.results import Cell, Finding
 from purespike.seeding import seeded
 from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
@@ -77,7 +78,7 @@ class Examination:
     ) -> None:
         self.model, self.images, self.labels = model, images, labels
         self.jobs, self.cells, self.clean = tuple(jobs), tuple(cells), dict(clean or {})
-        self.surrogates, self.losses = tuple(surrogates), tuple(losses)
+        self.surrogates, self.losses = accepted(model, surrogates), tuple(losses)
         self.arrived_training, self.thresholds = tuple(arrived_training), thresholds
         self.budget: Sequence[Finding] | None = None
         for name, value in known.items():
@@ -164,7 +165,7 @@ class Examination:
 
     @_seeded
     def result(self) -> AttackResult:
-        """The attack over all surrogates and losses; those that lead come first."""
+        """The attack over all surrogates, resets and losses; those that lead come first."""
         surrogates = tuple(dict.fromkeys((*self.leading, *self.surrogates)))
         return self.attacker(self.attack, surrogates)(*self.given)
 
@@ -187,11 +188,18 @@ class Examination:
         return attack(self.model, self.images[self.robust], self.labels[self.robust])
 
     def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
-        """``settings`` over some surrogates, the leading ones if none are named, and all losses."""
+        """``settings`` over all losses, and both resets of the surrogates named, or else the leading ones."""
 
         def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-            chosen = {"surrogates": surrogates or self.leading, "losses": self.losses}
-            return worst_case(model, images, labels, attack=settings, **chosen)[0]
+            return worst_case(
+                model,
+                images,
+                labels,
+                attack=settings,
+                surrogates=surrogates or self.leading,
+                losses=self.losses,
+                both_resets=bool(surrogates),
+            )[0]
 
         return attack
 
