@@ -64,6 +64,14 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return abs(one - other) < 1e-6
 
 
+def as_number(text: str) -> float | None:
+    """The number or fraction in ``text``; ``None`` if it is neither."""
+    try:
+        return _number(text, name="", example="")
+    except InputError:
+        return None
+
+
 def _number(text: float | str, *, name: str, example: str) -> float:
     try:
         return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)

@@ -76,14 +76,14 @@ def evaluate(
     if not accelerator.is_main_process:
         return
     show(console_table(evaluation))
-    if evaluation.verdict is not None:
-        show(str(evaluation.verdict))
+    show(evaluation.verdict_line)
     if not isinstance(attacked, Defended):
         show("No purifier: give one with --purifier to measure its effect.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
         show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
-    if strict and (evaluation.verdict is None or evaluation.verdict.level != "reliable"):
+    if strict and evaluation.level != "reliable":
+        show(f"--strict: exit code 3, since the evaluation is {evaluation.level}")
         raise typer.Exit(3)
 
 

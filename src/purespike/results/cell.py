@@ -9,7 +9,7 @@ from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
-from purespike.results.vocabulary import NORMS, attack_text, percent
+from purespike.results.vocabulary import NORMS, attack_text, attack_words, percent
 
 
 class Component(Record):
@@ -45,8 +45,13 @@ class Quality(Record):
 class AttackSettings(Record):
     """Settings of an attack, whatever it has, as further keys; these are the ones that reports look at."""
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """All settings by name."""
+        return self.model_extra or {}
+
     def _get(self, name: str) -> Any:
-        return (self.model_extra or {}).get(name)
+        return self.values.get(name)
 
     @property
     def steps(self) -> int | None:
@@ -197,11 +202,11 @@ class Cell(Bounded):
             budget = f"{norm} unbounded" + ("" if self.mean_l2 is None else f", mean {self.mean_l2:.2f}")
         else:
             budget = f"{norm} eps {format_eps(self.eps)}"
-        steps = f"-{self.steps}" if self.steps and self.steps > 1 else ""
+        steps = f"-{self.steps}" if self.steps and attack_words(self.attack).stepwise else ""
         score, took = self.score, "" if self.seconds is None else f", {self.seconds:.0f} s"
         return (
             f"{self.attack}{steps} ({budget}), {self.threat}: "
-            f"{score.accuracy:.1%} of {score.n} [{score.low:.1%}, {score.high:.1%}]{took}"
+            f"{score.text}% of {score.n} [{percent(score.low)}%, {percent(score.high)}%]{took}"
         )
 
 
