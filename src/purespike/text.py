@@ -32,6 +32,8 @@ def parse_attack(text: str) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise InputError(f"attacks: {text!r}: write settings as name:key=value, e.g. pgd:steps=20")
+        if key in attack:
+            raise InputError(f"attacks: {text!r}: {key} is given twice")
         try:
             attack[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:

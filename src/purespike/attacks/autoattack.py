@@ -99,6 +99,21 @@ class AutoAttack(Attack):
         each = {"square": self.queries, "apgd-t": 9 * self.steps, "fab-t": 18 * self.steps}
         return sum(each.get(name, self.steps) for name in self.attacks)
 
+    def unfit(self, images: Tensor, classes: int) -> str:
+        """Too few classes for the DLR loss, or images too small for Square in L2."""
+        dlr = [name for name in self.attacks if name in ("apgd-dlr", "apgd-t")]
+        if classes < 4 and dlr:
+            return (
+                f"the DLR loss of {' and '.join(dlr)} needs at least 4 classes, "
+                f"the model has {classes}; use apgd_ce, square or fab"
+            )
+        if self.norm == "l2" and "square" in self.attacks and min(images.shape[2:]) < 5:
+            return (
+                "Square in L2 needs images of at least 5 × 5 pixels, "
+                f"got {images.shape[2]} × {images.shape[3]}; use apgd_ce or fab"
+            )
+        return ""
+
     def gradient_part(self) -> Attack | None:
         return self._without("square")
 
@@ -210,7 +225,8 @@ def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor
     count = len(images)
     logits = full_precision_logits(model, images)
     check_labels(labels, count=count, classes=logits.shape[1])
-    _check_classes(attack, images, logits.shape[1])
+    if reason := attack.unfit(images, logits.shape[1]):
+        raise InputError(f"{attack.name}: {reason}")
     success = logits.argmax(1) != labels
     adversarial = images.clone()
     victim = _Victim(model, images.dtype, logits.shape[1])
@@ -237,20 +253,6 @@ def _attack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor
         config={**settings_of(attack), "warnings": list(dict.fromkeys(messages))},
         seed=attack.seed,
     )
-
-
-def _check_classes(attack: AutoAttack, images: Tensor, classes: int) -> None:
-    dlr = [name for name in attack.attacks if name in ("apgd-dlr", "apgd-t")]
-    if classes < 4 and dlr:
-        raise InputError(
-            f"{attack.name}: the DLR loss of {' and '.join(dlr)} needs at least 4 classes, "
-            f"the model has {classes}; use apgd_ce, square or fab"
-        )
-    if attack.norm == "l2" and "square" in attack.attacks and min(images.shape[2:]) < 5:
-        raise InputError(
-            f"{attack.name}: Square in L2 needs images of at least 5 × 5 pixels, "
-            f"got {images.shape[2]} × {images.shape[3]}; use apgd_ce or fab"
-        )
 
 
 def _perturb(

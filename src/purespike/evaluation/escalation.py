@@ -32,6 +32,7 @@ def examine_and_escalate(
     budgets: Sequence[float],
     settings: EvaluationSettings,
     arrived_training: Sequence[str],
+    missing_classes: Sequence[int],
     say: Callable[[str], None],
 ) -> list[Finding]:
     """Examine the evaluation; attack again while a larger budget breaks more; then the findings of all rules.
@@ -44,6 +45,7 @@ def examine_and_escalate(
         budgets: budgets of the table.
         settings: number of images to examine, tolerances, and the cost up to which budgets are escalated.
         arrived_training: modules that were handed over in training mode.
+        missing_classes: classes of the data that the attacked subset lacks.
         say: prints a line that stays.
     """
     images, labels = runner.examined(clean, settings.diagnose)
@@ -58,6 +60,8 @@ def examine_and_escalate(
             surrogates=runner.scene.surrogates,
             losses=runner.scene.losses,
             arrived_training=arrived_training,
+            truth=runner.labels.tolist(),
+            missing_classes=missing_classes,
             thresholds=settings.thresholds,
         )
         kept = partial(_kept, runner, e)
@@ -78,7 +82,8 @@ def _kept(
 ) -> list[Finding]:
     """Findings of ``rules`` that an earlier run kept, else of ``compute``; all processes compute the same."""
     attacks = [recorded(job.attack) for job in e.jobs]
-    key = rules, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
+    known = e.arrived_training, e.missing_classes, e.trained_accuracy
+    key = rules, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), known
     write = runner.accelerator.is_main_process
     row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(compute())), write=write)
     return list(row.findings)

@@ -28,17 +28,24 @@ def predict(
 
 
 @torch.inference_mode()
-def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "the model") -> None:
-    """Try ``model``, called ``name`` in messages, on one image of a set with these labels.
+def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "the model") -> int:
+    """Try ``model``, called ``name`` in messages, on some images of a set with these labels.
 
     Args:
         model: images to logits.
-        image: float ``[1, C, H, W]``, on the device of the model.
+        image: float ``[N, C, H, W]``, on the device of the model; a single one is tried twice in one batch,
+            since a model may give one row of logits whatever it gets.
         labels: labels of the full set, ``[N]``.
 
+    Returns:
+        Number of classes K.
+
     Raises:
-        InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.
+        InputError: the model fails, returns no logits ``[N, K]`` of at least two classes, or a label is not
+            below K.
     """
+    if len(image) == 1:
+        image = image.repeat(2, 1, 1, 1)
     try:
         with mode(model, training=False):
             logits = model(image)
@@ -47,6 +54,13 @@ def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "t
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"{name} fails on images of shape {list(image.shape)}: {detail}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        raise InputError(f"{name} must map images [N, C, H, W] to logits [N, K]")
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(image):
+        got = f", got {list(logits.shape)} for {len(image)} images" if isinstance(logits, Tensor) else ""
+        raise InputError(f"{name} must map images [N, C, H, W] to logits [N, K]{got}")
+    if logits.shape[1] < 2:
+        raise InputError(
+            f"{name} knows one class only, in which it cannot err; return a logit per class, e.g. 0 and the "
+            "logit of a sigmoid"
+        )
     check_labels(labels, count=len(labels), classes=logits.shape[1])
+    return logits.shape[1]

@@ -198,8 +198,9 @@ def _attack_rows(
 
 
 def _notes(rows: list[Row], heading: str, evaluation: Evaluation) -> tuple[str, ...]:
+    left_out = tuple(f"{sentence}." for sentence in evaluation.settings.left_out)
     if not evaluation.defended:
-        return ()
+        return left_out
     gaps = []
     for row in rows:
         oblivious, adaptive = row.robust.get("oblivious"), row.robust.get("adaptive")
@@ -208,10 +209,14 @@ def _notes(rows: list[Row], heading: str, evaluation: Evaluation) -> tuple[str, 
             bound = "" if row.condition == heading else f" ({row.condition})"
             gaps.append(f"{row.attack}{bound} {gap}".replace(" -", " −"))
     if gaps:
-        return (f"Gap in points between oblivious and adaptive at {heading}: {', '.join(gaps)}.",)
+        return (
+            *left_out,
+            f"Gap in points between oblivious and adaptive at {heading}: {', '.join(gaps)}.",
+        )
     if any(row.robust.get("adaptive") for row in rows):
-        return ()
+        return left_out
     return (
+        *left_out,
         f"No adaptive attack was run at {heading}: "
         "these numbers say nothing of an attacker who knows the purifier.",
     )

@@ -41,6 +41,7 @@ class Conditions(Record):
         batch_size: images per forward.
         precision: precision of the passes.
         processes: number of processes.
+        left_out: sentences on attacks of the suite that could not apply.
     """
 
     norm: str | None = None
@@ -58,6 +59,7 @@ class Conditions(Record):
     batch_size: Count | None = None
     precision: str | None = None
     processes: Count | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class CleanScores(Record):
