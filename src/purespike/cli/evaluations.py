@@ -34,6 +34,10 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the model in a leaderboard.", show_default="MODEL's")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the adversarial images here, as npz and PNG, and judge the PNG again."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
     ] = False,
@@ -72,6 +76,7 @@ def evaluate(
         seed=seed,
         accelerator=accelerator,
         folder=out / "checkpoint" / "evaluation" if out else None,
+        save=save,
     )
     if not accelerator.is_main_process:
         return

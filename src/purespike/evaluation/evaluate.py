@@ -55,6 +55,7 @@ def evaluate(
     seed: int = 0,
     accelerator: Accelerator | None = None,
     folder: str | Path | None = None,
+    save: str | Path | None = None,
     **changes: Any,
 ) -> Evaluation:
     """Measure ``model`` clean and under every attack and threat model, in float32.
@@ -74,6 +75,9 @@ def evaluate(
         seed: seed of every random draw.
         accelerator: device and processes; by default the device the model is on.
         folder: place of finished chunks, so that a killed evaluation resumes; ``None`` keeps none.
+        save: folder for the adversarial images of every attack and threat model, as ``.npz``, and as PNG
+            rounded towards the clean image, which are judged again: ``cell.rounded`` holds how many are still
+            broken. ``None`` drops the images.
         changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
             ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
             ``threat="all"``, …, spelled as on the command line.
@@ -86,6 +90,8 @@ def evaluate(
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
     seed, folder = check_seed(seed), None if folder is None else Path(folder)
+    if save is not None and Path(save).exists() and not Path(save).is_dir():
+        raise InputError(f"save: {save} is a file; name a folder")
     settings = EvaluationSettings.of(settings, **changes)
     chosen = settings.suite is None or settings.attacks is not None
     settings = resolve(settings)
@@ -126,15 +132,8 @@ def evaluate(
             seed=seed,
             passes=passes,
             accelerator=accelerator,
-            store=store_of(
-                folder,
-                scene,
-                pixels,
-                labels,
-                settings.batch_size,
-                seed,
-                passes,
-            ),
+            store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
+            save=None if save is None else Path(save),
         )
         # clean images cost little: where only some are attacked, the others are classified as well
         full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None

@@ -29,8 +29,8 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         class_names: K names; by default those in ``model.class_names``, if any.
 
     Raises:
-        InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are not
-            those that its settings build.
+        InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are
+            not those that its settings build.
     """
     config = getattr(model, "config", None)
     if not _known(config):
@@ -42,8 +42,8 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
     if changed:
         places = ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
         raise InputError(
-            f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would not "
-            "bring that back; keep the state_dict and the function that builds your model"
+            f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would "
+            "not bring that back; keep the state_dict and the function that builds your model"
         )
     names = class_names or getattr(model, "class_names", None)
     metadata = {

@@ -146,7 +146,11 @@ def table_title(evaluation: Evaluation) -> str:
 def cell_entry(cell: Cell) -> Entry:
     """The entry of one cell; an attack without a bound also says how far it had to go."""
     far = cell.norm == "l2" and cell.eps is None and cell.mean_l2 is not None
-    more = (f"mean L2 {cell.mean_l2:.2f}" if far else "", cell.per_pass)
+    more = (
+        f"mean L2 {cell.mean_l2:.2f}" if far else "",
+        cell.per_pass,
+        cell.rounded.text if cell.rounded else "",
+    )
     return Entry(cell.score, cell.title, cell.condition, cell.threat, tuple(filter(None, more)))
 
 

@@ -42,6 +42,25 @@ class Quality(Record):
     ssim: Number | None = None
 
 
+class Rounded(Record):
+    """What is left of an attack when its images are saved in 8 bits.
+
+    Args:
+        broken: number of images that the attack broke.
+        survived: number of those that are broken in 8 bits too.
+        outcomes: as those of the cell, in 8 bits.
+    """
+
+    broken: Count
+    survived: Count
+    outcomes: tuple[Count, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """``13 of 17 broken in 8 bits``."""
+        return f"{self.survived} of {self.broken} broken in 8 bits"
+
+
 class AttackSettings(Record):
     """Settings of an attack, whatever it has, as further keys; these are the ones that reports look at."""
 
@@ -118,6 +137,7 @@ class Cell(Bounded):
         pass_accuracy: see above; ``None`` for a deterministic model.
         raised_from: steps of the attack whose budget the evaluation escalated to this one.
         score: share of outcomes that are 1.
+        rounded: the same images in 8 bits, where they were saved.
     """
 
     outcomes: tuple[Count, ...] = ()
@@ -134,6 +154,7 @@ class Cell(Bounded):
     pass_accuracy: Number | None = None
     raised_from: Count | None = None
     score: Score
+    rounded: Rounded | None = None
 
     @property
     def steps(self) -> int | None:
@@ -204,6 +225,7 @@ class Cell(Bounded):
             budget = f"{norm} eps {format_eps(self.eps)}"
         steps = f"-{self.steps}" if self.steps and attack_words(self.attack).stepwise else ""
         score, took = self.score, "" if self.seconds is None else f", {self.seconds:.0f} s"
+        took += "" if self.rounded is None else f"; {self.rounded.text}"
         return (
             f"{self.attack}{steps} ({budget}), {self.threat}: "
             f"{score.text}% of {score.n} [{percent(score.low)}%, {percent(score.high)}%]{took}"
