@@ -47,8 +47,8 @@ def test_images_that_are_no_pictures_stay_as_near_as_they_can():
 
 
 SETTINGS = {
-    "attacks": [{"name": "pgd", "steps": 3, "step_size": 6 / 255}, "cw:steps=5:search_steps=2"],
-    "eps": "10/255",
+    "attacks": [{"name": "pgd", "steps": 3, "step_size": 20 / 255}, "cw:steps=5:search_steps=2"],
+    "eps": "40/255",
     "threat": ["undefended", "oblivious", "adaptive"],
     "batch_size": 8,
     "diagnose": 0,

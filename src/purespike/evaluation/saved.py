@@ -107,7 +107,7 @@ def with_images(
         model = classifier_of(scene.model) if threat == "undefended" else scene.model
         pictures = to_levels(found[threat], images, job.eps if job.norm == "linf" else None).float() / 255
         with torch.no_grad(), seeded(*seed, "8 bits", threat, device=images.device):
-            votes = sum((~misclassified(model, pictures, labels)).int() for _ in range(passes))
+            votes = torch.stack([~misclassified(model, pictures, labels) for _ in range(passes)]).sum(0)
         right = (2 * votes > passes).int().tolist()
         parts[threat] = part.model_copy(update={"rounded": right})
     return Attacked(chunk.model_copy(update={"parts": parts}), {name: x.float() for name, x in found.items()})

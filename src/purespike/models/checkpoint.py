@@ -32,7 +32,7 @@ def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | N
         InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are
             not those that its settings build.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not _known(config):
         raise InputError(
             f"save: {type(model).__name__} is not made of purespike's own models alone; save the "
