@@ -66,6 +66,14 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return abs(one - other) < 1e-6
 
 
+def as_number(text: str) -> float | None:
+    """The number or fraction in ``text``; ``None`` if it is neither."""
+    try:
+        return parse_number(text)
+    except InputError:
+        return None
+
+
 def _cut(eps: float | str) -> str:
     return str(eps)[:80]
 

@@ -1,6 +1,7 @@
 """Validation of images and labels; every violation is one clear :class:`InputError`."""
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,17 @@ def check_steps(steps: int, *, name: str = "steps") -> int:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InputError(f"{name}: must be a whole number of at least 1, got {steps!r}")
     return steps
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed`` if it is a whole number from 0 to 2⁶³ − 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise InputError(f"seed: must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    return int(seed)
 
 
 def as_float(images: Tensor) -> Tensor:

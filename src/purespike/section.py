@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from purespike.errors import brief, unknown
 
-Positive = Annotated[int, Field(ge=1)]
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {value}")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 TimeSteps = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[float, Field(gt=0, le=64)]
@@ -15,6 +22,7 @@ Width = Annotated[float, Field(gt=0, le=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+NotNegativeInt = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from purespike import tensors as tensors_on_disk
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, checkpoint, create, list_models, load, save
-from purespike.neurons import AdaptiveLIF, ATan, spiking_neurons
+from purespike.neurons import AdaptiveLIF, ATan, SpikingNeuron, parse_surrogate, spiking_neurons
 
 
 def classifier(name="resnet14_snn", **settings):
@@ -351,3 +351,24 @@ def test_dynamics_with_what_they_learned_travel(make, tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
     assert sum("learned" in name for name in again.state_dict()) == len(spiking_neurons(model)) > 3
+
+
+def test_a_model_whose_modules_were_replaced_is_not_saved(tmp_path):
+    """Its settings would build it as it was, or refuse its weights."""
+    for change in (lambda: nn.ReLU(), lambda: nn.BatchNorm2d(4)):
+        model = create("resnet14_snn", width=1 / 16, num_classes=4)
+        name = next(name for name, module in model.named_modules() if isinstance(module, SpikingNeuron))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, change())
+        for made in (model, Defended(Purifier(width=1 / 16, time_steps=2), model)):
+            with pytest.raises(InputError, match=f"{name}.* was replaced or set anew"):
+                save(made, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_surrogate_than_that_of_the_settings_is_not_lost_in_silence(tmp_path):
+    model = create("resnet14_snn", width=1 / 16, num_classes=4)
+    neuron = next(module for module in model.modules() if isinstance(module, SpikingNeuron))
+    neuron.surrogate = parse_surrogate("atan(alpha=3)")
+    with pytest.raises(InputError, match="replaced or set anew"):
+        save(model, tmp_path / "model.safetensors")

@@ -88,6 +88,21 @@ class AutoAttack(Attack):
         each = {"square": self.queries, "apgd-t": 9 * self.steps, "fab-t": 18 * self.steps}
         return sum(each.get(name, self.steps) for name in self.attacks)
 
+    def unfit(self, images: Tensor, classes: int) -> str:
+        """Too few classes for the DLR loss, or images too small for Square in L2."""
+        dlr = [name for name in self.attacks if name in ("apgd-dlr", "apgd-t")]
+        if classes < 4 and dlr:
+            return (
+                f"the DLR loss of {' and '.join(dlr)} needs at least 4 classes, "
+                f"the model has {classes}; use apgd_ce, square or fab"
+            )
+        if self.norm == "l2" and "square" in self.attacks and min(images.shape[2:]) < 5:
+            return (
+                "Square in L2 needs images of at least 5 × 5 pixels, "
+                f"got {images.shape[2]} × {images.shape[3]}; use apgd_ce or fab"
+            )
+        return ""
+
     def gradient_part(self) -> Attack | None:
         return self._without("square")
 

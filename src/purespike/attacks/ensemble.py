@@ -35,7 +35,8 @@ def run(attack: "AutoAttack", model: nn.Module, images: Tensor, labels: Tensor) 
     count, config, seed = len(images), settings_of(attack), attack.seed
     logits = full_precision_logits(model, images)
     check_labels(labels, count=count, classes=logits.shape[1])
-    _check_classes(attack, images, logits.shape[1])
+    if reason := attack.unfit(images, logits.shape[1]):
+        raise InputError(f"{attack.name}: {reason}")
     success, found = ~correct(logits, labels), images.clone()
     victim = Victim(model, images.dtype)
     victim.finite = bool(logits.isfinite().all())
@@ -68,20 +69,6 @@ def run(attack: "AutoAttack", model: nn.Module, images: Tensor, labels: Tensor) 
         seed=seed,
         warnings=tuple(dict.fromkeys([*messages, *victim.complaints()])),
     )
-
-
-def _check_classes(attack: "AutoAttack", images: Tensor, classes: int) -> None:
-    dlr = [name for name in attack.attacks if name in ("apgd-dlr", "apgd-t")]
-    if classes < 4 and dlr:
-        raise InputError(
-            f"{attack.name}: the DLR loss of {' and '.join(dlr)} needs at least 4 classes, "
-            f"the model has {classes}; use apgd_ce, square or fab"
-        )
-    if attack.norm == "l2" and "square" in attack.attacks and min(images.shape[2:]) < 5:
-        raise InputError(
-            f"{attack.name}: Square in L2 needs images of at least 5 × 5 pixels, "
-            f"got {images.shape[2]} × {images.shape[3]}; use apgd_ce or fab"
-        )
 
 
 def _check(attack: "AutoAttack", victim: Victim, images: Tensor, labels: Tensor, messages: list[str]) -> None:

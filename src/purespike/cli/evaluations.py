@@ -36,6 +36,10 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the model in a leaderboard.", show_default="MODEL's")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the adversarial images here, as npz and PNG, and judge the PNG again."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
     ] = False,
@@ -79,18 +83,19 @@ def evaluate(
             seed=seed,
             accelerator=accelerator,
             folder=out / "checkpoint" / "evaluation" if out else None,
+            save=save,
         )
     if not accelerator.is_main_process:
         return
     show(console_table(evaluation))
-    if evaluation.verdict is not None:
-        show(str(evaluation.verdict))
+    show(evaluation.verdict_line)
     if not isinstance(attacked, Defended):
         show("No purifier: give one with --purifier to measure its effect.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
         show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
-    if strict and (evaluation.verdict is None or evaluation.verdict.level != "reliable"):
+    if strict and evaluation.level != "reliable":
+        show(f"--strict: exit code 3, since the evaluation is {evaluation.level}")
         raise typer.Exit(3)
 
 

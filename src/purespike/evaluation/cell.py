@@ -18,7 +18,7 @@ from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of
-from purespike.results import AttackSettings, Cell, Component, Quality, Record, Score
+from purespike.results import AttackSettings, Cell, Component, Quality, Record, Rounded, Score
 from purespike.seeding import derive, seeded
 
 # one full-strength attack on the classifier alone serves both
@@ -41,6 +41,7 @@ class Part(Record):
         components: result of each route.
         warnings: warnings of the attack.
         quality: PSNR and SSIM per image, of attacked and of purified images.
+        rounded: as ``robust``, of the images in 8 bits; empty unless images are saved.
     """
 
     robust: list[int]
@@ -52,6 +53,7 @@ class Part(Record):
     components: tuple[Component, ...] = ()
     warnings: tuple[str, ...] = ()
     quality: dict[str, dict[str, list[float]]] = Field(default_factory=dict)
+    rounded: list[int] = Field(default_factory=list)
 
 
 class Chunk(Record):
@@ -82,6 +84,7 @@ def attack_chunk(
     start: int,
     seed: int,
     passes: int = 1,
+    adversarial: dict[str, Tensor] | None = None,
 ) -> Chunk:
     """Attack one chunk under the threat models of one unit.
 
@@ -96,6 +99,7 @@ def attack_chunk(
         start: first row of the chunk in its set; decides the draws of a stochastic model, with ``seed``.
         seed: seed of the evaluation.
         passes: passes over which the images of a stochastic model are judged.
+        adversarial: mapping that receives the images of each threat model; ``None`` to drop them.
     """
     # images draw their own numbers, a stochastic model those of its chunk
     seed_parts: tuple[object, ...] = (seed, job.attack.name)
@@ -106,6 +110,8 @@ def attack_chunk(
     routes = THREATS[unit[0]].routes(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
+    made = {} if adversarial is None else adversarial
+    made.update(dict.fromkeys(unit, images))
     with seeded(*seed_parts, start, unit[0], device=images.device):
         begun = time.monotonic()
         if not rows.any():
@@ -113,6 +119,9 @@ def attack_chunk(
             part = Part(robust=[0] * len(images), right=nothing, distances=nothing)
             return Chunk(parts=dict.fromkeys(unit, part))
         result, components = run_routes(routes, images[rows], labels[rows], attack=attack)
+        whole = images.clone()
+        whole[rows] = result.images.to(images)
+        made.update(dict.fromkeys(unit, whole))
         parts = {}
         for threat in unit:
             if threat == "oblivious":
@@ -202,10 +211,12 @@ def merge(job: Job, chunks: Sequence[Chunk], clean: Outcomes, *, seed: int, pass
 
 def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: int, passes: int) -> Cell:
     outcomes = [value for part in parts for value in part.robust]
+    unattacked: Sequence[int] = [1] * len(outcomes)
     if job.norm != "noise":
         # an attacker may leave an image as it is
         unattacked = clean["undefended" if threat == "undefended" else "defended"]
         outcomes = [a & b for a, b in zip(outcomes, unattacked, strict=True)]
+    rounded = [value for part in parts for value in part.rounded]
     right = [value for part in parts for value in part.right]
     distances = [value for part in parts for value in part.distances]
     before = None if job.raised_from is None else getattr(job.raised_from.attack, "steps", None)
@@ -229,7 +240,14 @@ def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: i
         pass_accuracy=sum(right) / len(right) if passes > 1 else None,
         raised_from=before,
         score=Score.of(outcomes),
+        **({"rounded": _rounded(outcomes, rounded, unattacked)} if rounded else {}),
     )
+
+
+def _rounded(outcomes: Sequence[int], rounded: Sequence[int], clean: Sequence[int]) -> Rounded:
+    rows = [(a, b & c) for a, b, c in zip(outcomes, rounded, clean, strict=True)]
+    broken = [b for (a, b), c in zip(rows, clean, strict=True) if c and not a]
+    return Rounded(broken=len(broken), survived=broken.count(0), outcomes=tuple(b for _, b in rows))
 
 
 def _components(parts: Sequence[Part]) -> list[Component]:

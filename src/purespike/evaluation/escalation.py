@@ -32,6 +32,7 @@ def examine_and_escalate(
     budgets: Sequence[float],
     settings: EvaluationSettings,
     arrived_training: Sequence[str],
+    missing_classes: Sequence[int],
     progress: Bar,
 ) -> list[Finding]:
     """Examine the evaluation; attack again while a larger budget breaks more; then the findings of all rules.
@@ -44,6 +45,7 @@ def examine_and_escalate(
         budgets: budgets of the table.
         settings: number of images to examine, tolerances, and the cost up to which budgets are escalated.
         arrived_training: modules that were handed over in training mode.
+        missing_classes: classes of the data that the attacked subset lacks.
         progress: display of the evaluation, which shows each rule.
     """
     images, labels = runner.examined(clean, settings.diagnose)
@@ -58,6 +60,8 @@ def examine_and_escalate(
             surrogates=runner.scene.surrogates,
             losses=runner.scene.losses,
             arrived_training=arrived_training,
+            truth=runner.labels.tolist(),
+            missing_classes=missing_classes,
             thresholds=settings.thresholds,
         )
         progress.begin(f"examination of {len(e)} images", len(RULES), unit="rules")
@@ -87,7 +91,8 @@ def _kept(runner: Runner, e: Examination, rule: str) -> list[Finding]:
     Each rule is kept by itself, so that an examination that was killed goes on with the next one.
     """
     attacks = [recorded(job.attack) for job in e.jobs]
-    key = (rule,), attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
+    known = e.arrived_training, e.missing_classes, e.trained_accuracy
+    key = (rule,), attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), known
     write = runner.accelerator.is_main_process
     row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(ask(rule, e))), write=write)
     return list(row.findings)

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
-from purespike.checks import as_float
+from purespike.checks import as_float, check_seed
 from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
+from purespike.errors import InputError
 from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
-from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, plan_jobs, resolve
+from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, passes_of, plan_jobs, resolve
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
@@ -39,7 +40,6 @@ from purespike.results import (
     Quality,
     Score,
     Verdict,
-    WorstCase,
 )
 from purespike.seeding import seeded
 from purespike.settings import EvaluationSettings
@@ -59,7 +59,8 @@ def evaluate(
     substitutes: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
+    save: str | Path | None = None,
     **changes: Any,
 ) -> Evaluation:
     """Measure ``model`` clean and under every attack and threat model, in float32.
@@ -81,6 +82,9 @@ def evaluate(
         seed: seed of every random draw.
         accelerator: device and processes; by default the device the model is on.
         folder: place of finished chunks, so that a killed evaluation resumes; ``None`` keeps none.
+        save: folder for the adversarial images of every attack and threat model, as ``.npz``, and as PNG
+            rounded towards the clean image, which are judged again: ``cell.rounded`` holds how many are still
+            broken. ``None`` drops the images.
         changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
             ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
             ``threat="all"``, …, spelled as on the command line.
@@ -92,13 +96,20 @@ def evaluate(
     Raises:
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
-    settings = resolve(EvaluationSettings.of(settings, **changes))
+    seed, folder = check_seed(seed), None if folder is None else Path(folder)
+    if save is not None and Path(save).exists() and not Path(save).is_dir():
+        raise InputError(f"save: {save} is a file; name a folder")
+    settings = EvaluationSettings.of(settings, **changes)
+    chosen = settings.suite is None or settings.attacks is not None
+    settings = resolve(settings)
     model = as_module(model)
-    others = {name: as_module(each, name=f"substitute {name}") for name, each in (substitutes or {}).items()}
+    others = _models(substitutes)
     threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
+    if (settings.curve is None) == bool(settings.curve_eps):
+        raise InputError("curve: needs an attack and its budgets: give both curve and curve_eps")
     accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
     data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
@@ -110,7 +121,8 @@ def evaluate(
             modes.enter_context(mode(network.to(accelerator.device), training=False))
         modes.enter_context(lent(each))
         modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
-        check_fit(model, pixels, labels, accelerator.device)
+        classes = check_fit(model, pixels, labels, accelerator.device)
+        jobs, left_out = applicable(jobs, pixels, classes, chosen=chosen)
         for name, substitute in others.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
         first = as_float(pixels[:8].to(accelerator.device))
@@ -136,11 +148,21 @@ def evaluate(
             passes=passes,
             accelerator=accelerator,
             store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
+            save=None if save is None else Path(save),
         )
         # clean images cost little: where only some are attacked, the others are classified as well
         full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
         try:
-            measured = _measure(runner, jobs, full_set, settings, budgets, in_training=arrived_training)
+            measured = _measure(
+                runner,
+                jobs,
+                full_set,
+                settings,
+                budgets,
+                left_out=left_out,
+                missing=description.missing_classes,
+                in_training=arrived_training,
+            )
         except ModelFailure as failure:
             kept = "" if folder is None else f"; the images attacked before stay finished in {folder}"
             raise ModelFailure(f"{failure}{kept}") from failure.__cause__
@@ -165,9 +187,10 @@ def evaluate(
                 if own_surrogates
                 else {}
             ),
+            **({"left_out": left_out} if left_out else {}),
         )
         clean, cells, findings = measured.clean, measured.cells, measured.findings
-        return Evaluation(
+        evaluation = Evaluation(
             schema_version=1,
             model=describe_model(model),
             data=description,
@@ -180,13 +203,14 @@ def evaluate(
             clean_outcomes=clean,
             labels=tuple(labels.tolist()),
             cells=cells,
-            worst_case=tuple(_worst_cases(cells, budgets)),
+            worst_case=(),
             quality=(*measured.quality, *(row for cell in cells for row in cell.quality)),
             diagnostics=findings,
             verdict=None if findings is None else Verdict.of(findings),
             seed=seed,
             provenance=Provenance(**provenance(seed=seed, device=accelerator.device)),
         )
+        return evaluation.model_copy(update={"worst_case": evaluation.worst_cases})
 
 
 class _Measured(NamedTuple):
@@ -204,6 +228,8 @@ def _measure(
     settings: EvaluationSettings,
     budgets: Sequence[float],
     *,
+    left_out: Sequence[str],
+    missing: Sequence[int],
     in_training: Sequence[str],
 ) -> _Measured:
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
@@ -211,6 +237,8 @@ def _measure(
     count = len(runner.labels)
     work = count * (1 + sum(sum(each.values()) for each in costs.values()))
     with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
+        for sentence in left_out:
+            progress.say(sentence)
         clean, quality = runner.clean()
         progress.advance(count)
         clean_whole = None if full_set is None else runner.clean_whole(full_set)
@@ -227,6 +255,7 @@ def _measure(
                 budgets=budgets,
                 settings=settings,
                 arrived_training=in_training,
+                missing_classes=missing,
                 progress=progress,
             )
     outcomes = CleanOutcomes(undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"]))
@@ -252,24 +281,19 @@ def _attack(runner: Runner, job: Job, clean: Outcomes, costs: Mapping[str, int],
     return cells
 
 
-def _worst_cases(cells: Sequence[Cell], budgets: Sequence[float]) -> list[WorstCase]:
-    rows = []
-    for eps in budgets:
-        for threat in dict.fromkeys(cell.threat for cell in cells):
-            # images robust to every attack of this budget
-            columns = [cell.outcomes for cell in cells if cell.eps == eps and cell.threat == threat]
-            if columns:
-                robust = [int(all(values)) for values in zip(*columns, strict=True)]
-                rows.append(WorstCase(eps=eps, threat=threat, score=Score.of(robust)))
-    return rows
-
-
 def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
     """Approximate passes per image under each unit of threat models, by the last of the unit."""
     return {
         unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
         for unit in units(job, scene, threats)
     }
+
+
+def _models(substitutes: object) -> dict[str, nn.Module]:
+    if not isinstance(substitutes or {}, Mapping):
+        raise InputError("substitutes: give a mapping of names to models")
+    given: dict[str, Any] = dict(substitutes or {})  # type: ignore[call-overload]
+    return {name: as_module(each, name=f"substitute {name}") for name, each in given.items()}
 
 
 def _device(model: nn.Module) -> torch.device:

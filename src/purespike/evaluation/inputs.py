@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from purespike.checks import as_float, as_tensor, check_images, check_labels
 from purespike.data import ImageSet
+from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, fit
@@ -26,38 +27,56 @@ REPEATED = 4
 def read_images(
     data: ImageSet | Pair, *, limit: int | None, seed: int
 ) -> tuple[Tensor, Tensor, DataDescription]:
-    """Images, labels and a description of them, at most ``limit`` (a stratified subset of a set).
+    """Images, labels and a description of them, at most ``limit``: a stratified subset.
+
+    A class that the full data have and the subset lacks is in the description.
 
     Raises:
         InputError: images that are not ``[N, C, H, W]`` floats in [0, 1], or labels
             that are not class indices, one per image.
     """
     if isinstance(data, ImageSet):
-        data = data.take(limit, seed=seed)
+        everything, data = data.labels, data.take(limit, seed=seed)
         source, _, split = data.name.rpartition("/")
         fingerprint = data.fingerprint()
-        described = DataDescription(source=source, split=split, n=len(data), fingerprint=fingerprint)
+        described = DataDescription(
+            source=source,
+            split=split,
+            n=len(data),
+            fingerprint=fingerprint,
+            **_missing(everything, data.labels),
+        )
         return data.images, data.labels, described
     images, labels = map(as_tensor, data)
     check_images(images)
     labels = check_labels(labels, count=len(images))
-    images, labels = images[:limit], labels[:limit]
+    everything = labels
+    if limit is not None and limit < len(labels):
+        rows = stratified_indices(labels, limit, seed=seed)
+        images, labels = images[rows.to(images.device)], labels[rows.to(labels.device)]
     digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest)
+    missing = _missing(everything, labels)
+    described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest, **missing)
     return images, labels, described
+
+
+def _missing(everything: Tensor, labels: Tensor) -> dict[str, tuple[int, ...]]:
+    """The field of a description that names the classes which a subset lacks, if there are any."""
+    lacking = sorted(set(everything.tolist()) - set(labels.tolist()))
+    return {"missing_classes": tuple(lacking)} if lacking else {}
 
 
 def check_fit(
     model: nn.Module, images: Tensor, labels: Tensor, device: torch.device, *, name: str = "the model"
-) -> None:
-    """Try the model, called ``name`` in messages, on two images before hours of attacks.
+) -> int:
+    """Number of classes of the model, called ``name`` in messages, tried on images before hours of attacks.
 
     Raises:
         InputError: no images, or as :func:`purespike.models.fit.check_fit` raises.
     """
     if not len(images):
         raise InputError("evaluate: no images")
-    fit.check_fit(model, as_float(images[:2].to(device)), labels, name=name)
+    return fit.check_fit(model, as_float(images[:2].to(device)), labels, name=name)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from purespike.data import ImageSet
 from purespike.evaluation.cell import Chunk, Outcomes, attack_chunk, merge, units
 from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
+from purespike.evaluation.saved import Archive, place, with_images, write_images
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of
@@ -41,6 +42,7 @@ class Runner:
         passes: passes over which an image of a stochastic model is judged.
         accelerator: device and processes.
         store: finished chunks.
+        save: folder of the adversarial images; ``None`` drops them.
     """
 
     scene: Scene
@@ -52,6 +54,7 @@ class Runner:
     passes: int
     accelerator: Accelerator
     store: Store
+    save: Path | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -83,7 +86,9 @@ class Runner:
 
     def _right(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
         """1 for each image that the majority of passes classifies correctly."""
-        votes = sum(correct(logits_of(model, images), labels).int() for _ in range(self.passes))
+        votes = torch.zeros_like(labels)
+        for _ in range(self.passes):
+            votes += correct(logits_of(model, images), labels)
         return (2 * votes > self.passes).int().tolist()
 
     def clean_whole(self, data: ImageSet) -> CleanScores:
@@ -133,10 +138,34 @@ class Runner:
                 )
                 key = recorded(job.attack), job.raised_from is not None, unit, start, part
                 complete = partial(Chunk.covers, count=len(labels))
-                found.append((start, self.store.get(Json(Chunk), key, compute, valid=complete)))
+                if self.save is None:
+                    chunk = self.store.get(Json(Chunk), key, compute, valid=complete)
+                else:
+                    chunk = self._saved(job, compute, key, complete, start, images, labels)
+                found.append((start, chunk))
                 done(unit[-1], len(labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
+
+    def _saved(
+        self, job: Job, compute: Any, key: Any, complete: Any, start: int, images: Tensor, labels: Tensor
+    ) -> Chunk:
+        """One chunk whose images are written, and judged in 8 bits as well."""
+        assert self.save is not None
+        judged = partial(
+            with_images,
+            lambda found: compute(adversarial=found),
+            self.scene,
+            job,
+            images,
+            labels,
+            passes=self.passes,
+            seed=(self.seed, start),
+        )
+        kept = self.store.get(Archive(), (*key, "images"), judged, valid=lambda value: complete(value.chunk))
+        for threat in kept.chunk.parts:
+            write_images(place(self.save, job, threat), start, kept, threat, images, labels, job)
+        return kept.chunk
 
     def examined(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:
         """The first ``count`` images classified correctly, with their labels, on the device."""

@@ -16,7 +16,7 @@ from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import misclassified
 from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.transfer import check_pair, full_strength
-from purespike.checks import as_float
+from purespike.checks import as_float, check_seed
 from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet, given_images, overlap
 from purespike.environment import provenance
@@ -92,6 +92,7 @@ def transfer_matrix(
     """
     if not substitutes or not targets:
         raise InputError("transfer: needs at least one substitute and one target")
+    seed = check_seed(seed)
     settings = EvaluationSettings.of(
         attacks=attacks, eps=eps, norm=norm, images=images, batch_size=batch_size
     )

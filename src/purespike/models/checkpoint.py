@@ -14,6 +14,7 @@ from purespike.models.defended import Defended
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
 from purespike.reading import brief, parse_json
+from purespike.results import read_history
 from purespike.tensors import read_tensors, write_tensors
 
 FORMAT = "purespike/1"
@@ -35,14 +36,22 @@ def save(
         metadata: further entries of the file's header.
 
     Raises:
-        InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know, weights
-            that are NaN or infinite, or another number of names than classes.
+        InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are
+            not those that its settings build; weights that are NaN or infinite; another number of names than
+            classes.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not _known(config):
         raise InputError(
             f"save: {type(model).__name__} is not made of purespike's own models alone; save the "
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
+        )
+    changed = _changed(model, config)
+    if changed:
+        places = ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
+        raise InputError(
+            f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would "
+            "not bring that back; keep the state_dict and the function that builds your model"
         )
     names = class_names or getattr(model, "class_names", None)
     if names:
@@ -97,7 +106,19 @@ def load(path: str | Path) -> nn.Module:
     names = parse_json(metadata.get("class_names", "null"), f"{path}: class_names")
     if names is not None:
         model.class_names = _check_names(names, model, f"{path}: class_names")  # type: ignore[assignment]
+    accuracy = _trained_accuracy(Path(path))
+    if accuracy is not None:
+        model.trained_accuracy = accuracy  # type: ignore[assignment]
     return model.eval()
+
+
+def _trained_accuracy(path: Path) -> float | None:
+    """Test accuracy that the training of a checkpoint recorded beside it; ``None`` where it did not."""
+    with contextlib.suppress(InputError):
+        rows = read_history(path.parent / "history.jsonl")
+        values = [row.value("test_accuracy") for row in rows if row.stage == path.stem]
+        return float(values[-1]) if values and values[-1] is not None else None
+    return None
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
@@ -157,6 +178,27 @@ def _known(config: Any) -> bool:
     return config["architecture"] != "defended" or all(
         _known(config[part]) for part in ("purifier", "classifier")
     )
+
+
+def _changed(model: nn.Module, config: dict[str, Any]) -> list[str]:
+    """Names of the modules of ``model`` that its settings would build otherwise, or not at all."""
+    # on this device nothing is computed or kept, and no random number drawn
+    with torch.device("meta"):
+        built = dict(_build(config).named_modules())
+    own = dict(model.named_modules())
+
+    def same(name: str) -> bool:
+        one, other = own.get(name), built.get(name)
+        if one is None or other is None or type(one) is not type(other):
+            return False
+        shapes = [[(key, value.shape) for key, value in each.state_dict().items()] for each in (one, other)]
+        if any(one.children()):
+            return True
+        # the settings of a module are in its text; that of a list of parameters also names their device
+        listed = isinstance(one, nn.ParameterList | nn.ParameterDict)
+        return shapes[0] == shapes[1] and (listed or repr(one) == repr(other))
+
+    return [name for name in dict.fromkeys((*built, *own)) if not same(name)]
 
 
 def part_config(part: nn.Module) -> dict[str, Any]:

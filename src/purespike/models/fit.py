@@ -17,7 +17,7 @@ _CHANNELS = (1, 2, 3, 4)
 
 
 @torch.no_grad()
-def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "the model") -> None:
+def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "the model") -> int:
     """Try ``model``, called ``name`` in messages, on two images of a set with these labels.
 
     Args:
@@ -25,8 +25,12 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
         images: float ``[N, C, H, W]``, on the device of the model; a single one is tried twice.
         labels: labels of the full set, ``[N]``.
 
+    Returns:
+        Number of classes K.
+
     Raises:
-        InputError: the model fails, returns no logits ``[N, K]``, or a label is not below K.
+        InputError: the model fails, returns no logits ``[N, K]`` of at least two classes, or a label is not
+            below K.
     """
     images = images[:2] if len(images) > 1 else images[:1].expand(2, -1, -1, -1)
     try:
@@ -41,7 +45,13 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
             f"{name} fails on images of shape {shape}: {brief(error)}{_hint(model, images)}"
         ) from error
     logits = _logits(outputs, len(images), name)
+    if logits.shape[1] < 2:
+        raise InputError(
+            f"{name} knows one class only, in which it cannot err; return a logit per class, e.g. 0 and the "
+            "logit of a sigmoid"
+        )
     check_labels(labels, count=len(labels), classes=logits.shape[1])
+    return logits.shape[1]
 
 
 def _hint(model: nn.Module, images: Tensor) -> str:

@@ -42,7 +42,8 @@ def curve_section(report: Report) -> str:
     return report.figure(
         "accuracy_curve",
         "Accuracy against eps, one line per threat model",
-        "Each line is one threat model, each band its 95% Wilson interval. Eps 0 is the clean accuracy: of "
+        "Each line is the worst case of one threat model over all attacks up to that eps, each band its 95% "
+        "Wilson interval. Eps 0 is the clean accuracy: of "
         "the classifier alone for the undefended line, with the purifier for the others.",
         lambda: accuracy_curve(report.evaluation),
     )

@@ -7,7 +7,7 @@ from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.reporting.drawing import FAINT, INK, dress, new_figure
 from purespike.results import Evaluation
-from purespike.results.vocabulary import NORMS, threat_words
+from purespike.results.vocabulary import NORMS, percent, threat_words
 from purespike.results.waterfall import Stage, attack_waterfall, threat_waterfall
 
 
@@ -53,7 +53,9 @@ def _fall(axes: Axes, stages: list[Stage], images: int, color: str) -> None:
         axes.bar(place, lost, 0.62, bottom=height, color=color, alpha=0.22, linewidth=0)
         if place:
             axes.plot([place - 0.69, place + 0.31], [height + lost] * 2, color=FAINT, linewidth=0.8)
-        text = f"{height:.1f}%\n{stage.robust}" + (f" (−{stage.broken})" if place else f" of {images}")
+        text = f"{percent(stage.robust / images)}%\n{stage.robust}" + (
+            f" (−{stage.broken})" if place else f" of {images}"
+        )
         axes.text(place, height + lost + 2, text, ha="center", va="bottom", fontsize=8, color=INK)
     # few bars stay slim
     axes.set_xlim(-0.6, max(len(stages), 6) - 0.4)

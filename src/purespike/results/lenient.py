@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from purespike.budget import format_eps, parse_number
 from purespike.errors import InputError
+from purespike.results.vocabulary import percent
 
 
 def _number(given: Any) -> float:
@@ -45,7 +46,7 @@ def _size(given: Any) -> float | None:
 
 
 def _written(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2f}"
+    return None if value is None else percent(value / 100, 2)
 
 
 Percent = Annotated[float | None, BeforeValidator(_percentage), PlainSerializer(_written)]

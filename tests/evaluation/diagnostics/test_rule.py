@@ -15,7 +15,7 @@ from .asking import cell
 
 ATTACK = SignAttack(eps=0.05, steps=2, step_size=0.02)
 ORDER = [
-    *("mode", "invariants", "bpda_beyond", "function", "gradients", "neurons", "unknown_neurons"),
+    *("evidence", "mode", "invariants", "bpda_beyond", "function", "gradients", "neurons", "unknown_neurons"),
     *("norms", "direction", "scale", "surrogates", "large_budgets", "verdicts", "passes", "expectation"),
     *("budget", "silent", "loss", "stability", "planted", "bpda_transfer", "gradient_free"),
 ]

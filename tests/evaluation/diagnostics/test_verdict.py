@@ -194,7 +194,8 @@ def test_where_nothing_is_right_the_table_alone_is_judged():
     images, _ = sample()
     wrong = (honest()(images).argmax(1) + 1) % CLASSES
     found = purespike.evaluate(honest(), (images, wrong), attacks=["fgsm"], eps=EPS)
-    assert [finding.group for finding in found.diagnostics] == ["invariants"]
+    assert [finding.name for finding in found.diagnostics] == ["something to attack", "table"]
+    assert found.verdict.level == "unreliable"
 
 
 def test_findings_are_read_back(tmp_path, monkeypatch):

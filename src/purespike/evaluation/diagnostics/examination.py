@@ -13,6 +13,7 @@ from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
 from purespike.evaluation.inputs import is_stochastic
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
+from purespike.evaluation.threat import classifier_of
 from purespike.models.answer import logits_of
 from purespike.neurons import accepted
 from purespike.results import Cell, Finding
@@ -55,6 +56,8 @@ class Examination:
         surrogates: surrogates of the adaptive attacker.
         losses: losses of the adaptive attacker.
         arrived_training: modules that were handed over in training mode.
+        truth: true class of each image of the evaluation, right or wrong.
+        missing_classes: classes of the data that the evaluated subset lacks.
         thresholds: tolerances.
         known: any lazily computed property, by name, that is known already: ``attack``, ``robust``, …
 
@@ -73,6 +76,8 @@ class Examination:
         surrogates: Sequence[str] = SURROGATES,
         losses: Sequence[str] = LOSSES,
         arrived_training: Sequence[str] = (),
+        truth: Sequence[int] = (),
+        missing_classes: Sequence[int] = (),
         thresholds: Thresholds = DEFAULT_THRESHOLDS,
         **known: Any,
     ) -> None:
@@ -80,6 +85,7 @@ class Examination:
         self.jobs, self.cells, self.clean = tuple(jobs), tuple(cells), dict(clean or {})
         self.surrogates, self.losses = accepted(model, surrogates), tuple(losses)
         self.arrived_training, self.thresholds = tuple(arrived_training), thresholds
+        self.truth, self.missing_classes = tuple(truth), tuple(missing_classes)
         self.budget: Sequence[Finding] | None = None
         for name, value in known.items():
             assert isinstance(getattr(type(self), name), cached_property), name
@@ -119,6 +125,12 @@ class Examination:
     def threats(self) -> tuple[str, ...]:
         """Threat models of the evaluation."""
         return tuple(dict.fromkeys(cell.threat for cell in self.cells))
+
+    @property
+    def trained_accuracy(self) -> float | None:
+        """Test accuracy that the classifier's training recorded, where its checkpoint is in a run folder."""
+        accuracy = getattr(classifier_of(self.model), "trained_accuracy", None)
+        return accuracy if isinstance(accuracy, float) else None
 
     @cached_property
     def passes(self) -> int:
