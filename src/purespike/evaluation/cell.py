@@ -25,7 +25,8 @@ from purespike.seeding import derive, seeded
 SHARED = ("undefended", "oblivious")
 
 Outcomes = Mapping[str, Sequence[int]]
-"""1 per correctly classified image: ``"undefended"`` without, ``"defended"`` with the purifier."""
+"""1 per correctly classified image: ``"undefended"`` without, ``"defended"`` with the purifier; of the latter
+also 1 per image that is ``"tied"`` with another class, or whose logits are ``"not_finite"``."""
 
 
 class Part(Record):

@@ -258,7 +258,10 @@ def _measure(
                 missing_classes=missing,
                 progress=progress,
             )
-    outcomes = CleanOutcomes(undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"]))
+    # ties and logits that are not finite are recorded where there are any
+    outcomes = CleanOutcomes(
+        **{name: tuple(row) for name, row in clean.items() if "defended" in name or any(row)}
+    )
     found = None if findings is None else tuple(findings)
     return _Measured(outcomes, clean_whole, quality, tuple(cells), found)
 

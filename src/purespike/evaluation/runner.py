@@ -20,7 +20,7 @@ from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.saved import Archive, place, with_images, write_images
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.models import Defended
-from purespike.models.answer import correct, logits_of
+from purespike.models.answer import correct, logits_of, tied
 from purespike.models.identity import identity
 from purespike.results import Cell, CleanScores, Quality, Score
 from purespike.seeding import seeded
@@ -65,30 +65,29 @@ class Runner:
         classifier, found = classifier_of(self.model), []
         for start, images, labels in self._chunks(self.images, self.labels):
             with torch.inference_mode(), seeded(self.seed, "clean", start, device=images.device):
-                alone = self._right(classifier, images, labels)
-                defended, quality = alone, {}
+                alone = defended = self._answers(classifier, images, labels)
+                quality = {}
                 if isinstance(self.model, Defended):
                     purified = self.model.purify(images.clone())
                     if self.passes == 1:
-                        defended = self._right(classifier, purified, labels)
+                        defended = self._answers(classifier, purified, labels)
                     else:
-                        defended = self._right(self.model, images, labels)
+                        defended = self._answers(self.model, images, labels)
                     like = image_quality(purified, images)
                     quality = {name: value.tolist() for name, value in like.items()}
-            found.append((start, (alone, defended, quality)))
+            found.append((start, (alone[0], *defended, quality)))
         rows = gathered(found)
-        outcomes = {
-            "undefended": [value for row in rows for value in row[0]],
-            "defended": [value for row in rows for value in row[1]],
-        }
-        qualities = [row[2] for row in rows]
+        names = ("undefended", "defended", "tied", "not_finite")
+        outcomes = {name: [value for row in rows for value in row[at]] for at, name in enumerate(names)}
+        qualities = [row[-1] for row in rows]
         return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []
 
-    def _right(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
-        """1 for each image that the majority of passes classifies correctly."""
-        votes = torch.zeros_like(labels)
+    def _answers(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[list[int]]:
+        """1 for each image that the majority of passes classifies correctly, ties, or has logits not finite."""
+        votes = torch.zeros(3, len(labels), dtype=torch.long, device=images.device)
         for _ in range(self.passes):
-            votes += correct(logits_of(model, images), labels)
+            logits = logits_of(model, images)
+            votes += torch.stack((correct(logits, labels), tied(logits, labels), ~logits.isfinite().all(1)))
         return (2 * votes > self.passes).int().tolist()
 
     def clean_whole(self, data: ImageSet) -> CleanScores:

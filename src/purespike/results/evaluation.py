@@ -73,10 +73,19 @@ class CleanScores(Record):
 
 
 class CleanOutcomes(Record):
-    """Correct clean images, 0 or 1 each, without and with the purifier."""
+    """Correct clean images, 0 or 1 each, without and with the purifier.
+
+    Args:
+        undefended: correct without the purifier.
+        defended: correct with it.
+        tied: class and another one have the same, largest logit: counted as wrong; empty if none has.
+        not_finite: some logit is NaN or infinite: counted as wrong; empty if none is.
+    """
 
     undefended: tuple[Count, ...] = ()
     defended: tuple[Count, ...] = ()
+    tied: tuple[Count, ...] = ()
+    not_finite: tuple[Count, ...] = ()
 
 
 class WorstCase(Record):

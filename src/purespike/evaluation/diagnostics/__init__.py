@@ -1,6 +1,7 @@
 """Diagnostics: reasons not to believe an evaluation, each a rule; see :func:`rule` for adding one."""
 
 from purespike.evaluation.diagnostics import (
+    answers,
     bpda,
     convergence,
     determinism,
@@ -23,6 +24,7 @@ __all__ = [
     "RULES",
     "Examination",
     "Rule",
+    "answers",
     "bpda",
     "convergence",
     "determinism",
