@@ -259,9 +259,9 @@ def _measure(
                 progress=progress,
             )
     # ties and logits that are not finite are recorded where there are any
-    outcomes = CleanOutcomes(
-        **{name: tuple(row) for name, row in clean.items() if "defended" in name or any(row)}
-    )
+    always = ("undefended", "defended")
+    rows = {name: tuple(row) for name, row in clean.items() if name in always or any(row)}
+    outcomes = CleanOutcomes(**rows)
     found = None if findings is None else tuple(findings)
     return _Measured(outcomes, clean_whole, quality, tuple(cells), found)
 

@@ -83,7 +83,7 @@ class Runner:
         return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []
 
     def _answers(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[list[int]]:
-        """1 for each image that the majority of passes classifies correctly, ties, or has logits not finite."""
+        """1 for each image that most passes classify correctly; that ties; whose logits are not finite."""
         votes = torch.zeros(3, len(labels), dtype=torch.long, device=images.device)
         for _ in range(self.passes):
             logits = logits_of(model, images)
