@@ -23,7 +23,8 @@ def check_answers(e: Examination) -> Iterator[Finding]:
             group="defence",
             level="suspicious" if ties > e.thresholds.allowed(len(right)) else "reliable",
             message=f"{ties} of {len(right)} clean images tie between their class and another: clean "
-            f"accuracy is {strict.text}% with ties counted as wrong, as everywhere here, and {lenient.text}% as right",
+            f"accuracy is {strict.text}% with ties counted as wrong, as everywhere here, and {lenient.text}% "
+            "as right",
             advice="more time steps, or a readout of membrane potentials instead of spike counts",
             source="purespike",
         )
