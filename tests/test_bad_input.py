@@ -250,7 +250,6 @@ MISTAKES = {
     "another seed": ("run tiny.yaml --out run --seed 9", r"belongs to another recipe \(differs in seed\)"),
     "a folder that is no run": ("run tiny.yaml --out letters", r"letters: exists and is not a run folder"),
     "a file for a folder": ("run tiny.yaml --out tiny.yaml", r"tiny\.yaml: exists and is not a run folder"),
-    "--classifier for a classifier": (f"{TRAIN} --classifier run", r"No such option: --classifier"),
     "classifier of other classes": (
         "train purifier tiny.yaml --out claimed --set data.source=npz:many --classifier bad_models:linear",
         r"labels: .*at most 9, found 0 to 11",
@@ -304,11 +303,19 @@ def test_a_mistake_is_one_clear_line_and_touches_nothing(at_desk, monkeypatch, c
         call(monkeypatch, line)
     printed = capsys.readouterr()
     assert stop.value.code == 2
-    (error,) = printed.err.splitlines()
+    # long work says what it begins with
+    *begun, error = printed.err.splitlines()
+    assert all(re.fullmatch(r"\w+: .*", line) and "error" not in line for line in begun)
     assert error.startswith("purespike: error: ")
     assert re.search(says, error), error
     assert printed.out == ""
     assert content(at_desk) == before
+
+
+def test_a_classifier_is_trained_for_no_classifier(at_desk, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, f"{TRAIN} --classifier run")
+    assert stop.value.code == 2 and "No such option: --classifier" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -355,7 +362,7 @@ PAIRS = {
     "infinite": ((images().index_fill(0, torch.tensor([1]), torch.inf), LABELS), r"images: values lie in"),
     "integers": (((images() * 255).byte(), LABELS), r"images: expected floats in \[0, 1\], got torch.uint8"),
     "one image": ((images()[0], LABELS[:1]), r"images: expected shape \[N, C, H, W\], got \[3, 8, 8\]"),
-    "arrays": ((images().numpy(), LABELS.numpy()), r"images: expected a torch tensor"),
+    "texts": (("abc", LABELS), r"images: expected"),
     "channels": ((images()[:, :1], LABELS), r"the model takes .*3.*got .*1"),
     "label too high": ((images(), LABELS + 8), r"labels: must be at least 0 and at most 9, found 8 to 10"),
     "label below 0": ((images(), LABELS - 1), r"labels: must be at least 0.*found -1 to 1"),

@@ -112,7 +112,7 @@ class Run:
             if not same or not all(torch.equal(kept[key], given[key].cpu()) for key in kept):
                 raise InputError(f"{path}: is another classifier than the one given; choose another --out")
         elif isinstance(classifier, SpikingClassifier) and self.accelerator.is_main_process:
-            save(classifier, path, metadata={KEY: json.dumps(handed_over())})
+            save(classifier, path, metadata={KEY: json.dumps(handed_over(), sort_keys=True)})
         self.accelerator.wait_for_everyone()
         return classifier
 
@@ -203,7 +203,7 @@ class Run:
             self._write_environment()
             model = train()
             if self.accelerator.is_main_process:
-                save(model, path, metadata={KEY: json.dumps(origin)})
+                save(model, path, metadata={KEY: json.dumps(origin, sort_keys=True)})
             self.accelerator.wait_for_everyone()
         # read back in either case, so that the model on disk is the one evaluated
         return load(path).to(self.accelerator.device)

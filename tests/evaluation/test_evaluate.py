@@ -53,7 +53,7 @@ def made(name, start, **more):
     """The attack of a chunk, seeded from the run's seed, its name and the chunk's first row."""
     budget = {"eps": EPS} if name in BOUNDED else {}
     settings = {key: value for key, value in SPECS[name].items() if key != "name"}
-    return create_attack(name, seed=derive(SEED, name, start), **settings, **budget, **more)
+    return create_attack(name, seed=derive(SEED, name), **settings, **budget, **more)
 
 
 @torch.no_grad()

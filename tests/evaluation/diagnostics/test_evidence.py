@@ -101,7 +101,7 @@ class OneClass(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (OneRow(), r"logits \[N, K\], got \[1, 4\] for 2 images"),
+        (OneRow(), r"returns a tensor \[1, 4\] for 2 images, not logits \[N, K\]"),
         (OneClass(), "knows one class only"),
     ],
 )

@@ -151,10 +151,10 @@ def test_an_honest_network_is_believed():
 
 
 def test_an_impatient_attack_on_it_is_not():
-    evaluation = verdict_on(honest())
-    assert evaluation.verdict.level == "suspicious"
-    assert any(reason.startswith("budget: 20 steps: ") for reason in evaluation.verdict.reasons)
-    assert by_name(evaluation.diagnostics)["budget: 20 steps"].remedy == {"steps": 20}
+    evaluation = verdict_on(honest(), [{"name": "fgsm"}, {"name": "pgd", "steps": 3, "step_size": 1 / 255}])
+    assert evaluation.verdict.level != "reliable"
+    assert any(reason.startswith("budget: 6 steps: ") for reason in evaluation.verdict.reasons)
+    assert by_name(evaluation.diagnostics)["budget: 6 steps"].remedy == {"steps": 6}
 
 
 def test_every_diagnostic_of_a_spiking_defence_is_there():
@@ -204,8 +204,7 @@ def test_findings_are_read_back(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("examined again")
 
-    for name in ("ask", "examine"):
-        monkeypatch.setattr(f"purespike.evaluation.escalation.{name}", refuse)
+    monkeypatch.setattr("purespike.evaluation.escalation.ask", refuse)
     again = verdict_on(honest(), folder=tmp_path)
     assert again.diagnostics == first.diagnostics and again.verdict == first.verdict
     with pytest.raises(AssertionError, match="examined again"):
