@@ -62,7 +62,8 @@ class Runner:
 
     def clean(self) -> tuple[Outcomes, list[Quality]]:
         """Outcomes on clean images without and with the purifier, and the quality of purified images."""
-        classifier, found = classifier_of(self.model), []
+        classifier = classifier_of(self.model)
+        found: list[tuple[int, tuple[Any, ...]]] = []
         for start, images, labels in self._chunks(self.images, self.labels):
             with torch.inference_mode(), seeded(self.seed, "clean", start, device=images.device):
                 alone = defended = self._answers(classifier, images, labels)
