@@ -35,10 +35,10 @@ def reading(place: object, fault: str, *, remedy: str = "") -> Iterator[None]:
         raise InputError(f"{place}: {fault} ({brief(error)}){remedy and f'; {remedy}'}") from error
 
 
-def brief(error: BaseException) -> str:
-    """The message of an error on one line, at most 200 characters; the name of its type if it has none."""
+def brief(error: BaseException, *, limit: int = 200) -> str:
+    """The message of an error on one line, cut after ``limit`` characters; its type's name if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def regular_file(path: str | Path, *, limit: int | None = None, kind: str = "file", hint: str = "") -> Path:

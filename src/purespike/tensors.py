@@ -1,6 +1,7 @@
 """Tensors on disk: safetensors files, which hold no code."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -47,6 +48,14 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[s
             # the library reports a full disk as an error of its own, not as an OSError
             raise OSError(f"{path}: cannot be written: {error}") from error
         _sort_metadata(temporary)
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or infinity; ``None`` if all are finite."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            return name
+    return None
 
 
 def _sort_metadata(path: Path) -> None:

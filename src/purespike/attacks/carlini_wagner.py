@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import frozen_eval, input_gradient, objective
+from purespike.attacks.objective import finite, frozen_eval, input_gradient, objective
 from purespike.attacks.precision import (
     check_precision,
     full_precision_logits,
@@ -186,9 +186,8 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             if step == attack.steps:
                 break
             cost = distance + c * (attack.confidence - margins).clamp(min=0)
-            gradient = input_gradient(cost, v)
-            dropped += (~gradient.isfinite()).sum()
-            v.grad = gradient.nan_to_num(nan=0, posinf=0, neginf=0)
+            v.grad, lost = finite(input_gradient(cost, v))
+            dropped += lost
             backwards += count
             optimiser.step()
         high = torch.where(fooled, torch.minimum(high, c), high)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import Objective, input_gradient
+from purespike.attacks.objective import Objective, finite, input_gradient
 from purespike.attacks.precision import gradients_in, majority
 from purespike.checks import check_labels
 from purespike.models.answer import correct, logits_of
@@ -67,9 +67,8 @@ def evaluate_iterate(
                 check_labels(labels, count=len(images), classes=logits.shape[1])
             found = loss(logits, labels)
             if differentiate:
-                part = input_gradient(found, images)
-                dropped = _add(dropped, (~part.isfinite()).sum())
-                gradient = _add(gradient, part.nan_to_num(nan=0, posinf=0, neginf=0))
+                part, lost = finite(input_gradient(found, images))
+                gradient, dropped = _add(gradient, part), _add(dropped, lost)
             losses = _add(losses, found.detach())
             votes = _add(votes, (correct(logits.detach(), labels) == targeted).long())
     assert losses is not None and votes is not None

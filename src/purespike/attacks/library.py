@@ -59,23 +59,17 @@ class _Torch:
         self.tries += 1
 
     def rand(self, shape: Any) -> Tensor:
-        return (
-            self._images(shape).uniform(0, 1, shape[1:])
-            if self._owned(shape)
-            else self._other(torch.rand, shape)
-        )
+        own = self._owners(shape)
+        return own.uniform(0, 1, shape[1:]) if own else self._other(torch.rand, shape)
 
     def randn(self, shape: Any) -> Tensor:
-        return (
-            self._images(shape).normal(shape[1:]) if self._owned(shape) else self._other(torch.randn, shape)
-        )
+        own = self._owners(shape)
+        return own.normal(shape[1:]) if own else self._other(torch.randn, shape)
 
-    def _owned(self, shape: Any) -> bool:
-        return len(shape) == 4 and self.images is not None and len(self.images) == shape[0]
-
-    def _images(self, shape: Any) -> ImageDraws:
-        assert self.images is not None
-        return self.images
+    def _owners(self, shape: Any) -> ImageDraws | None:
+        """The streams of the images, if a draw of this shape has one row for each."""
+        images = self.images
+        return images if images is not None and len(shape) == 4 and len(images) == shape[0] else None
 
     def _other(self, draw: Any, shape: Any) -> Tensor:
         made: Tensor = draw(shape, generator=self.shared)

@@ -54,6 +54,11 @@ def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
     return torch.zeros_like(images) if gradient is None else gradient
 
 
+def finite(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """``gradient`` with zero for every entry that is not finite, and the number of these as a tensor."""
+    return gradient.nan_to_num(nan=0, posinf=0, neginf=0), (~gradient.isfinite()).sum()
+
+
 @contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside, outside inference mode; the former state on any exit.

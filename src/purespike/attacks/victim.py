@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import margin
+from purespike.attacks.objective import finite, margin
 from purespike.attacks.result import remarks
 from purespike.models.answer import correct, logits_of
 
@@ -64,5 +64,6 @@ class Victim(nn.Module):
         self.backwards += len(gradient)
 
     def _finite(self, gradient: Tensor) -> Tensor:
-        self.dropped = self.dropped.to(gradient.device) + (~gradient.isfinite()).sum()
-        return gradient.nan_to_num(nan=0, posinf=0, neginf=0)
+        gradient, lost = finite(gradient)
+        self.dropped = self.dropped.to(lost.device) + lost
+        return gradient

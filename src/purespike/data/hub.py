@@ -14,6 +14,7 @@ from purespike.data.cache import default_cache_dir, read_cached, write_cached
 from purespike.data.decoding import decode, decode_split, find_columns
 from purespike.data.image_set import Data, ImageSet, ordered_classes
 from purespike.errors import InputError
+from purespike.reading import brief
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -214,5 +215,4 @@ def _one_line(error: BaseException) -> str:
     # its own text is only "An error occurred while generating the dataset"
     while isinstance(error, DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "…"
+    return brief(error, limit=300)

@@ -111,8 +111,8 @@ def attack_chunk(
     routes = THREATS[unit[0]].routes(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
-    made = {} if adversarial is None else adversarial
-    made.update(dict.fromkeys(unit, images))
+    if adversarial is not None:
+        adversarial.update(dict.fromkeys(unit, images))
     with seeded(*seed_parts, start, unit[0], device=images.device):
         begun = time.monotonic()
         if not rows.any():
@@ -120,9 +120,10 @@ def attack_chunk(
             part = Part(robust=[0] * len(images), right=nothing, distances=nothing)
             return Chunk(parts=dict.fromkeys(unit, part))
         result, components = run_routes(routes, images[rows], labels[rows], attack=attack)
-        whole = images.clone()
-        whole[rows] = result.images.to(images)
-        made.update(dict.fromkeys(unit, whole))
+        if adversarial is not None:
+            whole = images.clone()
+            whole[rows] = result.images.to(images)
+            adversarial.update(dict.fromkeys(unit, whole))
         parts = {}
         for threat in unit:
             if threat == "oblivious":
@@ -171,10 +172,11 @@ def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) 
     """Share of correct passes per image; the attack's own verdict if one pass decides."""
     if passes == 1:
         return ~result.broken
-    return _share_right(model, result.images, labels, passes)
+    return share_right(model, result.images, labels, passes)
 
 
-def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
+def share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
+    """Share of ``passes`` in which ``model`` classifies each image correctly, ``[N]``."""
     right = [correct(full_precision_logits(model, images), labels) for _ in range(passes)]
     return torch.stack(right).float().mean(0)
 
@@ -190,7 +192,7 @@ def _oblivious(
     if passes == 1:
         right = correct(logits_of(model.classifier, purified), labels[rows])
     else:
-        right = _share_right(model, result.images, labels[rows], passes)
+        right = share_right(model, result.images, labels[rows], passes)
     shown = {"attacked": result.images, "attacked, purified": purified}
     quality = {
         name: {key: value.tolist() for key, value in image_quality(pictures, images[rows]).items()}

@@ -122,19 +122,22 @@ def nature(model: nn.Module, images: Tensor, tolerance: float) -> Nature:
     # on the same images over and over, a state may come to rest and hide
     with seeded("draws", 0, device=images.device):
         logits_of(model, 1 - images)
-    apart = _apart(first, logits(0))
-    if apart > tolerance:
+    distance = apart(first, logits(0))
+    if distance > tolerance:
         again = []
         for _ in range(REPEATED):
             held.put_back()
             again.append(logits(0))
-        drawn = max(_apart(again[0], each) for each in again[1:])
-        return Nature("stochastic", drawn, seeded=False) if drawn > tolerance else Nature("stateful", apart)
-    apart = _apart(first, logits(1))
-    return Nature("stochastic" if apart > tolerance else "deterministic", apart)
+        drawn = max(apart(again[0], each) for each in again[1:])
+        if drawn > tolerance:
+            return Nature("stochastic", drawn, seeded=False)
+        return Nature("stateful", distance)
+    distance = apart(first, logits(1))
+    return Nature("stochastic" if distance > tolerance else "deterministic", distance)
 
 
-def _apart(a: Tensor, b: Tensor) -> float:
+def apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two logits."""
     return (a - b).abs().max().item()
 
 

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from purespike.attacks.precision import misclassified
 from purespike.chunks import Format
 from purespike.errors import InputError
-from purespike.evaluation.cell import Chunk, Part
+from purespike.evaluation.cell import Chunk, Part, share_right
 from purespike.evaluation.plan import Job
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.files import replacing, write_bytes
@@ -107,8 +106,7 @@ def with_images(
         model = classifier_of(scene.model) if threat == "undefended" else scene.model
         pictures = to_levels(found[threat], images, job.eps if job.norm == "linf" else None).float() / 255
         with torch.no_grad(), seeded(*seed, "8 bits", threat, device=images.device):
-            votes = torch.stack([~misclassified(model, pictures, labels) for _ in range(passes)]).sum(0)
-        right = (2 * votes > passes).int().tolist()
+            right = (share_right(model, pictures, labels, passes) > 0.5).int().tolist()
         parts[threat] = part.model_copy(update={"rounded": right})
     return Attacked(chunk.model_copy(update={"parts": parts}), {name: x.float() for name, x in found.items()})
 

@@ -18,7 +18,7 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         InputError: the model returned something else.
     """
-    logits = model(images.to(dtype_of(model) or images.dtype, copy=True))
+    logits = model(copy_for(model, images))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
@@ -56,7 +56,10 @@ def _true_and_others(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return true, logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
-def dtype_of(model: nn.Module) -> torch.dtype | None:
-    """The type of all parameters of ``model`` that are floating-point numbers, if they have one type."""
-    found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
-    return found.pop() if len(found) == 1 else None
+def copy_for(model: nn.Module, images: Tensor) -> Tensor:
+    """A differentiable copy of ``images``, in the type of all parameters of ``model`` if they share one."""
+    types = (each.dtype for each in model.parameters() if each.is_floating_point())
+    own = next(types, images.dtype)
+    # the first parameter tells most models; only of others are all of them looked at
+    cast = own != images.dtype and all(each == own for each in types)
+    return images.to(own if cast else images.dtype, copy=True)

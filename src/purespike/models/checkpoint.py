@@ -15,7 +15,7 @@ from purespike.models.purifier import Purifier
 from purespike.models.registry import create
 from purespike.reading import brief, parse_json
 from purespike.results import read_history
-from purespike.tensors import read_tensors, write_tensors
+from purespike.tensors import first_not_finite, read_tensors, write_tensors
 
 FORMAT = "purespike/1"
 
@@ -56,7 +56,7 @@ def save(
     names = class_names or getattr(model, "class_names", None)
     if names:
         names = _check_names(names, model, "save: class_names")
-    if broken := not_finite(model.state_dict()):
+    if broken := _not_finite(model.state_dict()):
         raise InputError(f"save: {broken}")
     header = {
         **(metadata or {}),
@@ -101,7 +101,7 @@ def load(path: str | Path) -> nn.Module:
     except Exception as error:
         fault = f"weights do not match architecture {str(named)[:40]!r}"
         raise InputError(f"{path}: {fault}: {brief(error)}") from error
-    if broken := not_finite(tensors):
+    if broken := _not_finite(tensors):
         raise InputError(f"{path}: {broken}; train again, or use an earlier checkpoint")
     names = parse_json(metadata.get("class_names", "null"), f"{path}: class_names")
     if names is not None:
@@ -121,13 +121,13 @@ def _trained_accuracy(path: Path) -> float | None:
     return None
 
 
-def not_finite(tensors: Mapping[str, Tensor]) -> str:
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
     """The first tensor that holds NaN or infinity, in words; empty if all are finite."""
-    for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            count = int((~value.isfinite()).sum())
-            return f"weights that are not numbers: {name} holds {count} of {value.numel()} NaN or infinite"
-    return ""
+    if (name := first_not_finite(tensors)) is None:
+        return ""
+    value = tensors[name]
+    count = int((~value.isfinite()).sum())
+    return f"weights that are not numbers: {name} holds {count} of {value.numel()} NaN or infinite"
 
 
 def _compare(config: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> None:

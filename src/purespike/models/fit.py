@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from purespike.checks import check_labels
 from purespike.errors import InputError
 from purespike.models.adapters import describe_outputs
-from purespike.models.answer import dtype_of
+from purespike.models.answer import copy_for
 from purespike.models.guard import brief
 from purespike.modes import mode
 
@@ -35,7 +35,7 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
     images = images[:2] if len(images) > 1 else images[:1].expand(2, -1, -1, -1)
     try:
         with mode(model, training=False):
-            outputs = model(images.to(dtype_of(model) or images.dtype, copy=True))
+            outputs = model(copy_for(model, images))
     except InputError as error:
         hint = _hint(model, images)
         raise (InputError(f"{error}{hint}") if hint else error) from error.__cause__

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from purespike.errors import InputError
 from purespike.seeding import seeded
+from purespike.tensors import first_not_finite
 from purespike.training.objectives import Batch, Composition, Stage, Step
 
 
@@ -80,9 +81,8 @@ def check_epoch(stage: Stage, tally: Tally, epoch: int) -> None:
     worst = stage.accelerator.reduce(tally.loss(), reduction="sum").item()
     if not math.isfinite(worst):
         raise diverged(stage, f"the loss is {worst} in epoch {epoch}")
-    for name, tensor in stage.model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise diverged(stage, f"{name} is not finite")
+    if name := first_not_finite(stage.model.state_dict()):
+        raise diverged(stage, f"{name} is not finite")
 
 
 def take_steps(

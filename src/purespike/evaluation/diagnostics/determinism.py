@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
-from purespike.evaluation.inputs import nature
+from purespike.evaluation.inputs import apart
 from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 from purespike.seeding import seeded
@@ -36,7 +36,7 @@ def check_mode(e: Examination) -> Iterator[Finding]:
 def check_function(e: Examination) -> Iterator[Finding]:
     """Does the model give one answer to one image: again, from the same random numbers, and alone?"""
     model, images, tolerance = e.model, e.images, e.thresholds.nondeterminism
-    found = nature(model, images, tolerance)
+    found = e.nature
     if found.kind == "stateful":
         yield _defence(
             "unreliable",
@@ -54,12 +54,12 @@ def check_function(e: Examination) -> Iterator[Finding]:
         )
         return
     first = _logits(model, images, 0)
-    apart = _apart(first[:4], torch.cat([_logits(model, image[None], 0) for image in images[:4]]))
+    distance = apart(first[:4], torch.cat([_logits(model, image[None], 0) for image in images[:4]]))
     # batches of other sizes round differently; a spiking network may flip a spike for it
-    if apart > max(0.02 * first.abs().max().item(), tolerance):
+    if distance > max(0.02 * first.abs().max().item(), tolerance):
         yield _defence(
             "suspicious",
-            f"an image alone and in a batch gives logits {apart:.2g} apart",
+            f"an image alone and in a batch gives logits {distance:.2g} apart",
             "batch norm in training mode? the model must be a function of one image",
         )
         return
@@ -79,10 +79,6 @@ def in_training(model: nn.Module) -> list[str]:
 def _logits(model: nn.Module, images: Tensor, seed: int) -> Tensor:
     with seeded(seed, device=images.device):
         return logits_of(model, images)
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
 
 
 def _defence(level: Level, message: str, advice: str) -> Finding:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from purespike.attacks import AttackResult, SignAttack, worst_case
 from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
-from purespike.evaluation.inputs import is_stochastic
+from purespike.evaluation.inputs import Nature, nature
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
 from purespike.evaluation.threat import classifier_of
 from purespike.models.answer import logits_of
@@ -145,9 +145,14 @@ class Examination:
         return -(-taken // images) if images and taken else None
 
     @cached_property
+    def nature(self) -> Nature:
+        """How the answers of the model to the same images differ."""
+        return nature(self.model, self.images, self.thresholds.nondeterminism)
+
+    @cached_property
     def stochastic(self) -> bool:
         """Whether the model is stochastic."""
-        return is_stochastic(self.model, self.images, self.thresholds.nondeterminism)
+        return self.nature.kind == "stochastic"
 
     @_seeded
     def gradients(self) -> tuple[Tensor, Tensor] | None:
