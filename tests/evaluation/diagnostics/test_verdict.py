@@ -152,9 +152,9 @@ def test_an_honest_network_is_believed():
 
 def test_an_impatient_attack_on_it_is_not():
     evaluation = verdict_on(honest(), [{"name": "fgsm"}, {"name": "pgd", "steps": 4, "step_size": 6 / 255}])
-    assert evaluation.verdict.level != "reliable"
-    remedies = [finding.remedy for finding in evaluation.diagnostics if finding.name.startswith("budget: ")]
-    assert any(remedy and remedy["steps"] > 3 for remedy in remedies if remedy and "steps" in remedy)
+    assert evaluation.verdict.level == "suspicious"
+    assert any(reason.startswith("budget: 16 steps: ") for reason in evaluation.verdict.reasons)
+    assert by_name(evaluation.diagnostics)["budget: 16 steps"].remedy == {"steps": 16}
 
 
 def test_every_diagnostic_of_a_spiking_defence_is_there():
