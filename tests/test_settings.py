@@ -93,3 +93,16 @@ def test_a_suite_takes_the_place_of_the_attacks_of_a_recipe():
     assert by_suite.attacks is by_suite.surrogates is by_suite.learned_bpda is None
     both = parse_recipe({"evaluation": {"suite": "full", "attacks": ["fgsm"]}}).evaluation
     assert both.attacks == ({"name": "fgsm"},) and both.surrogates is None
+
+
+def test_a_mapping_is_settings_too():
+    assert EvaluationSettings.of({"attacks": "fgsm"}, images=3) == EvaluationSettings.of(
+        attacks="fgsm", images=3
+    )
+    with pytest.raises(InputError, match="settings: expected EvaluationSettings or a mapping, got str"):
+        EvaluationSettings.of("quick")
+
+
+def test_two_spellings_of_one_setting_are_refused():
+    with pytest.raises(InputError, match="threat and threats: two spellings of one setting"):
+        EvaluationSettings.of(threat="undefended", threats="adaptive")

@@ -234,20 +234,33 @@ class EvaluationSettings(Section):
         return {name: number for name, number in asdict(value).items() if number != usual[name]}
 
     @classmethod
-    def of(cls, settings: "EvaluationSettings | None" = None, **changes: Any) -> "EvaluationSettings":
+    def of(
+        cls, settings: "EvaluationSettings | Mapping[str, Any] | None" = None, **changes: Any
+    ) -> "EvaluationSettings":
         """``settings``, or the defaults, with some of them changed.
 
         Raises:
             InputError: unknown setting, or a value out of range; the message names it.
         """
+        if isinstance(settings, Mapping):
+            settings, changes = None, {**settings, **changes}
+        if not isinstance(settings, EvaluationSettings | None):
+            raise InputError(
+                f"settings: expected EvaluationSettings or a mapping, got {type(settings).__name__}; "
+                'a suite is named with suite="standard"'
+            )
         given = (
             {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
         )
         base = cls if settings is None else type(settings)
-        for name in changes:
+        renamed: dict[str, Any] = {}
+        for name, value in changes.items():
             if name not in base.names():
                 raise unknown("setting of an evaluation", name, base.model_fields)
-        renamed = {base.names()[name]: value for name, value in changes.items()}
+            if (setting := base.names()[name]) in renamed:
+                spellings = [each for each in changes if base.names().get(each) == setting]
+                raise InputError(f"{' and '.join(spellings)}: two spellings of one setting; give one of them")
+            renamed[setting] = value
         try:
             return base.model_validate({**given, **renamed})
         except ValidationError as error:

@@ -216,3 +216,8 @@ def test_bad_targets(plain):
         create_attack("pgd", targeted=True)(
             nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), images, labels * 0
         )
+
+
+def test_an_evaluation_has_no_targets_to_give(plain):
+    with pytest.raises(InputError, match="knows no targets but those of target=next"):
+        ps.evaluate(plain[0], plain[1:], attacks="pgd:targeted=true:target=null", diagnose=0)

@@ -64,7 +64,10 @@ class Chunk(Record):
 
     def covers(self, count: int) -> bool:
         """Whether every part has an outcome for each of ``count`` images."""
-        return all(len(part.robust) == count for part in self.parts.values())
+        lengths = {
+            len(row) for part in self.parts.values() for row in (part.robust, part.right, part.distances)
+        }
+        return lengths == {count}
 
 
 def units(job: Job, scene: Scene, threats: Sequence[str]) -> list[tuple[str, ...]]:

@@ -54,7 +54,7 @@ BPDA_FIT_IMAGES = 256
 def evaluate(
     model: nn.Module | Callable[[Tensor], Tensor],
     data: str | ImageSet | Pair,
-    settings: EvaluationSettings | None = None,
+    settings: EvaluationSettings | Mapping[str, Any] | None = None,
     *,
     substitutes: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
     seed: int = 0,

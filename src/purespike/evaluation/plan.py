@@ -257,6 +257,8 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
         raise InputError(f"attack {name}: its norm is the evaluation's own; remove it here")
     if norm != "linf":
         settings["norm"] = norm
+    if settings.get("targeted") and settings.get("target", "") is None:
+        raise InputError(f"attack {name}: an evaluation knows no targets but those of target=next, random, …")
     return [
         Job(_with_sufficient_steps(create_attack(name, eps=value, **settings), settings), value)
         for value in budgets

@@ -162,7 +162,9 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
             **recipe.neurons(),
             calibrated=False,
         )
-    purifier.calibrate(sample)
+    # neurons may draw
+    with seeded(seed, "calibrate", device=sample.device):
+        purifier.calibrate(sample)
     return purifier
 
 

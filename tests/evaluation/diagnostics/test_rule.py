@@ -163,3 +163,12 @@ def test_a_further_rule_changes_no_finding_on_a_stochastic_model(given):
     torch.manual_seed(2)
     first, *others = examine(Examination(defended(Noisy()), *given, **known))
     assert first.name == "mine" and others == before
+
+
+def test_a_finding_that_no_file_can_hold_is_a_failure_of_its_rule(given):
+    @rule(needs="nothing")
+    def check_tensor(e):
+        yield finding(level="suspicious").model_copy(update={"remedy": {"eps": torch.tensor(0.1)}})
+
+    (found,) = [each for each in examine(Examination(foreign(), *given)) if each.name == "tensor"]
+    assert "could not be examined" in found.message

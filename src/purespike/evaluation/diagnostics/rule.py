@@ -1,5 +1,6 @@
 """Rules: functions of an examination that yield findings; registered where they are defined."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, get_args
 
@@ -86,7 +87,10 @@ def ask(name: str, e: Examination) -> list[Finding]:
     try:
         with seeded("diagnose", name, device=e.images.device):
             # files name the remedy of each finding, also where there is none
-            return [found.model_copy(update={"remedy": found.remedy}) for found in check(e)]
+            findings = [found.model_copy(update={"remedy": found.remedy}) for found in check(e)]
+            # what no file can hold must not fail when the evaluation is saved
+            json.dumps([found.to_json() for found in findings])
+            return findings
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
