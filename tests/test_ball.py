@@ -153,3 +153,11 @@ def test_parse_and_print():
 def test_bad_ball(eps, norm, message):
     with pytest.raises(InputError, match=message):
         Ball.parse(eps, norm)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: L2(0.0), lambda: L2(math.inf), lambda: Linf(8), lambda: Linf(math.nan)]
+)
+def test_a_ball_cannot_be_made_of_a_wrong_size(make):
+    with pytest.raises(InputError, match="eps: "):
+        make()

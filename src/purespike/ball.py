@@ -25,6 +25,9 @@ class Ball(ABC):
 
     Args:
         size: radius, in pixel units.
+
+    Raises:
+        InputError: a size that the norm does not allow.
     """
 
     size: float
@@ -34,6 +37,9 @@ class Ball(ABC):
     title: ClassVar[str]
     order: ClassVar[float]
     """The p of the p-norm."""
+
+    def __post_init__(self) -> None:
+        self.parse_size(self.size)
 
     def __init_subclass__(cls) -> None:
         Ball.known[cls.norm] = cls

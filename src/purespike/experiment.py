@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks import create_attack
+from purespike.attacks.run import run_attack
 from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
@@ -214,7 +215,7 @@ class Run:
         device = self.accelerator.device
         chosen = data.test.take(SHOWN, seed=self.recipe.seed)
         images, labels = chosen.to_float().to(device), chosen.labels.to(device)
-        adversarial = attack(model.classifier, images, labels).images
+        adversarial = run_attack(attack, model.classifier, images, labels).images
         with torch.inference_mode():
             purified = model.purify(adversarial)
             alone = model.classifier(adversarial).argmax(1)

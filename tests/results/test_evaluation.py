@@ -1,6 +1,7 @@
 """Committed evaluations load, and are written as they were; a damaged one is one line."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from purespike.errors import InputError
-from purespike.results import Evaluation
+from purespike.results import Evaluation, Score
+
+from .made import made
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "results").rglob("evaluation.json"))
@@ -67,6 +70,24 @@ DAMAGE = {
     "a cell without threat model": (lambda e: e["cells"][0].pop("threat"), "cells.0.threat: is missing"),
     "outcomes": (lambda e: e["cells"][1].update(outcomes=[0, "x"]), r"cells.1.outcomes.1: .*got 'x'"),
     "warnings": (lambda e: e["cells"][1].update(warnings=[3]), r"cells.1.warnings.0: .*got 3"),
+    "more than all": (
+        lambda e: e["cells"][1]["score"].update(accuracy=55.0),
+        r"cells.1.score.accuracy: .*got 55.0",
+    ),
+    "another accuracy": (
+        lambda e: e["cells"][1]["score"].update(correct=1, accuracy=0.9),
+        r"cells.1.score: accuracy 0.9 is not that of 1 of 80 images",
+    ),
+    "of nothing": (lambda e: e["clean"]["undefended"].update(correct=0, n=0), "is not that of 0 of 0 images"),
+    "an outcome of 7": (lambda e: e["cells"][1].update(outcomes=[7]), r"cells.1.outcomes.0: .*got 7"),
+    "a huge setting": (
+        lambda e: e["cells"][1]["settings"].update(level=10**400),
+        "cells.1.settings: level must be a finite number",
+    ),
+    "NaN as a setting": (
+        lambda e: e["cells"][1]["settings"].update(level=math.nan),
+        "level must be a finite number|not JSON",
+    ),
     "a level": (lambda e: e["verdict"].update(level="fine"), r"verdict.level: .*got 'fine'"),
 }
 
@@ -97,6 +118,14 @@ def test_a_foreign_file_is_one_line(text, message, tmp_path):
         Evaluation.read(path)
     with pytest.raises(InputError, match=r"no such file; evaluate first"):
         Evaluation.read(tmp_path / "missing.json", hint="; evaluate first")
+
+
+@pytest.mark.parametrize(("eps", "found"), [("5", 0.5), (3, 0.25)])
+def test_a_budget_of_a_norm_whose_balls_are_larger_than_1_is_found(eps, found):
+    content = made(norm="l0", sizes=(3.0, 5.0))
+    for cell in content["cells"]:
+        cell["score"] = Score.share(10 if cell["eps"] == 3 else 20, 40).to_json()
+    assert Evaluation.from_json(content).accuracy("pgd", "adaptive", eps) == found
 
 
 def test_keys_of_a_later_version_are_kept():

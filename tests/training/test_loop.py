@@ -12,6 +12,7 @@ from purespike import InputError, load
 from purespike.data import augment, load_data
 from purespike.experiment import Run, share_of
 from purespike.losses import purification_loss
+from purespike.models import Purifier
 from purespike.models.checkpoint import read_tensors
 from purespike.models.predict import as_float
 from purespike.seeding import seeded
@@ -72,6 +73,15 @@ def test_a_purifier_is_trained_as_by_a_plain_loop(data, cpu, tmp_path):
         loss.backward()
         optimiser.step()
     assert equal(found, purifier.eval())
+
+
+def test_neurons_that_draw_are_calibrated_with_the_numbers_of_the_seed(data, monkeypatch):
+    settings, sample, drawn = recipe().purifier, as_float(data.train.images[:4]), []
+    monkeypatch.setattr(Purifier, "calibrate", lambda self, images: drawn.append(torch.rand(()).item()))
+    for seed in (3, 3, 4):
+        torch.rand(())
+        build_purifier(settings, data.train, sample, seed=seed)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_several_steps_a_batch_are_those_of_a_plain_loop(data, cpu, tmp_path):

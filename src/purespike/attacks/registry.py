@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
+from purespike.attacks.run import run_attack
 from purespike.ball import Ball
 from purespike.errors import InputError, unknown
 from purespike.models.adapters import as_module
@@ -220,7 +221,7 @@ def attacking(name: str) -> Callable[..., AttackResult]:
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
         # a stochastic model draws too: its numbers are decided by the seed, and the caller's are left alone
         with lent({"the model": model}), seeded(attack.seed, name, "model", device=device):
-            return attack(model, images, labels)
+            return run_attack(attack, model, images, labels)
 
     make = _entry(name).make
     about, mechanism = make.__doc__ or "", ""

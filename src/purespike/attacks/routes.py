@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult, merge
+from purespike.attacks.run import run_attack
 from purespike.neurons import Reset, parse_surrogate, surrogate_gradient
 from purespike.results import Component
 
@@ -92,6 +93,6 @@ def direct(
             settings["stop_early"] = not remembers
         exchanged = surrogate is not None or reset is not None
         with surrogate_gradient(model, surrogate, reset=reset) if exchanged else contextlib.nullcontext():
-            return replace(attack, **settings)(model, images, labels)
+            return run_attack(replace(attack, **settings), model, images, labels)
 
     return Route(surrogate or name, loss or "own", run, reset)

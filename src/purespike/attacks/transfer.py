@@ -10,6 +10,7 @@ from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import achieved
 from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
+from purespike.attacks.run import run_attack
 from purespike.checks import check_images, check_labels
 from purespike.errors import InputError
 from purespike.models.fit import check_fit
@@ -43,7 +44,7 @@ def transfer(
     check_images(images)
     labels = check_labels(labels, count=len(images))
     check_pair(substitute, target, images, labels)
-    crafted = full_strength(attack)(substitute, images, labels)
+    crafted = run_attack(full_strength(attack), substitute, images, labels)
     chosen = crafted.targets
     # where the attack chose its targets, labels are the true classes
     aims_at_labels = getattr(attack, "targeted", False) and chosen is None

@@ -9,6 +9,7 @@ from purespike.attacks import Attack, AttackResult, IdentityBackward
 from purespike.attacks.adaptive import adaptive_routes
 from purespike.attacks.bpda import LearnedBackward
 from purespike.attacks.routes import Route, direct
+from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
@@ -116,7 +117,7 @@ def threat_model(
 def _alone(scene: Scene, attack: Attack) -> list[Route]:
     # at full strength, without early stopping: the images are purified and shown afterwards
     classifier = classifier_of(scene.model)
-    return [Route("own", "own", lambda attack, *given: attack(classifier, *given))]
+    return [Route("own", "own", lambda attack, *given: run_attack(attack, classifier, *given))]
 
 
 @threat_model(

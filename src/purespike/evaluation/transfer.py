@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import misclassified
 from purespike.attacks.protocol import recorded, settings_of
+from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float, check_seed
 from purespike.chunks import Json, Store, chunks, gathered
@@ -291,7 +292,7 @@ class _Matrix:
             begun = time.monotonic()
             attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name))
             with seeded(self.seed, job.attack.name, start, "transfer", device=images.device):
-                found = attack(substitute, images, labels)
+                found = run_attack(attack, substitute, images, labels)
             right = []
             for target in targets.values():
                 with frozen_eval(target), seeded(self.seed, "judge", start, device=images.device):

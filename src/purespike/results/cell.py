@@ -1,15 +1,18 @@
 """One cell of the robustness table: one attack at one budget under one threat model, on all images."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from purespike.budget import format_eps
 from purespike.errors import InputError
-from purespike.results.record import Count, Number, Record
+from purespike.results.record import Count, Number, Outcome, Record, Share
 from purespike.results.score import Score
 from purespike.results.vocabulary import NORMS, attack_text, attack_words, percent
+
+# settings are numbers that a float holds
+LARGEST = 1e300
 
 
 class Component(Record):
@@ -60,7 +63,7 @@ class Rounded(Record):
 
     broken: Count
     survived: Count
-    outcomes: tuple[Count, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def text(self) -> str:
@@ -70,6 +73,13 @@ class Rounded(Record):
 
 class AttackSettings(Record):
     """Settings of an attack, whatever it has, as further keys; these are the ones that reports look at."""
+
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        for name, value in self.values.items():
+            if isinstance(value, int | float) and not -LARGEST < value < LARGEST:
+                raise ValueError(f"{name} must be a finite number")
+        return self
 
     @property
     def values(self) -> dict[str, Any]:
@@ -147,7 +157,7 @@ class Cell(Bounded):
         rounded: the same images in 8 bits, where they were saved.
     """
 
-    outcomes: tuple[Count, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     settings: AttackSettings = Field(default_factory=AttackSettings)
     forwards: Count | None = None
     backwards: Count | None = None
@@ -158,7 +168,7 @@ class Cell(Bounded):
     quality: tuple[Quality, ...] = ()
     seed: Count | None = None
     passes: Count = 1
-    pass_accuracy: Number | None = None
+    pass_accuracy: Share | None = None
     raised_from: Count | None = None
     score: Score
     rounded: Rounded | None = None

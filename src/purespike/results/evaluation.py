@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
+from purespike.budget import PARSERS, format_eps, parse_number, same_eps
 from purespike.errors import InputError
 from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
 from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
-from purespike.results.record import Count, Number, Record
+from purespike.results.record import Count, Number, Outcome, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
 
@@ -82,10 +82,10 @@ class CleanOutcomes(Record):
         not_finite: some logit is NaN or infinite: counted as wrong; empty if none is.
     """
 
-    undefended: tuple[Count, ...] = ()
-    defended: tuple[Count, ...] = ()
-    tied: tuple[Count, ...] = ()
-    not_finite: tuple[Count, ...] = ()
+    undefended: tuple[Outcome, ...] = ()
+    defended: tuple[Outcome, ...] = ()
+    tied: tuple[Outcome, ...] = ()
+    not_finite: tuple[Outcome, ...] = ()
 
 
 class WorstCase(Record):
@@ -192,8 +192,7 @@ class Evaluation(Record):
         Raises:
             InputError: there is none, or several; the message names what tells them apart.
         """
-        parse = parse_radius if self.norm == "l2" else parse_eps
-        wanted = None if eps is None else parse(eps)
+        wanted = None if eps is None else PARSERS.get(self.norm, parse_number)(eps)
         found, more = selection.named((cell for cell in self.cells if cell.threat == threat), attack)
         given = more | settings
         found = [cell for cell in found if wanted is None or same_eps(cell.eps, wanted)]

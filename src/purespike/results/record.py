@@ -13,8 +13,12 @@ from purespike.section import explain
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number; a truth value is none."""
-Count = Annotated[int, Field(strict=True)]
-"""A whole number; a truth value is none."""
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+"""A share of images."""
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""A whole number that is not negative; a truth value is none."""
+Outcome = Annotated[int, Field(strict=True, ge=0, le=1)]
+"""1 for an image that is classified correctly, 0 for one that is not."""
 
 
 class Record(BaseModel):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Self
 
+from pydantic import model_validator
 from scipy.stats import binomtest
 
-from purespike.results.record import Count, Number, Record
+from purespike.results.record import Count, Record, Share
 from purespike.results.vocabulary import percent
 
 
@@ -14,9 +15,15 @@ class Score(Record):
 
     correct: Count
     n: Count
-    accuracy: Number
-    low: Number
-    high: Number
+    accuracy: Share
+    low: Share
+    high: Share
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.n or abs(self.accuracy * self.n - self.correct) > 1e-3:
+            raise ValueError(f"accuracy {self.accuracy:g} is not that of {self.correct} of {self.n} images")
+        return self
 
     @classmethod
     def of(cls, outcomes: Sequence[int]) -> Self:

@@ -4,11 +4,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
+from purespike.budget import PARSERS, format_eps, parse_number, same_eps
 from purespike.errors import InputError
 from purespike.results.cell import AttackSettings, Bounded
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
-from purespike.results.record import Count, Number, Record
+from purespike.results.record import Count, Number, Outcome, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import attack_text
 
@@ -21,7 +21,7 @@ class TransferCell(Bounded):
 
     substitute: str
     target: str
-    outcomes: tuple[Count, ...]
+    outcomes: tuple[Outcome, ...]
     score: Score
     settings: AttackSettings
     forwards: Count
@@ -79,7 +79,7 @@ class TransferMatrix(Record):
     training: dict[str, Training] = Field(default_factory=dict)
     settings: dict[str, Any]
     clean: TransferClean
-    clean_outcomes: dict[str, dict[str, tuple[Count, ...]]]
+    clean_outcomes: dict[str, dict[str, tuple[Outcome, ...]]]
     labels: tuple[Count, ...]
     cells: tuple[TransferCell, ...]
     seed: Count
@@ -96,8 +96,7 @@ class TransferMatrix(Record):
         Raises:
             InputError: there is none.
         """
-        parse = parse_radius if self.settings["norm"] == "l2" else parse_eps
-        wanted = None if eps is None else parse(eps)
+        wanted = None if eps is None else PARSERS.get(self.settings["norm"], parse_number)(eps)
         for cell in self.cells:
             same_budget = wanted is None or (cell.eps is not None and same_eps(cell.eps, wanted))
             same = (cell.attack, cell.substitute, cell.target) == (attack, substitute, target)

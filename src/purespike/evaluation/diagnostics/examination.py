@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from purespike.attacks import AttackResult, SignAttack, worst_case
 from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
+from purespike.attacks.run import run_attack
 from purespike.evaluation.inputs import Nature, nature
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
 from purespike.evaluation.threat import classifier_of
@@ -194,7 +195,7 @@ class Examination:
     @_seeded
     def as_run(self) -> AttackResult:
         """The attack on the model's own gradient and loss, not stopped early."""
-        return replace(self.attack, stop_early=False, restarts=1)(*self.given)
+        return run_attack(replace(self.attack, stop_early=False, restarts=1), *self.given)
 
     @_seeded
     def slow(self) -> AttackResult | None:
@@ -202,7 +203,7 @@ class Examination:
         if not self.robust.any():
             return None
         attack = replace(self.attack, stop_early=False, restarts=1, loss=self.losses[-1])
-        return attack(self.model, self.images[self.robust], self.labels[self.robust])
+        return run_attack(attack, self.model, self.images[self.robust], self.labels[self.robust])
 
     def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
         """``settings`` over all losses, and both resets of the surrogates named, or else the leading ones."""
