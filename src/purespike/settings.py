@@ -213,8 +213,12 @@ class EvaluationSettings(Section):
     ] = None
     batch_size: Annotated[Positive, Field(description="Images per forward.")] = 128
     diagnose: Annotated[
-        NotNegativeInt, Field(description="Number of images for the diagnostics; 0 turns them off.")
-    ] = 32
+        NotNegativeInt | None,
+        Field(
+            description="Number of images for the diagnostics, 0 turns them off; by default up to 32, as "
+            "many as cost no more than the attacks, but 4 at least."
+        ),
+    ] = None
     max_cost: Annotated[
         Positive,
         Field(description="Gradients per image up to which a budget that proves too small is escalated."),
@@ -243,7 +247,8 @@ class EvaluationSettings(Section):
             InputError: unknown setting, or a value out of range; the message names it.
         """
         if isinstance(settings, Mapping):
-            settings, changes = None, {**settings, **changes}
+            changes = {**settings, **changes}
+            settings = None
         if not isinstance(settings, EvaluationSettings | None):
             raise InputError(
                 f"settings: expected EvaluationSettings or a mapping, got {type(settings).__name__}; "

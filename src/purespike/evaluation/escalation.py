@@ -1,12 +1,13 @@
 """Escalate the attack budget where a larger one broke more images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from purespike.attacks import SignAttack
 from purespike.attacks.protocol import is_iterated, recorded
 from purespike.chunks import Json
+from purespike.evaluation.allowance import AMPLE, FEWEST, MOST, affordable, counted
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
 from purespike.evaluation.diagnostics.rule import RULES, ask, in_order
@@ -14,13 +15,20 @@ from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
 from purespike.progress import Bar
 from purespike.results import LEVELS, Cell, Finding, Record
+from purespike.results.record import Count
 from purespike.settings import EvaluationSettings
 
 
 class Findings(Record):
-    """Findings as they are kept between runs."""
+    """Findings of a rule as they are kept between runs.
+
+    Args:
+        findings: the findings.
+        passes: images passed through the classifier to find them.
+    """
 
     findings: tuple[Finding, ...]
+    passes: Count = 0
 
 
 def examine_and_escalate(
@@ -48,9 +56,10 @@ def examine_and_escalate(
         missing_classes: classes of the data that the attacked subset lacks.
         progress: display of the evaluation, which shows each rule.
     """
-    images, labels = runner.examined(clean, settings.diagnose)
-    while True:
-        e = Examination(
+
+    def examination(count: int) -> Examination:
+        images, labels = runner.examined(clean, count)
+        return Examination(
             runner.model,
             images,
             labels,
@@ -64,11 +73,18 @@ def examine_and_escalate(
             missing_classes=missing_classes,
             thresholds=settings.thresholds,
         )
+
+    asked = _Asked(runner, progress)
+    count = settings.diagnose
+    if count is None:
+        count = _affordable(asked, examination, taken=sum(cell.forwards or 0 for cell in cells))
+    while True:
+        e = examination(count)
         progress.begin(f"examination of {len(e)} images", len(RULES), unit="rules")
-        e.budget = _kept(runner, e, "check_budget")
+        e.budget = asked.findings(e, "check_budget").findings
         further = escalated(jobs, e.budget, budgets=budgets, max_cost=settings.max_cost)
         if not further:
-            return [found for name in in_order() for found in _shown(progress, runner, e, name)]
+            return [found for name in in_order() for found in asked.shown(e, name).findings]
         progress.begin("escalation", len(further), unit="attacks")
         for job in further:
             found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
@@ -79,23 +95,52 @@ def examine_and_escalate(
             progress.advance(1)
 
 
-def _shown(progress: Bar, runner: Runner, e: Examination, rule: str) -> list[Finding]:
-    found = _kept(runner, e, rule)
-    progress.advance(1, rule.removeprefix("check_").replace("_", " "))
-    return found
+def _affordable(asked: "_Asked", examination: Callable[[int], Examination], *, taken: int) -> int:
+    """Number of images whose examination takes no more passes than the attacks ``taken``, by a trial."""
+    if taken >= AMPLE * MOST:
+        return MOST
+    trial = examination(FEWEST)
+    asked.progress.begin(f"trial examination of {len(trial)} images", len(RULES), unit="rules")
+    spent = sum(asked.shown(trial, name).passes for name in in_order())
+    count = affordable(taken, spent, len(trial))
+    if count < MOST:
+        asked.progress.say(
+            f"{count} images are examined, which costs no more than the attacks; --diagnose {MOST} takes more"
+        )
+    return count
 
 
-def _kept(runner: Runner, e: Examination, rule: str) -> list[Finding]:
-    """Findings of ``rule`` that an earlier run kept, else new ones; all processes compute the same.
+class _Asked:
+    """Rules with their findings; each is asked once about the same examination, also by a run that resumes.
 
-    Each rule is kept by itself, so that an examination that was killed goes on with the next one.
+    All processes compute the same.
     """
-    attacks = [recorded(job.attack) for job in e.jobs]
-    known = e.arrived_training, e.missing_classes, e.trained_accuracy
-    key = (rule,), attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), known
-    write = runner.accelerator.is_main_process
-    row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(ask(rule, e))), write=write)
-    return list(row.findings)
+
+    def __init__(self, runner: Runner, progress: Bar) -> None:
+        self.runner, self.progress = runner, progress
+        self.known: dict[str, Findings] = {}
+
+    def shown(self, e: Examination, rule: str) -> Findings:
+        """:meth:`findings`, which the display counts."""
+        found = self.findings(e, rule)
+        self.progress.advance(1, rule.removeprefix("check_").replace("_", " "))
+        return found
+
+    def findings(self, e: Examination, rule: str) -> Findings:
+        """What ``rule`` finds."""
+        attacks = [recorded(job.attack) for job in e.jobs]
+        known = e.arrived_training, e.missing_classes, e.trained_accuracy
+        key = (rule,), attacks, self.runner.threats, e.clean, len(e), asdict(e.thresholds), known
+
+        def compute() -> Findings:
+            with counted(e.model) as passes:
+                found = tuple(ask(rule, e))
+            return Findings(findings=found, passes=passes.count)
+
+        if repr(key) not in self.known:
+            write = self.runner.accelerator.is_main_process
+            self.known[repr(key)] = self.runner.store.get(Json(Findings), key, compute, write=write)
+        return self.known[repr(key)]
 
 
 def escalated(

@@ -246,7 +246,7 @@ def _measure(
         for job in jobs:
             cells += _attack(runner, job, clean, costs[job], progress)
         findings = None
-        if settings.diagnose:
+        if settings.diagnose != 0:
             findings = examine_and_escalate(
                 runner,
                 jobs,
