@@ -12,8 +12,8 @@ from purespike.data.opening import open_image
 from purespike.errors import InputError
 from purespike.files import replacing
 from purespike.models import Defended, Purifier
+from purespike.models.guard import ModelFailure, guarded
 from purespike.progress import bar
-from purespike.reading import reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # modes whose pixels are 8-bit grey or colour, perhaps with transparency, which is passed through
@@ -66,11 +66,13 @@ def purify_files(
     pairs, others = _pairs(source, target)
     for path, _ in pairs:
         _tensor(_open(path), channels, path)
-    with bar("purifying", len(pairs), unit="files") as progress:
+    with guarded(purifier, "the purifier"), bar("purifying", len(pairs), unit="files") as progress:
         for path, destination in pairs:
             picture = _open(path)
-            with reading(path, "cannot be purified"):
+            try:
                 purified = _purify(purifier, _tensor(picture, channels, path), device)
+            except ModelFailure as error:
+                raise InputError(f"{path}: cannot be purified ({error})") from error
             with replacing(destination) as temporary:
                 _picture(purified, picture).save(temporary, format=picture.format, **_options(picture))
             progress.advance(1, "{}", path.name)

@@ -247,8 +247,7 @@ class EvaluationSettings(Section):
             InputError: unknown setting, or a value out of range; the message names it.
         """
         if isinstance(settings, Mapping):
-            changes = {**settings, **changes}
-            settings = None
+            settings = cls.of(**settings)
         if not isinstance(settings, EvaluationSettings | None):
             raise InputError(
                 f"settings: expected EvaluationSettings or a mapping, got {type(settings).__name__}; "

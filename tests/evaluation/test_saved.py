@@ -1,5 +1,7 @@
 """Adversarial images on disk: bit for bit, in the ball after rounding, and judged again."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,18 @@ def test_a_resumed_evaluation_writes_the_same_images(tmp_path, monkeypatch):
     for name in names:
         if (tmp_path / "one" / name).suffix == ".png":
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_two_attacks_of_one_name_steps_and_budget_have_folders_of_their_own(tmp_path):
+    attacks = [{"name": "pgd", "steps": 2, "restarts": count} for count in (1, 2, 3)]
+    settings = {**SETTINGS, "attacks": attacks, "threat": ["adaptive"], "batch_size": 3}
+    found = purespike.evaluate(foreign(), pictures(6), save=tmp_path, **settings)
+    for cell, name in zip(found.cells, ("pgd-2", "pgd-2.2", "pgd-2.3"), strict=True):
+        folder = tmp_path / "adaptive" / cell.bound_key / name
+        attack = json.loads((folder / "attack.json").read_text(encoding="utf-8"))
+        assert (attack["restarts"], attack["threat"]) == (cell.settings.restarts, "adaptive")
+        files = [np.load(path) for path in sorted(folder.glob("images-*.npz"))]
+        assert [int(bit) for file in files for bit in file["robust"]] == list(cell.outcomes)
 
 
 def test_a_file_is_no_folder(tmp_path):

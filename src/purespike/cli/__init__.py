@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import typer
+
 from purespike.cli import runs
 
 # isort: split
@@ -50,18 +52,29 @@ def _terminable() -> Iterator[list[str]]:
 
 
 def _run(debug: bool, ended: list[str]) -> None:
+    code = 0
     try:
-        app()
-    except (SystemExit, KeyboardInterrupt) as stop:
-        # typer turns an interrupt into a silent exit
-        if ended:
-            fail("terminated; run the same command again to resume", code=143)
-        if isinstance(stop, KeyboardInterrupt) or stop.code == 130:
-            fail("interrupted; run the same command again to resume", code=130)
-        raise
+        # its exit code, of an interrupt 130, is returned, and errors of usage are raised
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = 130
+    except typer.TyperException as error:
+        fail(_usage(error), code=2)
     except (ValueError, OSError) as error:
         from purespike.errors import InputError
 
         if debug or not isinstance(error, InputError | OSError):
             raise
         fail(str(error), code=2)
+    if ended:
+        fail("terminated; run the same command again to resume", code=143)
+    if code == 130:
+        fail("interrupted; run the same command again to resume", code=130)
+    sys.exit(code)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and where its options are listed."""
+    context = getattr(error, "ctx", None)
+    message = str(getattr(error, "format_message", error.__str__)())
+    return message if context is None else f"{message.rstrip('.')}; see {context.command_path} --help"

@@ -208,10 +208,15 @@ def _defend(model: "nn.Module", purifier: str | None) -> "nn.Module":
     from purespike.errors import InputError
     from purespike.models import Defended
     from purespike.models.resolve import resolve
+    from purespike.training.origin import made_for
 
     if purifier is None:
         return model
     if isinstance(model, Defended):
         raise InputError("--purifier: MODEL already has one; give its classifier alone")
     part = resolve(purifier)
+    if not made_for(Path(purifier), model):
+        show(
+            f"{purifier}: was trained for another classifier; `purespike train purifier` makes one for MODEL"
+        )
     return Defended(part.purifier if isinstance(part, Defended) else part, model).eval()

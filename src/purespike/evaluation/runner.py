@@ -1,7 +1,7 @@
 """The evaluation's loop over chunks of images, shared among processes; finished ones are kept on disk."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Runner:
     accelerator: Accelerator
     store: Store
     save: Path | None = None
+    saved: dict[Path, Job] = field(default_factory=dict)
+    """Folders below ``save`` with the attacks whose images they hold."""
 
     @property
     def model(self) -> nn.Module:
@@ -122,6 +124,8 @@ class Runner:
         cells = []
         for unit in units(job, self.scene, threats or self.threats):
             found = []
+            # by all processes alike, whichever chunks they have
+            places = {threat: place(self.save, job, threat, taken=self.saved) for threat in unit if self.save}
             for start, images, labels in self._chunks(self.images, self.labels):
                 part = {name: values[start : start + len(labels)] for name, values in clean.items()}
                 compute = partial(
@@ -141,17 +145,24 @@ class Runner:
                 if self.save is None:
                     chunk = self.store.get(Json(Chunk), key, compute, valid=complete)
                 else:
-                    chunk = self._saved(job, compute, key, complete, start, images, labels)
+                    chunk = self._saved(job, places, compute, key, complete, start, images, labels)
                 found.append((start, chunk))
                 done(unit[-1], len(labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
 
     def _saved(
-        self, job: Job, compute: Any, key: Any, complete: Any, start: int, images: Tensor, labels: Tensor
+        self,
+        job: Job,
+        places: Mapping[str, Path],
+        compute: Any,
+        key: Any,
+        complete: Any,
+        start: int,
+        images: Tensor,
+        labels: Tensor,
     ) -> Chunk:
         """One chunk whose images are written, and judged in 8 bits as well."""
-        assert self.save is not None
         judged = partial(
             with_images,
             lambda found: compute(adversarial=found),
@@ -164,7 +175,7 @@ class Runner:
         )
         kept = self.store.get(Archive(), (*key, "images"), judged, valid=lambda value: complete(value.chunk))
         for threat in kept.chunk.parts:
-            write_images(place(self.save, job, threat), start, kept, threat, images, labels, job)
+            write_images(places[threat], start, kept, threat, images, labels, job)
         return kept.chunk
 
     def examined(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Adversarial images on disk: as they are, and as pictures of 8 bits, which are judged again."""
 
 import io
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from purespike.attacks.protocol import recorded
 from purespike.chunks import Format
 from purespike.errors import InputError
 from purespike.evaluation.cell import Chunk, Part, share_right
 from purespike.evaluation.plan import Job
 from purespike.evaluation.threat import Scene, classifier_of
-from purespike.files import replacing, write_bytes
+from purespike.files import replacing, write_bytes, write_json
 from purespike.results import bound_key
 from purespike.results.samples import read_arrays
 from purespike.seeding import seeded
@@ -111,14 +113,26 @@ def with_images(
     return Attacked(chunk.model_copy(update={"parts": parts}), {name: x.float() for name, x in found.items()})
 
 
-def place(folder: Path, job: Job, threat: str) -> Path:
-    """Folder of the images of one attack under one threat model: ``adaptive/linf-8_255/pgd-20``."""
+def place(folder: Path, job: Job, threat: str, *, taken: dict[Path, Job]) -> Path:
+    """Folder of the images of one attack under one threat model: ``adaptive/linf-8_255/pgd-20``.
+
+    A second attack of this name, steps and budget, an escalated one for instance, has ``pgd-20.2``.
+
+    Args:
+        folder: folder of all of them.
+        job: attack and budget.
+        threat: threat model.
+        taken: folders with their attacks, to which this one is added.
+    """
     attack = job.attack
     size = job.eps if job.eps is not None else getattr(attack, "level", None)
     steps = getattr(attack, "steps", 1)
-    return (
-        folder / threat / bound_key(job.norm, size) / (f"{attack.name}-{steps}" if steps > 1 else attack.name)
-    )
+    name = f"{attack.name}-{steps}" if steps > 1 else attack.name
+    parent = folder / threat / bound_key(job.norm, size)
+    names = (name if number == 1 else f"{name}.{number}" for number in itertools.count(1))
+    own = next(parent / each for each in names if taken.get(parent / each, job) == job)
+    taken[own] = job
+    return own
 
 
 def write_images(
@@ -126,9 +140,14 @@ def write_images(
 ) -> None:
     """Write ``images-START.npz``, and ``NUMBER.png`` for each grey or colour image, numbered as attacked.
 
+    ``attack.json`` names the attack with all settings.
+
     The archive holds ``adversarial`` (float32), ``rounded`` (uint8), ``labels``, and, 1 for each image that
     the model classifies correctly, ``robust`` and ``robust_rounded``.
     """
+    if start == 0:
+        settings = recorded(job.attack)
+        write_json(folder / "attack.json", {"threat": threat, "eps": job.eps, "norm": job.norm} | settings)
     adversarial, part = kept.images[threat].to(images.device), kept.chunk.parts[threat]
     rounded = to_levels(adversarial, images, job.eps if job.norm == "linf" else None).cpu().numpy()
     buffer = io.BytesIO()

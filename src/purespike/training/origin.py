@@ -88,6 +88,21 @@ def compare(path: Path, kept: Any, origin: Mapping[str, Any]) -> None:
         )
 
 
+def made_for(path: Path, classifier: nn.Module) -> bool:
+    """Whether the purifier at ``path`` was trained for ``classifier``, as far as the file says.
+
+    Args:
+        path: a checkpoint, or a run folder.
+        classifier: any module.
+    """
+    try:
+        with safe_open(path / "purifier.safetensors" if path.is_dir() else path, framework="pt") as file:
+            kept = json.loads((file.metadata() or {}).get(KEY, "null"))
+        return bool(kept["classifier"]["weights"] == weights_of(classifier))
+    except (SafetensorError, OSError, ValueError, RecursionError, KeyError, TypeError):
+        return True
+
+
 def _differences(kept: Any, origin: Any, prefix: str = "") -> set[str]:
     if isinstance(kept, Mapping) and isinstance(origin, Mapping):
         return {
