@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class Absent(InputError):
+    """Something that was not measured or not kept: a page leaves out what would have shown it."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that no registry holds, with the nearest known name.
 

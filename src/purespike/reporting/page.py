@@ -42,6 +42,6 @@ def render(report: Report) -> str:
             summary=summary(report.evaluation),
             tiles=tiles(report.evaluation),
             verdict=report.evaluation.verdict,
-            sections=[(section, section.render(report)) for section in SECTIONS],
+            sections=[(section, body) for section in SECTIONS if (body := section.render(report))],
         )
     )

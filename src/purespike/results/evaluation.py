@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
-from purespike.errors import InputError
+from purespike.errors import Absent, InputError
 from purespike.results.cell import Cell, Quality
 from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
@@ -196,12 +196,12 @@ class Evaluation(Record):
         """Correct clean images, bool ``[N]``, without or with the purifier.
 
         Raises:
-            InputError: they were not kept.
+            Absent: they were not kept.
         """
         kept = self.clean_outcomes
         values = () if kept is None else kept.defended if defended else kept.undefended
         if not values:
-            raise InputError("the outcomes per image on clean images were not kept")
+            raise Absent("the outcomes per image on clean images were not kept")
         return np.asarray(values, dtype=bool)
 
     def __str__(self) -> str:
