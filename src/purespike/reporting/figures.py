@@ -79,7 +79,7 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
             fontweight="bold",
             color=words.color,
             va="center" if narrow else "bottom",
-            xytext=(0, 0 if narrow else -3),
+            xytext=(0, 0 if narrow else -1),
             textcoords="offset points",
             annotation_clip=False,
         )
@@ -91,7 +91,7 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
             fontsize=TEXT,
             color=FAINT,
             va="top",
-            xytext=(0, -3),
+            xytext=(0, -5),
             textcoords="offset points",
             annotation_clip=False,
         )

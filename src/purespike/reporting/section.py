@@ -157,7 +157,9 @@ class Section:
             return Markup()
         except InputError as error:
             return Markup('<p class="absent">Left out: {}.</p>').format(str(error))
-        return content if not content or isinstance(content, Markup) else Markup("<p>{}</p>").format(content)
+        if not content or isinstance(content, Markup):
+            return Markup(content)
+        return Markup("<p>{}</p>").format(content)
 
 
 SECTIONS: list[Section] = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from purespike.errors import Absent
 from purespike.reporting.drawing import EDGE, INK, NARROW, SERIES, TEXT, WIDE, WRONG, dress, new_figure
@@ -63,7 +64,7 @@ def training_curves(history: Sequence[Epoch], *, narrow: bool = False) -> Figure
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(drawn) > 1:
             axes.legend(frameon=False, fontsize=TEXT, labelcolor=INK)
     return figure
