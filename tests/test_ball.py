@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from purespike.attacks import AutoAttack, create_attack
-from purespike.attacks.autoattack import into_ball
+from purespike.attacks.ensemble import into_ball
 from purespike.ball import L2, Ball, Linf
 from purespike.errors import InputError
 

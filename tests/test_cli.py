@@ -15,6 +15,7 @@ from reproduction.tiny import TINY
 from torch import nn
 from training.tiny import finished, outcomes, write_recipe
 
+import purespike
 from purespike import cli
 
 
@@ -32,7 +33,8 @@ def call(monkeypatch, capsys):
 
 HELP = {
     "run": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
-    "train": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
+    "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
+    "train purifier": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
     "purify": ["IN", "OUT", "--model", "--device"],
     "evaluate": [
         *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
@@ -50,7 +52,7 @@ HELP = {
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_mentions_every_option(call, monkeypatch, command, options, flag):
     monkeypatch.setenv("COLUMNS", "200")
-    printed = re.sub(r"\x1b\[[0-9;]*m", "", call(command, flag))
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", call(*command.split(), flag))
     for option in options:
         assert option in printed
 
@@ -58,8 +60,67 @@ def test_help_mentions_every_option(call, monkeypatch, command, options, flag):
 def test_help_names_every_command(call):
     printed = call("--help")
     # typer names a command after its function
-    assert {command.name or command.callback.__name__ for command in cli.app.registered_commands} == set(HELP)
-    assert all(command in printed for command in HELP)
+    found = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    found |= {group.typer_instance.info.name for group in cli.app.registered_groups}
+    assert found == {command.split()[0] for command in HELP}
+    assert all(command in printed for command in found)
+
+
+def test_the_classifier_has_no_classifier_to_defend(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "--classifier" not in call("train", "classifier", "--help")
+
+
+def test_the_version(call):
+    assert call("--version") == f"purespike {purespike.__version__}\n"
+
+
+def test_names_of_the_shell_are_those_of_the_registries():
+    from purespike.attacks import list_attacks
+    from purespike.cli import names
+    from purespike.evaluation.plan import SUITES
+    from purespike.results.vocabulary import THREATS
+
+    assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)
+    assert set(names.ATTACKS) == set(list_attacks())
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "offered"),
+    [
+        ("suite", "st", ["standard"]),
+        ("attacks", "fgsm,sq", ["fgsm,square"]),
+        ("threats", "und", ["undefended"]),
+        ("data", "cifar1", ["cifar10", "cifar100"]),
+    ],
+)
+def test_the_shell_completes_values(option, typed, offered):
+    from purespike.cli.names import completion
+
+    assert completion(option)(typed) == offered
+
+
+MISTYPED = {
+    "--suite standrd": "did you mean 'standard'",
+    "--attacks fgms": "did you mean 'fgsm'",
+    "--threat oblivius": "did you mean 'oblivious'",
+    "--eps 8": "write 8/255, not 8",
+}
+
+
+def test_a_typo_is_answered_before_torch_is_imported():
+    program = (
+        "import sys, purespike.cli as cli\n"
+        f"for line in {list(MISTYPED)!r}:\n"
+        "    sys.argv = ['purespike', 'evaluate', 'run', *line.split()]\n"
+        "    try:\n        cli.main()\n"
+        "    except SystemExit as stop:\n        assert stop.code == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line, says in zip(done.stderr.splitlines(), MISTYPED.values(), strict=True):
+        assert says in line
 
 
 def test_the_command_line_is_light():

@@ -11,7 +11,7 @@ import yaml
 from training.tiny import files, finished, history, outcomes, recipe
 
 import purespike.experiment as experiment
-from purespike import InputError, load
+from purespike import InputError, load, save
 from purespike.data import load_data
 from purespike.evaluation import evaluate
 from purespike.experiment import Run, training_images
@@ -287,3 +287,52 @@ def test_a_finished_run_keeps_its_origin(copied):
     before = (copied / "environment.json").read_bytes()
     run(copied)()
     assert (copied / "environment.json").read_bytes() == before
+
+
+def test_a_purifier_belongs_to_its_classifier(copied):
+    """The classifier's weights, not its architecture, decide."""
+    started = run(copied)
+    data, other = started.data(), load(copied / "classifier.safetensors")
+    before = files(copied)
+    started.purifier(data, other)
+    with torch.no_grad():
+        other.readout.bias += 1
+    with pytest.raises(InputError, match=r"purifier\.safetensors: .*the weights of the classifier"):
+        started.purifier(data, other)
+    with pytest.raises(InputError, match=r"purifier\.safetensors: .*classifier\.settings"):
+        started.purifier(data, torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)))
+    (copied / "purifier.safetensors").unlink()
+    with pytest.raises(InputError, match=r"checkpoint/purifier\.safetensors: .*weights of the classifier"):
+        started.purifier(data, other)
+    assert files(copied).keys() | {"purifier.safetensors"} == before.keys()
+
+
+@pytest.mark.parametrize("stage", ["classifier", "purifier"])
+def test_a_trained_file_belongs_to_its_data_and_recipe(copied, stage):
+    started = run(copied)
+    data = started.data()
+    other = load_data("digits")
+    classifier = load(copied / "classifier.safetensors")
+    arguments = {"classifier": (), "purifier": (classifier,)}[stage]
+    with pytest.raises(InputError, match=rf"{stage}\.safetensors: .*differs in data"):
+        getattr(started, stage)(other, *arguments)
+    changed = recipe(**{stage: {"learning_rate": 0.5}})
+    (copied / "recipe.yaml").write_text(changed.to_yaml())
+    with pytest.raises(InputError, match=rf"{stage}\.safetensors: .*differs in recipe\.learning_rate"):
+        getattr(Run(changed, copied, accelerator(device="cpu")), stage)(data, *arguments)
+
+
+def test_an_evaluation_belongs_to_its_weights(copied):
+    started = run(copied)
+    data, model = started.data(), resolve(str(copied))
+    assert started.evaluation(data, model).content == json.loads((copied / "evaluation.json").read_text())
+    with torch.no_grad():
+        model.classifier.readout.bias += 1
+    with pytest.raises(InputError, match=r"evaluation\.json: .*differs in classifier"):
+        started.evaluation(data, model)
+
+
+def test_files_of_earlier_versions_name_no_origin_and_are_taken(copied):
+    for name in ("classifier", "purifier"):
+        save(load(copied / f"{name}.safetensors"), copied / f"{name}.safetensors")
+    run(copied)()

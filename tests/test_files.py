@@ -3,10 +3,12 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from purespike.files import replacing, write_json, write_text
+from purespike.files import remove_abandoned, replacing, write_json, write_text
 
 
 def listing(folder):
@@ -81,3 +83,33 @@ def test_json(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"a": math.nan})
     assert json.loads(path.read_text())["b"] == "ü"
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    path = tmp_path / "notes.txt"
+    with pytest.raises(OSError, match=r"No space left on device: '.*notes\.txt'"), replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    for name in ("x" * 255, "ü" * 127):
+        write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+
+
+def test_temporary_files_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path):
+    program = [sys.executable, "-c", "import os; print(os.getpid())"]
+    dead = subprocess.run(program, capture_output=True, text=True, check=True)
+    write_text(tmp_path / "deep" / "notes.txt", "text")
+    for name in (f".notes.txt.{dead.stdout.strip()}.abc.part", ".notes.txt.x1y2.part", ".part"):
+        (tmp_path / "deep" / name).write_text("half")
+    with replacing(tmp_path / "deep" / "notes.txt") as temporary:
+        living = subprocess.Popen(["sleep", "60"])
+        other = tmp_path / f".a.{living.pid}.abc.part"
+        other.write_text("half")
+        remove_abandoned(tmp_path)
+        living.kill()
+        living.wait()
+        assert temporary.exists() and other.exists()
+    remove_abandoned(tmp_path)
+    assert listing(tmp_path / "deep") == [".part", "notes.txt"] and listing(tmp_path) == ["deep"]

@@ -1,14 +1,18 @@
 """Purified files: the same size, mode, format and transparency; only the pixels change."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 
 from purespike import InputError
 from purespike.models import Defended, Purifier
-from purespike.pictures import purify_files
+from purespike.pictures import _purify, purify_files
 
 SIZE = (13, 9)  # width, height: neither even nor equal
 FORMATS = {
@@ -94,6 +98,27 @@ def test_the_orientation_of_a_photograph_stays(tmp_path):
     assert after.getexif()[0x0112] == 6 and after.size == SIZE
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_a_photograph_is_purified_upright(tmp_path, orientation, suffix):
+    class LeftHalf(nn.Module):
+        """Blackens what a viewer sees on the left."""
+
+        def forward(self, images):
+            return images * (torch.arange(images.shape[3]) >= images.shape[3] // 2)
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    before, after = purified(LeftHalf(), tmp_path, suffix, "RGB", exif=exif)
+    if suffix == "png":  # Pillow turns a TIFF itself
+        assert after.getexif()[0x0112] == orientation and after.size == before.size
+    before.load()
+    seen, changed = (np.asarray(ImageOps.exif_transpose(image)) for image in (before, after))
+    middle = seen.shape[1] // 2
+    assert not changed[:, :middle].any()
+    assert np.array_equal(changed[:, middle:], seen[:, middle:])
+
+
 def test_values_beyond_the_range_are_clipped(tmp_path):
     class Far(nn.Module):
         def forward(self, images):
@@ -157,3 +182,98 @@ def test_purifying_draws_no_gradient_and_switches_to_evaluation(tmp_path):
             return images
 
     purified(Watch().train(), tmp_path, "png", "RGB")
+
+
+def test_tiles_have_no_seams(monkeypatch):
+    """A Purifier whose every layer fires sees the same around a tile's pixel as in the full image."""
+    torch.manual_seed(0)
+    model = Purifier(width=0.15, time_steps=2).eval()
+    for layer in (model.estimator.last, model.denoiser.last):
+        nn.init.normal_(layer.weight, std=0.3)
+    image = torch.rand(3, 203, 310)
+    whole = _purify(model, image, "cpu")
+    monkeypatch.setattr("purespike.pictures._TILE", 128)
+    tiled = _purify(model, image, "cpu")
+    assert (whole - image).abs().mean() > 0.01
+    # float sums in another order move a membrane across its threshold here and there
+    assert ((whole - tiled).abs() < 1e-4).float().mean() > 0.999
+    monkeypatch.setattr("purespike.pictures._MARGIN", 4)
+    assert ((whole - _purify(model, image, "cpu")).abs() < 1e-4).float().mean() < 0.99
+
+
+def png(width, height, depth=8, colour=0):
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(99)))
+        + chunk(b"IEND", b"")
+    )
+
+
+REFUSED = {
+    "a huge header": (png(50_000, 50_000), "50000x50000; the limit is 50 megapixels|decompression bomb"),
+    "a small bomb": (png(9_000, 5_000, colour=2), "would unpack from 0 KB to 129 MB; the limit"),
+    "deep colour": (png(3, 3, depth=16, colour=2), "more than 8 bits a channel"),
+    "deep colour with transparency": (png(3, 3, depth=16, colour=6), "more than 8 bits a channel"),
+    "deep grey with transparency": (png(3, 3, depth=16, colour=4), "more than 8 bits a channel"),
+    "a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
+    "another format": (b"P6 1 1 255\n000", "not a readable image"),
+    "nothing": (b"", "not a readable image"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_no_purifier_should_see(tmp_path, content, message):
+    (tmp_path / "in.png").write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        purify_files(Invert(), tmp_path / "in.png", tmp_path / "out.png")
+    assert "in.png" in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_frames_are_refused(tmp_path):
+    picture("RGB").save(tmp_path / "in.webp", save_all=True, append_images=[picture("RGB", seed=1)])
+    with pytest.raises(InputError, match=r"in\.webp: has 2 frames"):
+        purify_files(Invert(), tmp_path / "in.webp", tmp_path / "out.webp")
+
+
+def test_strange_entries_of_a_folder_are_left_out_with_a_word(tmp_path):
+    source = tmp_path / "in"
+    (source / "dir.png").mkdir(parents=True)
+    (source / ".hidden").mkdir()
+    picture("RGB").save(source / "a.png")
+    picture("RGB").save(source / ".hidden" / "b.png")
+    picture("P").save(source / "c.gif")
+    (source / "._a.png").write_bytes(b"Mac OS X")
+    (source / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(source / "pipe.png")
+    heard = []
+    assert purify_files(Invert(), source, tmp_path / "out", say=heard.append) == 1
+    (line,) = heard
+    assert line.startswith("left out") and line.endswith(": c.gif, gone.png, pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png: is a pipe or a device"):
+        purify_files(Invert(), source / "pipe.png", tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda images: images / 0, "NaN, infinity or whole numbers"),
+        (lambda images: images.byte(), "NaN, infinity or whole numbers"),
+        (lambda images: images.view(7), r"in\.png: cannot be purified \(.*invalid for input"),
+        (lambda images: {}["none"], r"in\.png: cannot be purified \('none'\)"),
+    ],
+)
+def test_a_purifier_that_fails_is_one_line(tmp_path, answer, message):
+    class Answer(nn.Module):
+        def forward(self, images):
+            return answer(images)
+
+    with pytest.raises(InputError, match=message):
+        purified(Answer(), tmp_path, "png", "RGB")

@@ -46,7 +46,10 @@ def test_every_command_and_option_it_names_exists(page):
     lines = re.findall(r"(?:^|`)purespike (\w+) ([^#`\n]*)", text, re.MULTILINE)
     assert len(lines) > 2
     for name, arguments in lines:
-        known = {"--help", *(option for each in commands[name].params for option in each.opts)}
+        command = commands[name]
+        if stages := getattr(command, "commands", None):
+            command = stages[arguments.split()[0]]
+        known = {"--help", *(option for each in command.params for option in each.opts)}
         assert set(re.findall(r"--[a-z-]+", arguments)) <= known, (name, arguments)
 
 

@@ -9,7 +9,20 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "purespike"
 ROOMS = (
-    *("errors", "budget", "text", "written", "files", "console", "progress", "seeding", "modes"),
+    *(
+        "errors",
+        "budget",
+        "yaml_text",
+        "text",
+        "written",
+        "files",
+        "reading",
+        "tensors",
+        "console",
+        "progress",
+        "seeding",
+        "modes",
+    ),
     *("section", "optimisation", "settings", "results", "recipe", "run_folder", "environment"),
     *(
         "checks",

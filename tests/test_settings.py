@@ -48,10 +48,10 @@ def test_aliases():
 
 REFUSED = [
     ({"atacks": "fgsm"}, "unknown setting of an evaluation 'atacks': did you mean 'attacks'"),
-    ({"eps": "8"}, "eps.0: .*write 8/255, not 8"),
+    ({"eps": "8"}, "eps: .*write 8/255, not 8"),
     ({"eps": []}, "eps: .*give at least one budget"),
-    ({"eps": "8/255,"}, "eps.1: .*neither a number nor a fraction"),
-    ({"eps": -1, "norm": "l2"}, "eps.0: .*positive"),
+    ({"eps": "8/255,"}, "eps: .*neither a number nor a fraction"),
+    ({"eps": -1, "norm": "l2"}, "eps: .*positive"),
     ({"images": 0}, "images: .*greater than or equal to 1, got 0"),
     ({"attacks": "pgd:steps"}, "attacks: .*name:key=value"),
     ({"attacks": 3}, "attacks: .*got 3"),

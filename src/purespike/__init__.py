@@ -8,7 +8,7 @@ from purespike.errors import InputError
 if TYPE_CHECKING:
     from purespike import attacks, data, models, neurons
     from purespike.evaluation import Evaluation, evaluate
-    from purespike.models import Defended, load, save
+    from purespike.models import Defended, Logits, Resetting, load, save
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,8 @@ __all__ = [
     "Defended",
     "Evaluation",
     "InputError",
+    "Logits",
+    "Resetting",
     "attacks",
     "data",
     "evaluate",
@@ -29,6 +31,8 @@ _HOMES = {
     "Evaluation": "purespike.evaluation",
     "evaluate": "purespike.evaluation",
     "Defended": "purespike.models",
+    "Logits": "purespike.models",
+    "Resetting": "purespike.models",
     "load": "purespike.models",
     "save": "purespike.models",
 }

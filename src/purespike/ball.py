@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purespike.budget import PARSERS, format_eps, parse_eps, parse_radius
 from purespike.errors import InputError, unknown
-from purespike.seeding import generator
+from purespike.seeding import ImageDraws
 
 # half precision holds no bound exactly; of float32 and float64 the rounding of a bound is negligible
 _HALF = (torch.float16, torch.bfloat16)
@@ -108,7 +108,7 @@ class Ball(ABC):
 
     @abstractmethod
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:
-        """A uniform draw from the ball around each image, moved into [0, 1]."""
+        """A uniform draw from the ball around each image, moved into [0, 1], given by seed and image."""
 
     @abstractmethod
     def steepest(self, direction: Tensor) -> Tensor:
@@ -189,8 +189,7 @@ class Linf(Ball):
         return share * (2 * torch.rand(shape, generator=draw) - 1)
 
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:
-        draw = torch.Generator().manual_seed(seed)
-        noise = torch.empty(clean.shape).uniform_(-self.size, self.size, generator=draw)
+        noise = ImageDraws(clean, seed, "start").uniform(-self.size, self.size, clean.shape[1:])
         return self.project(clean + noise.to(clean), clean)
 
     def steepest(self, direction: Tensor) -> Tensor:
@@ -251,10 +250,10 @@ class L2(Ball):
 
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:
         # a normal draw for the direction, and the radius size · U^(1/d) of d pixels
-        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-        # a stream of its own: an image's start does not depend on how many images come after it
-        shares = torch.rand(len(clean), generator=generator(seed, "radius")) ** (1 / clean.shape[1:].numel())
-        offset = self.steepest(noise) * self.size * shares.view(-1, 1, 1, 1)
+        draws = ImageDraws(clean, seed, "start")
+        noise = draws.normal(clean.shape[1:])
+        shares = draws.uniform(0, 1, (1, 1, 1)) ** (1 / clean.shape[1:].numel())
+        offset = self.steepest(noise) * self.size * shares
         return _rounded(self._moved(offset.to(clean.device), _exact(clean)), clean)
 
     def steepest(self, direction: Tensor) -> Tensor:

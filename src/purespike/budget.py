@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError, brief, unknown
 
 
 def parse_eps(eps: float | str, *, name: str = "eps") -> float:
@@ -13,10 +13,11 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
     Raises:
         InputError: not a number, or outside [0, 1].
     """
-    value = _number(eps, name=name, example="8/255")
+    _check_single(eps, name)
+    value = parse_number(eps, name=name, example="8/255")
     if not 0 <= value <= 1:
         raise InputError(
-            f"{name}: must lie in [0, 1] in pixel units (1 = full range), got {eps}; write 8/255, not 8"
+            f"{name}: must lie in [0, 1] in pixel units (1 = full range), got {_cut(eps)}; write 8/255, not 8"
         )
     return value
 
@@ -27,9 +28,10 @@ def parse_radius(eps: float | str) -> float:
     Raises:
         InputError: not a number, not positive, or not finite.
     """
-    value = _number(eps, name="eps", example="128/255")
+    _check_single(eps, "eps")
+    value = parse_number(eps, name="eps", example="128/255")
     if not 0 < value < math.inf:
-        raise InputError(f"eps: an L2 radius must be positive and finite, got {eps}")
+        raise InputError(f"eps: an L2 radius must be positive and finite, got {_cut(eps)}")
     return value
 
 
@@ -64,8 +66,38 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return abs(one - other) < 1e-6
 
 
-def _number(text: float | str, *, name: str, example: str) -> float:
+def as_number(text: str) -> float | None:
+    """The number or fraction in ``text``; ``None`` if it is neither."""
     try:
-        return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
+        return parse_number(text)
+    except InputError:
+        return None
+
+
+def _cut(eps: float | str) -> str:
+    return str(eps)[:80]
+
+
+def parse_number(text: float | str, *, name: str = "eps", example: str = "8/255") -> float:
+    """A number, or a fraction as text, as a float; it may be infinite.
+
+    Raises:
+        InputError: neither of them; the message calls it ``name`` and shows the ``example``.
+    """
+    try:
+        if isinstance(text, str) and "/" in text and len(text) <= 100:
+            return float(Fraction(text.replace(" ", "")))
+        # a fraction would write out every digit of 1e999999999
+        return float(text)
     except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        raise InputError(f"{name}: {text!r} is neither a number nor a fraction such as {example}") from None
+        message = f"{name}: {brief(text)} is neither a number nor a fraction such as {example}"
+        raise InputError(message) from None
+
+
+def _check_single(eps: object, name: str) -> None:
+    """Refuse a budget for each image."""
+    if getattr(eps, "ndim", 0) or isinstance(eps, list | tuple):
+        raise InputError(
+            f"{name}: one number such as 8/255 for all images, got a {type(eps).__name__}; "
+            "attack the images of each budget by themselves"
+        )

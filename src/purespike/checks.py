@@ -1,7 +1,10 @@
 """Validation of images and labels; every violation is one clear :class:`InputError`."""
 
 import math
+from numbers import Integral
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,12 +45,20 @@ def check_images(images: Tensor, *, channels: int | None = None, name: str = "im
     return images
 
 
-def check_labels(labels: Tensor, *, count: int, classes: int | None = None) -> Tensor:
-    """Return ``labels`` as int64 if they are ``count`` class indices in ``[0, classes)``.
+def as_tensor(values: Any) -> Any:
+    """A NumPy array of numbers as a tensor; anything else unchanged."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
+    return values
+
+
+def check_labels(labels: Any, *, count: int, classes: int | None = None) -> Tensor:
+    """Return ``labels`` as an int64 tensor if they are ``count`` class indices in ``[0, classes)``.
 
     Raises:
         InputError: wrong type, wrong length, or an index out of range.
     """
+    labels = as_tensor(labels)
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError("labels: expected a tensor of integer class indices [N]")
     if labels.shape != (count,):
@@ -69,6 +80,17 @@ def check_steps(steps: int, *, name: str = "steps") -> int:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InputError(f"{name}: must be a whole number of at least 1, got {steps!r}")
     return steps
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed`` if it is a whole number from 0 to 2⁶³ − 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise InputError(f"seed: must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    return int(seed)
 
 
 def as_float(images: Tensor) -> Tensor:

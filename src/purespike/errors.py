@@ -15,6 +15,16 @@ class Absent(InputError):
     """Something that was not measured or not kept: a page leaves out what would have shown it."""
 
 
+def brief(value: object) -> str:
+    """``value`` as a message shows it: its repr, cut after 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python refuses to write whole numbers of thousands of digits
+        return "a number of too many digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that no registry holds, with the nearest known name.
 
@@ -23,7 +33,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         name: name that the user wrote.
         known: every name that would have been accepted.
     """
-    names = sorted(known)
+    names, name = sorted(known), name if len(name) <= 80 else f"{name[:80]}…"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")

@@ -1,8 +1,10 @@
 """A run from data to report; every stage whose result is in the run folder is skipped."""
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,18 +18,19 @@ from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
-from purespike.files import replacing, write_json, write_text
+from purespike.files import remove_abandoned, replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
-from purespike.results import Evaluation
+from purespike.results import Evaluation, Provenance
 from purespike.results.vocabulary import NORMS
-from purespike.run_folder import check_owner
+from purespike.run_folder import check_owner, in_use
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
+from purespike.training.origin import KEY, check_origin, compare, handed_over, origin_of, weights_of
 
 SHOWN = 8
 
@@ -46,6 +49,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
+        self._alone, self._claimed = contextlib.ExitStack(), False
         check_owner(recipe, folder)
         _check_names(recipe)
 
@@ -59,18 +63,26 @@ class Run:
         return data
 
     def claim(self) -> None:
-        """Write the recipe into the folder, and the environment of an unfinished run."""
+        """Keep other processes out of the folder, and write the recipe.
+
+        Raises:
+            InputError: another process works in the folder.
+        """
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            # a write that was killed leaves its temporary file; nobody else writes here
-            for part in self.folder.rglob(".*.part"):
-                part.unlink()
+            if not self._claimed:
+                # held until the run ends, or nobody holds this object any more
+                self._alone.enter_context(in_use(self.folder))
+                self._claimed = True
+            remove_abandoned(self.folder)
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
-            # a finished run keeps the origin of its numbers, however often its report is written again
-            if not (self.folder / "evaluation.json").exists():
-                origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
-                write_json(self.folder / "environment.json", origin)
         self.accelerator.wait_for_everyone()
+
+    def _write_environment(self) -> None:
+        """Write the environment of a stage that is about to be computed; one that is read keeps its own."""
+        if self.accelerator.is_main_process:
+            origin = provenance(seed=self.recipe.seed, device=self.accelerator.device)
+            write_json(self.folder / "environment.json", origin)
 
     def classifier(self, data: Data) -> nn.Module:
         """Train the classifier, or read it."""
@@ -83,6 +95,7 @@ class Run:
                 seed=self.recipe.seed,
                 accelerator=self.accelerator,
             ),
+            origin_of("classifier", self.recipe.classifier, data.train, seed=self.recipe.seed),
         )
 
     def adopt(self, classifier: nn.Module) -> nn.Module:
@@ -99,7 +112,7 @@ class Run:
             if not same or not all(torch.equal(kept[key], given[key].cpu()) for key in kept):
                 raise InputError(f"{path}: is another classifier than the one given; choose another --out")
         elif isinstance(classifier, SpikingClassifier) and self.accelerator.is_main_process:
-            save(classifier, path)
+            save(classifier, path, metadata={KEY: json.dumps(handed_over(), sort_keys=True)})
         self.accelerator.wait_for_everyone()
         return classifier
 
@@ -115,16 +128,31 @@ class Run:
                 seed=self.recipe.seed,
                 accelerator=self.accelerator,
             ),
+            origin_of(
+                "purifier",
+                self.recipe.purifier,
+                data.train,
+                seed=self.recipe.seed,
+                classifier=classifier,
+            ),
         )
 
     def evaluation(self, data: Data, model: Defended) -> Evaluation:
         """Run the evaluation of the recipe, or read its result."""
         path = self.folder / "evaluation.json"
+        made_of = {
+            "data": data.test.fingerprint(),
+            "classifier": weights_of(model.classifier),
+            "purifier": weights_of(model.purifier),
+        }
         if path.exists():
             try:
-                return Evaluation.read(path)
+                kept = Evaluation.read(path)
             except InputError as error:
                 raise InputError(f"{error}; delete it to evaluate again") from None
+            compare(path, kept.provenance and (kept.provenance.model_extra or {}).get("made_of"), made_of)
+            return kept
+        self._write_environment()
         result = evaluate(
             model,
             data.test,
@@ -135,6 +163,8 @@ class Run:
         )
         if self.accelerator.is_main_process:
             self._write_samples(data, model)
+            origin = (result.provenance or Provenance()).model_copy(update={"made_of": made_of})
+            result = result.model_copy(update={"provenance": origin})
             result.save(path)
         self.accelerator.wait_for_everyone()
         return result
@@ -150,18 +180,30 @@ class Run:
 
     def __call__(self) -> tuple[Evaluation, Path]:
         """All stages in order."""
-        data = self.data()
-        classifier = self.classifier(data)
-        purifier = self.purifier(data, classifier)
-        model = Defended(purifier, classifier).to(self.accelerator.device).eval()
-        return self.evaluation(data, model), self.report()
+        with self:
+            data = self.data()
+            classifier = self.classifier(data)
+            purifier = self.purifier(data, classifier)
+            model = Defended(purifier, classifier).to(self.accelerator.device).eval()
+            return self.evaluation(data, model), self.report()
 
-    def _stage(self, name: str, train: Callable[[], nn.Module]) -> nn.Module:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let other processes into the folder."""
+        self._alone.close()
+        self._claimed = False
+
+    def _stage(self, name: str, train: Callable[[], nn.Module], origin: dict[str, Any]) -> nn.Module:
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
+        if path.exists():
+            check_origin(path, origin)
+        else:
+            self._write_environment()
             model = train()
             if self.accelerator.is_main_process:
-                save(model, path)
+                save(model, path, metadata={KEY: json.dumps(origin, sort_keys=True)})
             self.accelerator.wait_for_everyone()
         # read back in either case, so that the model on disk is the one evaluated
         return load(path).to(self.accelerator.device)

@@ -7,7 +7,7 @@ from torch.nn import functional
 from purespike.checks import check_labels
 from purespike.errors import InputError
 from purespike.models import Defended, SpikingClassifier
-from purespike.models.predict import check_fit
+from purespike.models.fit import check_fit
 from purespike.modes import mode
 
 

@@ -15,14 +15,36 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it over ``path``.
 
     On any exception (a full disk, an interrupt) the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # with the process that owns it; a long name is cut, since file systems end at 255 bytes
+        prefix = f".{path.name[:40]}.{os.getpid()}."
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+        os.close(handle)
+        with _replaced(Path(name), path):
+            yield Path(name)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
     try:
-        yield temporary
+        yield
+    except OSError as error:
+        # writing and flushing name no file
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextlib.contextmanager
+def _replaced(temporary: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         # mkstemp makes private files; the files of a run get the user's usual permissions
@@ -34,10 +56,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _sync_directory(path.parent)
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove temporary files that killed processes left below ``folder``; those of living ones stay."""
+    for part in folder.rglob(".*.part"):
+        owner = part.name.split(".")[-3]
+        if not (owner.isdigit() and _alive(int(owner))):
+            part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically."""
+    """Write ``text`` to ``path`` atomically; half a surrogate pair, which no file can hold, becomes ``?``."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

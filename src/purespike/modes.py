@@ -1,9 +1,10 @@
-"""Temporary training or evaluation mode."""
+"""Temporary modes of models and of autograd."""
 
 import contextlib
 from collections.abc import Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @contextlib.contextmanager
@@ -11,8 +12,25 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Put ``model`` into one mode inside; the mode of every module is restored on any exit."""
     former = [(module, module.training) for module in model.modules()]
     try:
-        model.train(training)
+        # an exported graph has one mode, its own
+        with contextlib.suppress(NotImplementedError):
+            model.train(training)
         yield
     finally:
         for module, own in former:
             module.training = own
+
+
+@contextlib.contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave ``torch.inference_mode``, in which nothing can be differentiated; the gradient mode stays."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def normal(tensor: Tensor) -> Tensor:
+    """``tensor``, or a copy that autograd can work with if it was made in inference mode, left by now."""
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -1,11 +1,12 @@
 """Optimisers and learning-rate schedules as settings of a recipe (made by ``training/optimiser.py``)."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from purespike.errors import InputError
+from purespike.errors import InputError, brief
 from purespike.section import NotNegative, Positive, Rate, Section, Share, one_of
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -17,6 +18,12 @@ def _pattern(text: str) -> str:
     except re.error as error:
         raise InputError(f"not a regular expression: {error}") from error
     return text
+
+
+def _ascending(epochs: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in pairwise(epochs)):
+        raise InputError(f"must ascend, each epoch once, got {brief(list(epochs))}")
+    return epochs
 
 
 class ParameterGroup(Section):
@@ -72,7 +79,7 @@ class Milestones(Section):
     """``decay_factor`` times the learning rate after each of the epochs ``milestones``."""
 
     name: Literal["milestones"] = "milestones"
-    milestones: tuple[Positive, ...] = (80, 120)
+    milestones: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (80, 120)
     decay_factor: Rate = 0.1
 
 

@@ -1,6 +1,7 @@
-"""Progress of long work: a live bar on a terminal, lines elsewhere."""
+"""Progress of long work: a live bar on a terminal; elsewhere a line when it begins, and one a minute."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,14 +11,45 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 console = Console(stderr=True, highlight=False)
 
+INTERVAL = 60.0
+"""Seconds between the lines in a pipe."""
+
 
 class Bar:
     """Counts units of work; made by :func:`bar`."""
 
-    def __init__(self, progress: Progress | None, task: TaskID | None, unit: str) -> None:
-        self._progress, self._task, self._unit = progress, task, unit
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        *,
+        done: int = 0,
+        progress: Progress | None = None,
+        task: TaskID | None = None,
+        silent: bool = False,
+    ) -> None:
+        self._progress, self._task, self._silent = progress, task, silent
+        self._note: tuple[str, tuple[Any, ...]] = ("", ())
+        self._set(title, total, unit, done)
+
+    def _set(self, title: str, total: int, unit: str, done: int) -> None:
+        self._title, self._total, self._unit = title, total, unit
         self._begun = self._noted = time.monotonic()
-        self._done = 0
+        self._done, self._before = done, done
+
+    def begin(self, title: str, total: int, *, unit: str) -> None:
+        """Turn to a further phase of the work, on the same display."""
+        self._set(title, total, unit, 0)
+        if self._progress is not None and self._task is not None:
+            self._progress.reset(self._task, description=title, total=total, note="")
+        self.announce()
+
+    def announce(self) -> None:
+        """Say what begins and how much it is, where no bar shows it."""
+        if self._progress is None:
+            left = f", {self._done:,} of them done before" if self._done else ""
+            self.say(f"{self._title}: {self._total:,} {self._unit}{left}")
 
     def advance(self, count: int, note: str = "", *values: Any) -> None:
         """Report ``count`` more units done; ``note``, formatted with ``values``, is shown beside the bar.
@@ -25,19 +57,46 @@ class Bar:
         The note is formatted a few times a second only: fetching a loss from a GPU makes it wait.
         """
         self._done += count
+        self._note = note, values
         if self._progress is None or self._task is None:
             return
         self._progress.update(self._task, advance=count)
         now = time.monotonic()
         if now - self._noted > 0.25:
             self._noted = now
-            rate = self._done / (now - self._begun)
-            text = f"{rate:,.0f} {self._unit}/s  {note.format(*values)}"
+            text = f"{self._rate():,.0f} {self._unit}/s  {note.format(*values)}"
             self._progress.update(self._task, note=text)
+
+    def line(self) -> str:
+        """Progress as one line: done, left, and the note of the last advance."""
+        note, values = self._note
+        rate = self._rate()
+        left = "time left unknown yet"
+        if rate:
+            left = f"about {duration((self._total - self._done) / rate)} left"
+        said = f", {text}" if (text := note.format(*values)) else ""
+        return f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {left}{said}"
+
+    def _rate(self) -> float:
+        return (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
 
     def say(self, line: str) -> None:
         """Print a permanent line."""
-        (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
+        if not self._silent:
+            (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min`` or ``4 days 6 h``."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
 
 
 @contextlib.contextmanager
@@ -52,10 +111,10 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
         show: ``False`` for processes other than the main one.
     """
     if not (show and console.is_terminal):
-        silent = Bar(None, None, unit)
-        if not show:
-            silent.say = lambda line: None  # type: ignore[method-assign]
-        yield silent
+        quiet = Bar(title, total, unit, done=done, silent=not show)
+        quiet.announce()
+        with _every_minute(quiet) if show else contextlib.nullcontext():
+            yield quiet
         return
     columns = (
         TextColumn("{task.description}"),
@@ -67,4 +126,22 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
-        yield Bar(progress, task, unit)
+        yield Bar(title, total, unit, done=done, progress=progress, task=task)
+
+
+@contextlib.contextmanager
+def _every_minute(shown: Bar) -> Iterator[None]:
+    """Print the line of a bar once a minute, also while a single unit takes longer."""
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(INTERVAL):
+            shown.say(shown.line())
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()

@@ -27,8 +27,9 @@ from purespike.optimisation import (
     Sgd,
     SgdUnlessNamed,
 )
-from purespike.section import Positive, Rate, Section, explain
+from purespike.section import Epochs, Positive, Rate, Section, Seed, TimeSteps, Width, explain
 from purespike.settings import EvaluationSettings
+from purespike.yaml_text import parse_yaml, read_yaml
 
 
 def _listed(value: Any) -> Any:
@@ -59,6 +60,8 @@ def _alone(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
+Thresholds = Annotated[tuple[float, ...], Field(max_length=64)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 THRESHOLDS, DECAY = (0.6, 1.6, 2.6), 0.25
 Dynamics = Annotated[str | None, AfterValidator(_alone)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
@@ -112,7 +115,7 @@ class DataRecipe(Section):
     test_limit: Positive | None = None
     role: Literal["defender", "attacker"] = "defender"
     attacker_limit: Positive | None = None
-    defender_seed: Annotated[int, Field(ge=0)] | None = None
+    defender_seed: Seed | None = None
 
     @field_validator("defender_seed")
     @classmethod
@@ -126,19 +129,21 @@ class Training(Section):
     """Settings that classifier and purifier have in common.
 
     Neurons are multi-level firing with ``thresholds`` and ``decay``, or have other ``dynamics``, by their
-    written form, e.g. ``adaptivelif(rise=0.5)``.
+    written form, e.g. ``adaptivelif(rise=0.5)``. Gradients flow through the reset unless it is ``detached``.
     """
 
-    epochs: Positive
-    batch_size: Positive = 128
+    epochs: Epochs
+    batch_size: BatchSize = 128
     learning_rate: Rate
-    crop_padding: Annotated[int, Field(ge=0)] = 4
+    crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     flip: bool = True
 
     def neurons(self) -> dict[str, Any]:
         """Settings of the neurons as models take them; default dynamics as thresholds and decay."""
         own = ("thresholds", "decay") if getattr(self, "dynamics", None) is None else ("dynamics",)
-        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate")}
+        # models record the settings that they are built with: the default reset stays unwritten there
+        reset = () if getattr(self, "reset", "attached") == "attached" else ("reset",)
+        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate", *reset)}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -154,15 +159,16 @@ class ClassifierRecipe(Training):
     """
 
     architecture: str = "senet18_snn"
-    width: Rate = 1.0
-    time_steps: Positive = 4
-    thresholds: tuple[float, ...] = THRESHOLDS
+    width: Width = 1.0
+    time_steps: TimeSteps = 4
+    thresholds: Thresholds = THRESHOLDS
     decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
     coding: str = "direct"
-    epochs: Positive = 150
-    batch_size: Positive = 256
+    epochs: Epochs = 150
+    batch_size: BatchSize = 256
     learning_rate: Rate = 0.1
     optimiser: SgdUnlessNamed = Sgd()
     schedule: MilestonesUnlessNamed = Milestones()
@@ -186,14 +192,15 @@ class PurifierRecipe(Training):
     ``clean_share`` of each batch may be clean.
     """
 
-    width: Rate = 1.0
-    time_steps: Positive = 4
-    thresholds: tuple[float, ...] = THRESHOLDS
+    width: Width = 1.0
+    time_steps: TimeSteps = 4
+    thresholds: Thresholds = THRESHOLDS
     decay: Annotated[float, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
+    reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
-    epochs: Positive = 200
-    batch_size: Positive = 128
+    epochs: Epochs = 200
+    batch_size: BatchSize = 128
     learning_rate: Rate = 1e-4
     optimiser: AdamUnlessNamed = Adam()
     schedule: ConstantUnlessNamed = Constant()
@@ -238,7 +245,7 @@ class EvaluationRecipe(EvaluationSettings):
 class Recipe(Section):
     """Everything that decides a run's numbers, apart from the machine."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     data: DataRecipe = DataRecipe()
     classifier: ClassifierRecipe = ClassifierRecipe()
     purifier: PurifierRecipe = PurifierRecipe()
@@ -256,13 +263,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         InputError: unreadable file, unknown key (with the nearest known one), or a value of the wrong type
             or out of range.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(content).__name__}")
     values = content or {}
@@ -300,9 +301,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise InputError(f"--set {override}: {parent} is not a section")
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML") from error
+        values[last] = parse_yaml(text)
+    except InputError as error:
+        raise InputError(f"--set {key.strip()}: {error}") from error
 
 
 def _explain(error: ValidationError, source: str) -> InputError:

@@ -1,12 +1,15 @@
-"""Which recipe a run folder belongs to: one folder holds the run of one recipe."""
+"""Owners of folders: one folder holds the run of one recipe, and one process at a time writes into it."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from purespike.errors import InputError
 from purespike.recipe import Recipe, parse_recipe
+from purespike.results import Evaluation
+from purespike.yaml_text import parse_yaml, read_yaml
 
 
 def check_owner(recipe: Recipe, folder: Path) -> None:
@@ -24,7 +27,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
             raise InputError(f"{folder}: exists and is not a run folder; choose another --out")
         return
     other = _read(path)
-    mine = yaml.safe_load(recipe.to_yaml())
+    mine = parse_yaml(recipe.to_yaml())
     if other != mine:
         changed = sorted(_differences(mine, other)) if isinstance(other, dict) else ["everything"]
         raise InputError(
@@ -33,14 +36,72 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
+    """Keep other processes out of ``folder``, made if missing, until the end or the death of this one.
+
+    A file system without locks keeps nobody out.
+
+    Args:
+        folder: the folder.
+        by: whether this process is the one that writes; of several that share a run only the main one does.
+
+    Raises:
+        InputError: another process works in the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        by = False
+    if not by:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # a lock on the folder itself leaves no file behind
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another process works in it; wait for its end, or choose another --out"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_output(folder: Path) -> None:
+    """Check that an evaluation may write into ``folder``: nothing of anybody else would be replaced.
+
+    Raises:
+        InputError: a file, a run folder, or a folder with results that no evaluation wrote.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --out is a folder")
+    if (folder / "recipe.yaml").exists():
+        raise InputError(f"{folder}: is a run folder with an evaluation of its own; choose another --out")
+    kept = folder / "evaluation.json"
+    if kept.exists():
+        try:
+            Evaluation.read(kept)
+        except InputError as error:
+            raise InputError(f"{error}; it would be replaced: choose another --out, or delete it") from None
+    elif (folder / "report.html").exists():
+        raise InputError(
+            f"{folder / 'report.html'}: belongs to no evaluation and would be replaced; choose another --out"
+        )
+
+
 def _read(path: Path) -> Any:
     """Content of the recipe at ``path``, every default written out; unchanged if it is not a recipe."""
     try:
-        other = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        other = read_yaml(path)
+    except InputError:
         return None
     try:
-        return yaml.safe_load(parse_recipe(other).to_yaml()) if isinstance(other, dict) else other
+        return parse_yaml(parse_recipe(other).to_yaml()) if isinstance(other, dict) else other
     except InputError:
         return other
 

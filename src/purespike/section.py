@@ -3,20 +3,35 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from purespike.errors import unknown
+from purespike.errors import brief, unknown
 
-Positive = Annotated[int, Field(ge=1)]
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {value}")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+TimeSteps = Annotated[int, Field(ge=1, le=1024)]
+Width = Annotated[float, Field(gt=0, le=64)]
+"""Factor of a network's channels; a wider network than this is a slip of the pen, and fills any memory."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+NotNegativeInt = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Base of all parts of a recipe: unknown keys are errors, values do not change."""
+    """Base of all parts of a recipe: unknown keys are errors, numbers are finite, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 def explain(error: ValidationError, place: str | None = None) -> str:
@@ -31,15 +46,15 @@ def explain(error: ValidationError, place: str | None = None) -> str:
     place = ".".join(map(str, keys)) if place is None else place
     if first["type"] == "missing":
         return f"{place}: is missing"
-    message, given, shown = first["msg"], first["input"], ""
-    if first["type"] == "value_error":
-        # a message of ours names the value, and often the setting, whose place says more
-        message = message.removeprefix("Value error, ")
-        setting, colon, rest = message.partition(": ")
-        names = [key for key in keys if isinstance(key, str)]
-        message = rest if colon and names and names[-1].endswith(setting) else message
-    elif isinstance(given, str | int | float | bool | None):
-        shown = f", got {given!r}"
+    message, given = first["msg"].removeprefix("Value error, "), first["input"]
+    setting, colon, rest = message.partition(": ")
+    names = [key for key in keys if isinstance(key, str)]
+    if colon and names and names[-1].endswith(setting):
+        # a message of ours that names the setting, whose place says more; which of a list, its value says
+        place, message = place.rstrip(".0123456789"), rest
+    scalar = isinstance(given, str | int | float | bool | None)
+    said = first["type"] == "value_error" and brief(given).strip("'")[:60] in message
+    shown = f", got {brief(given)}" if scalar and not said else ""
     return f"{place}: {message}{shown}".removeprefix(": ")
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def derive(*parts: object) -> int:
@@ -18,19 +21,67 @@ def generator(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive(*parts))
 
 
+class ImageDraws:
+    """A random stream for each image, decided by ``parts`` and its pixels: not by the batch that it is in.
+
+    Equal images have equal streams. Draws are made on the CPU, so that every device gets the same numbers.
+
+    Args:
+        images: ``[N, C, H, W]``.
+        parts: names of the streams, e.g. ``(seed, "start")``.
+    """
+
+    def __init__(self, images: Tensor, *parts: object) -> None:
+        self.generators = [generator(*parts, digest(image)) for image in images.detach().cpu()]
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget the streams of all images but ``rows``, bool ``[N]``."""
+        self.generators = [one for one, stays in zip(self.generators, rows.tolist(), strict=True) if stays]
+
+    def uniform(self, low: float, high: float, shape: Sequence[int]) -> Tensor:
+        """The next uniform draw from [low, high) of each image, ``[N, *shape]``."""
+        return self._stacked(shape, lambda row, one: row.uniform_(low, high, generator=one))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """The next standard normal draw of each image, ``[N, *shape]``."""
+        return self._stacked(shape, lambda row, one: row.normal_(generator=one))
+
+    def _stacked(self, shape: Sequence[int], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Tensor:
+        drawn = torch.empty((len(self), *shape))
+        for row, one in zip(drawn, self.generators, strict=True):
+            draw(row, one)
+        return drawn
+
+
+def digest(image: Tensor) -> str:
+    """A name of an image's pixels, the same for every floating-point type that holds them."""
+    return hashlib.sha256(image.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+
+
 @contextlib.contextmanager
 def seeded(*parts: object, device: torch.device) -> Iterator[None]:
     """Seed the global generators with :func:`derive` of ``parts`` inside; their states are restored on exit.
 
-    The generators are those of the CPU, of ``device`` and of the current GPU: code called inside may draw
-    from any of them.
+    The generators are torch's, of the CPU, of ``device`` and of the current GPU, NumPy's and Python's: code
+    called inside may draw from any of them.
     """
     gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
     gpus |= {device.index} if device.type == "cuda" else set()
     with torch.random.fork_rng(devices=sorted(gpus)):
         seed = derive(*parts)
         torch.default_generator.manual_seed(seed)
+        # foreign code draws from the legacy generator
+        others = np.random.get_state(), random.getstate()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
         for gpu in gpus:
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            np.random.set_state(others[0])  # noqa: NPY002
+            random.setstate(others[1])

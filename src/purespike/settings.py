@@ -1,7 +1,9 @@
 """Settings of an evaluation, the same in Python, in a recipe and on the command line."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Annotated, Any
 
 from pydantic import (
@@ -16,7 +18,7 @@ from pydantic import (
 
 from purespike.budget import parse_eps, parse_radius
 from purespike.errors import InputError, unknown
-from purespike.section import Positive, Section, explain
+from purespike.section import NotNegativeInt, Positive, Section, explain
 from purespike.text import parse_attack, parse_attacks, split
 
 
@@ -58,6 +60,11 @@ class Thresholds:
     nondeterminism: float = 1e-4
     large_eps: float = 0.5
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name} must be at least 0 and finite, got {value}")
+
     def allowed(self, count: int, share: float | None = None) -> float:
         """Number of ``count`` images that a fraction, by default ``gain``, allows; at least one.
 
@@ -80,11 +87,15 @@ def _list(value: Any) -> Any:
     """One value, a list, or a text with commas, as a list."""
     if isinstance(value, str):
         return split(value)
-    return [value] if isinstance(value, int | float) else value
+    return [float(value)] if isinstance(value, Real) and not isinstance(value, bool) else value
 
 
 def _budgets(value: Any) -> Any:
-    """As :func:`_list`, but a comma without a budget after it is a mistake."""
+    """As :func:`_list`, but a comma without a budget after it is a mistake, and so is a budget per image."""
+    if getattr(value, "ndim", 0):
+        raise InputError("every image meets every budget; give a list of them, not an array or tensor")
+    if hasattr(value, "item"):
+        value = value.item()
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else _list(value)
 
 
@@ -92,6 +103,12 @@ def _some(budgets: tuple[float | str, ...]) -> tuple[float | str, ...]:
     if not budgets:
         raise InputError("give at least one budget, e.g. 8/255")
     return budgets
+
+
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise InputError("name at least one, e.g. adaptive, or all")
+    return names
 
 
 def _attack(value: Any) -> Any:
@@ -117,13 +134,16 @@ def _thresholds(value: Any) -> Any:
         return value
     try:
         return Thresholds(**{key: float(number) for key, number in value.items()})
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
         if named := [key for key in value if key not in asdict(Thresholds())]:
             raise unknown("threshold", str(named[0]), asdict(Thresholds())) from None
         raise InputError(f"write numbers, e.g. gain=0.02 ({error})") from None
 
 
-Eps = Annotated[float | str, AfterValidator(_eps)]
+# the validator says more about a budget that is not finite
+Eps = Annotated[Annotated[float, Field(allow_inf_nan=True)] | str, AfterValidator(_eps)]
 Attack = Annotated[dict[str, Any], BeforeValidator(_attack)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 
@@ -167,6 +187,7 @@ class EvaluationSettings(Section):
     ] = ()
     threats: Annotated[
         Names,
+        AfterValidator(_named),
         Field(
             validation_alias=AliasChoices("threats", "threat"),
             description="undefended, oblivious, bpda, adaptive, transfer, query (comma-separated), or all.",
@@ -192,7 +213,7 @@ class EvaluationSettings(Section):
     ] = None
     batch_size: Annotated[Positive, Field(description="Images per forward.")] = 128
     diagnose: Annotated[
-        int, Field(ge=0, description="Number of images for the diagnostics; 0 turns them off.")
+        NotNegativeInt, Field(description="Number of images for the diagnostics; 0 turns them off.")
     ] = 32
     max_cost: Annotated[
         Positive,

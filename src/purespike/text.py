@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-import yaml
-
-from purespike.errors import InputError
+from purespike.errors import InputError, brief
+from purespike.yaml_text import parse_yaml
 
 
 def parse_attacks(text: str) -> list[dict[str, Any]]:
@@ -31,11 +30,13 @@ def parse_attack(text: str) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"attacks: {text!r}: write settings as name:key=value, e.g. pgd:steps=20")
+            raise InputError(f"attacks: {brief(text)}: write settings as name:key=value, e.g. pgd:steps=20")
+        if key in attack:
+            raise InputError(f"attacks: {brief(text)}: {key} is given twice")
         try:
-            attack[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"attacks: {text!r}: the value of {key} is not YAML") from error
+            attack[key] = parse_yaml(value)
+        except InputError as error:
+            raise InputError(f"attacks: {brief(text)}: the value of {key}: {error}") from error
     return attack
 
 

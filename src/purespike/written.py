@@ -56,6 +56,8 @@ class Written:
             key, _, value = (piece.strip() for piece in part.partition("="))
             if key not in defaults:
                 raise unknown(f"setting of {cls.kind} {name}", key, defaults)
+            if key in settings:
+                raise InputError(f"{cls.kind} {str(text)!r}: {key} is given twice")
             try:
                 settings[key] = _read(value, defaults[key])
             except ValueError as error:

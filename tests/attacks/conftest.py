@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from purespike.attacks import create_attack
 from purespike.models import Defended, Purifier, create
+
+from .rows import ROWS
 
 CLASSES = 4
 
@@ -84,3 +87,9 @@ def plain(trained):
 def spiking(trained):
     """The spiking network alone, with more images."""
     return trained["snn"], *photographs(12, 3, seed=9)
+
+
+@pytest.fixture(params=ROWS)
+def row(request):
+    name, settings = ROWS[request.param]
+    return name, settings, create_attack(name, **settings, seed=3)

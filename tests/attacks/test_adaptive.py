@@ -25,9 +25,10 @@ class Scripted(Attack):
     differentiates: bool = True
 
     def __call__(self, model, images, labels):
-        surrogate = next(m.surrogate for m in model.modules() if isinstance(m, MultiLevelFiring))
+        neurons = next(m for m in model.modules() if isinstance(m, MultiLevelFiring))
+        surrogate = neurons.surrogate
         numbers = (images[:, 0, 0, 0] * 100).round().int().tolist()
-        self.seen.append((str(surrogate), self.loss, numbers))
+        self.seen.append((str(surrogate), neurons.reset, self.loss, numbers))
         assert labels.tolist() == [number % 3 for number in numbers]
         success = torch.tensor([n in self.wins.get((surrogate.name, self.loss), ()) for n in numbers])
         marked = images.clone()
@@ -52,21 +53,29 @@ def test_each_pair_meets_what_the_former_left():
         model, images, torch.arange(6) % 3, attack=attack, surrogates=SURROGATES[:2], losses=LOSSES
     )
     assert attack.seen == [
-        ("rectangle(width=1)", "ce", [0, 1, 2, 3, 4, 5]),
-        ("rectangle(width=1)", "margin", [0, 2, 3, 5]),
-        ("atan(alpha=2)", "ce", [2, 3, 5]),
-        ("atan(alpha=2)", "margin", [2, 3, 5]),
+        ("rectangle(width=1)", "attached", "ce", [0, 1, 2, 3, 4, 5]),
+        ("rectangle(width=1)", "attached", "margin", [0, 2, 3, 5]),
+        ("atan(alpha=2)", "attached", "ce", [2, 3, 5]),
+        ("atan(alpha=2)", "attached", "margin", [2, 3, 5]),
+        ("rectangle(width=1)", "detached", "ce", [2, 3]),
+        ("rectangle(width=1)", "detached", "margin", [2, 3]),
+        ("atan(alpha=2)", "detached", "ce", [2, 3]),
+        ("atan(alpha=2)", "detached", "margin", [2, 3]),
     ]
     assert result.success.tolist() == [True, True, False, False, True, True]
     # image and step of the pair that broke it, else of the last pair
-    assert result.best_step.tolist() == [2, 1, 4, 4, 1, 4]
+    assert result.best_step.tolist() == [2, 1, 8, 8, 1, 4]
     torch.testing.assert_close(result.images[:, 0, 0, 1], result.best_step / 10)
-    assert (result.forwards, result.backwards) == (2 * 16, 16)
-    assert [(c.surrogate, c.loss, c.attacked, c.broken) for c in components] == [
+    assert (result.forwards, result.backwards) == (2 * 24, 24)
+    assert [(c.gradient, c.loss, c.attacked, c.broken) for c in components] == [
         ("rectangle(width=1)", "ce", 6, 2),
         ("rectangle(width=1)", "margin", 4, 1),
         ("atan(alpha=2)", "ce", 3, 0),
         ("atan(alpha=2)", "margin", 3, 1),
+        ("rectangle(width=1), detached reset", "ce", 2, 0),
+        ("rectangle(width=1), detached reset", "margin", 2, 0),
+        ("atan(alpha=2), detached reset", "ce", 2, 0),
+        ("atan(alpha=2), detached reset", "margin", 2, 0),
     ]
 
 
@@ -87,7 +96,9 @@ def test_success_is_the_union_of_all_pairs(spiking):
     model, images, labels = spiking
     # the first is too narrow to find anything
     surrogates = ("rectangle(width=0.02)", *SURROGATES)
-    result, components = worst_case(model, images, labels, attack=PGD, surrogates=surrogates)
+    result, components = worst_case(
+        model, images, labels, attack=PGD, surrogates=surrogates, both_resets=False
+    )
     union = torch.zeros(len(images), dtype=torch.bool)
     apart_successes = []
     for surrogate in surrogates:
@@ -118,7 +129,8 @@ def test_an_attack_without_losses_has_its_own(spiking):
     attack = create_attack("cw", steps=4, search_steps=1, learning_rate=0.05)
     _, components = worst_case(model, images[:4], labels[:4], attack=attack, surrogates=SURROGATES[:2])
     assert {component.loss for component in components} == {"own"}
-    assert [component.surrogate for component in components] == list(SURROGATES[: len(components)])
+    names = [f"{name}{end}" for end in ("", ", detached reset") for name in SURROGATES[:2]]
+    assert [component.gradient for component in components] == names[: len(components)]
 
 
 def test_surrogates_come_back(spiking):

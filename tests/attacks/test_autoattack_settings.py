@@ -43,7 +43,7 @@ def test_few_classes_are_enough_for_the_others(attacks, classes):
     result = AutoAttack(version="custom", attacks=attacks, eps=FAR, steps=5, queries=50)(
         model, images, labels
     )
-    assert result.success.all() and result.config["warnings"] == []
+    assert result.success.all() and result.warnings == ()
 
 
 def test_square_in_l2_on_tiny_images():
@@ -67,7 +67,7 @@ def test_versions():
     assert (noisy.attacks, noisy.eot) == (("apgd-ce", "apgd-dlr"), 20)
     assert AutoAttack(version="custom", attacks="fab").attacks == ("fab",)
     # a config read from JSON has lists
-    assert AutoAttack(attacks=list(standard.attacks), warnings=["flat"]) == standard
+    assert AutoAttack(attacks=list(standard.attacks)) == standard
     assert hash(standard) == hash(AutoAttack())
 
 

@@ -151,7 +151,7 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("momentum", [0.0, 1.0])
 def test_stop_early_finds_the_same_for_less(keep, momentum):
-    images = torch.linspace(0.2, 0.6, 9).view(9, 1, 1, 1).expand(9, 1, 2, 2).clone()
+    images = torch.linspace(0.195, 0.595, 9).view(9, 1, 1, 1).expand(9, 1, 2, 2).clone()
     labels = torch.zeros(9, dtype=torch.long)
     settings = {"eps": 0.2, "step_size": 0.04, "momentum": momentum}
     whole = SignAttack(**settings, steps=5, keep=keep)(Linear(), images, labels)
@@ -182,7 +182,7 @@ def test_trace_holds_the_loss_of_each_iterate(plain):
 
 
 def test_random_start_is_uniform_in_the_ball():
-    images = torch.full((4, 3, 32, 32), 0.5)
+    images = near_half(4, 3, 32)
     attack = SignAttack(eps=0.1, step_size=0.0, steps=1, random_start=True, keep="last", seed=5)
     noise = attack(Linear(), images, torch.zeros(4, dtype=torch.long)).images - images
     assert noise.abs().max() <= 0.1 + 1e-6
@@ -197,7 +197,7 @@ def test_no_budget_no_change(plain):
 
 
 def test_a_larger_budget_never_hurts_a_linear_model():
-    images = torch.linspace(0.3, 0.5, 9).view(9, 1, 1, 1)
+    images = torch.linspace(0.3, 0.495, 9).view(9, 1, 1, 1)
     labels = torch.zeros(9, dtype=torch.long)
     broken = [
         create_attack("pgd", eps=eps)(Linear(), images, labels).success.sum().item()
@@ -233,6 +233,11 @@ def test_perturb_is_the_last_iterate_for_one_forward_less(name, settings, plain)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def near_half(count, channels, side):
+    """Images all but equal, each with draws of its own."""
+    return (0.5 + 1e-6 * torch.arange(count)).view(count, 1, 1, 1).repeat(1, channels, side, side)
+
+
 class Lottery(nn.Module):
     """Wrong where a start happens to land high: no gradient leads there."""
 
@@ -242,7 +247,7 @@ class Lottery(nn.Module):
 
 
 def test_each_restart_meets_what_the_former_left_standing():
-    images, labels = torch.full((64, 1, 1, 1), 0.5), torch.zeros(64, dtype=torch.long)
+    images, labels = near_half(64, 1, 1), torch.zeros(64, dtype=torch.long)
     seen = []
     model = Lottery()
     model.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))

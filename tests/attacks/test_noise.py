@@ -7,7 +7,8 @@ from purespike.attacks.objective import margin
 
 @pytest.mark.parametrize("level", ["20/255", 0.05, 0])
 def test_noise_has_its_deviation(level):
-    images = torch.full((4, 3, 32, 32), 0.5)
+    # equal images would have equal noise
+    images = (0.5 + 1e-6 * torch.arange(4)).view(4, 1, 1, 1).repeat(1, 3, 32, 32)
     result = GaussianNoise(level=level, seed=2)(torch.nn.Flatten(), images, torch.zeros(4, dtype=torch.long))
     noise = result.images - images
     expected = 20 / 255 if level == "20/255" else level

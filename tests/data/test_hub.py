@@ -1,3 +1,4 @@
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +7,10 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from purespike.data import load_data
+from purespike.data import load_data, load_images
 from purespike.data.hub import _is_reachable
 from purespike.errors import InputError
 
@@ -160,7 +162,7 @@ def test_a_missing_and_a_broken_image(
 ) -> None:
     made = table(pixels(6), LABELS)
     files = [dict(file) for file in made.cast_column("image", datasets.Image(decode=False))["image"]]
-    for broken, message in ((None, "image 4 is missing"), (b"no image", "image 4 cannot be decoded")):
+    for broken, message in ((None, "image 4 is missing"), (b"no image", "image 4: not a readable image")):
         content = files.copy()
         content[4] = broken and {"bytes": broken, "path": None}
         bad = datasets.Dataset.from_dict({"image": content, "label": LABELS}).cast_column(
@@ -297,5 +299,69 @@ def test_a_broken_image_file_is_named(
     folder = write_folder({f"{split}/{name}": x for split in ("train", "test") for name in "ab"})
     file = folder / "train" / "b" / "1.png"
     file.write_bytes(file.read_bytes()[:60])
-    with pytest.raises(InputError, match=r"pets/train: image 3 \(.*/train/b/1\.png\) cannot be decoded"):
+    with pytest.raises(InputError, match=r"pets/train: image 3 \(.*/train/b/1\.png\): not a readable image"):
         load_data(f"folder:{folder}")
+
+
+def marked(number: int) -> np.ndarray:
+    return np.full((4, 4), number, np.uint8)
+
+
+def test_numbered_directories_are_labels(write_folder: Callable[..., Path]) -> None:
+    """Sorted as text, 10 would be class 2."""
+    folder = write_folder({f"{split}/{n}": [marked(n)] for split in ("train", "test") for n in range(11)})
+    data = load_data(f"folder:{folder}")
+    assert data.train.class_names == tuple(map(str, range(11)))
+    for images in (data.train, data.test):
+        assert torch.equal(images.images[:, 0, 0, 0].long(), images.labels)
+
+
+def test_a_gap_in_numbered_directories_stays(write_folder: Callable[..., Path]) -> None:
+    content = {f"{split}/{n}": [marked(n)] for split in ("train", "test") for n in (1, 3, 12)}
+    source = f"folder:{write_folder(content)}"
+    with pytest.raises(InputError, match=r"no image of class 0 \('0'\), 2 \('2'\)"):
+        load_data(source)
+    images = load_images(source)
+    assert images.num_classes == 13
+    assert torch.equal(images.images[:, 0, 0, 0].long(), images.labels)
+    bad = write_folder(
+        {f"{split}/{n}": [marked(1)] for split in ("train", "test") for n in ("1", "01")}, name="b"
+    )
+    with pytest.raises(InputError, match="classes 01, 1: two of them are one number"):
+        load_data(f"folder:{bad}")
+
+
+def test_a_flat_folder_is_evaluated_with_split_all(write_folder: Callable[..., Path]) -> None:
+    source = f"folder:{write_folder({f'class{n}': [marked(n)] * 2 for n in (2, 10, 1)})}"
+    for split in ("test", "train"):
+        with pytest.raises(InputError, match=r"pets: has no train/ and test/.*--split all"):
+            load_images(source, split=split)
+    images = load_images(source, split="all")
+    assert (images.class_names, images.name) == (("class1", "class2", "class10"), "pets/all")
+    assert sorted(zip(images.labels.tolist(), images.images[:, 0, 0, 0].tolist(), strict=True)) == [
+        (0, 1), (0, 1), (1, 2), (1, 2), (2, 10), (2, 10)
+    ]  # fmt: skip
+
+
+def test_strange_entries_of_a_folder(
+    write_folder: Callable[..., Path], pixels: Callable[..., np.ndarray]
+) -> None:
+    """What is no image has no part; a link to nothing, or a pipe, must not stop or hang it."""
+    x = list(pixels(2))
+    folder = write_folder({f"{split}/{name}": x for split in ("train", "test") for name in "ab"})
+    (folder / "train" / "a" / "._0.png").write_bytes(b"Mac OS X")
+    (folder / "train" / "a" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "train" / "a" / "dir.png").mkdir()
+    os.mkfifo(folder / "train" / "a" / "pipe.png")
+    assert len(load_data(f"folder:{folder}").train) == 4
+
+
+def test_photographs_stand_upright(write_folder: Callable[..., Path]) -> None:
+    folder = write_folder({f"{split}/{name}": [marked(0)] for split in ("train", "test") for name in "ab"})
+    turned = np.zeros((4, 4), np.uint8)
+    turned[0] = 255  # the upper edge as stored is the right edge as seen
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(turned).save(folder / "test" / "a" / "0.png", exif=exif)
+    image = load_data(f"folder:{folder}").test.images[0, 0]
+    assert (image[:, 3] == 255).all() and (image[:, :3] == 0).all()

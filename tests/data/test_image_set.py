@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from purespike.data import Data, ImageSet
-from purespike.data.image_set import validate
+from purespike.data import Data, ImageSet, labelled_for
+from purespike.data.image_set import ordered_classes, validate
 from purespike.errors import InputError
 
 
@@ -123,3 +123,49 @@ def test_validate_refuses_a_single_class() -> None:
 
 def test_repr_does_not_print_pixels() -> None:
     assert repr(make()) == "ImageSet(class_names=('a', 'b', 'c'), name='toy/train')"
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["b", "a"], ("a", "b")),
+        (["10", "9", "8"], ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10")),
+        (["x10y2", "x2", "x10y1", "x"], ("x", "x2", "x10y1", "x10y2")),
+        (["1a", "10", "2"], ("1a", "2", "10")),
+        (["02", "0", "1"], ("0", "1", "02")),
+        ([], ()),
+    ],
+)
+def test_natural_order(names: list[str], order: tuple[str, ...]) -> None:
+    assert ordered_classes(names) == order
+
+
+@pytest.mark.parametrize("names", [["0", "100000"], ["1", "9" * 5000]])
+def test_a_stray_number_makes_no_billion_classes(names: list[str]) -> None:
+    with pytest.raises(InputError, match="the limit is 99,999"):
+        ordered_classes(names)
+
+
+def test_labels_follow_the_names_of_the_model() -> None:
+    images = make(classes=3)
+
+    class Model:
+        class_names = ("c", "z", "a", "b")
+
+    class Defended:
+        classifier = Model()
+
+    for model in (Model(), Defended()):
+        renamed = labelled_for(model, images)
+        assert renamed.class_names == Model.class_names
+        for before, after in zip(images.labels, renamed.labels, strict=True):
+            assert images.class_names[before] == renamed.class_names[after]
+    for model in (object(), Named("abc"), Named("xyz")):
+        assert labelled_for(model, images) is images
+    with pytest.raises(InputError, match="toy/train: class 'c' is not among a, b"):
+        images.with_classes(("a", "b"))
+
+
+class Named:
+    def __init__(self, names: str) -> None:
+        self.class_names = tuple(names)

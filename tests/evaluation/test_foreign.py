@@ -6,6 +6,7 @@ from torch import nn
 
 import purespike
 from evaluation.victims import CLASSES, photographs
+from purespike.evaluation.plan import SURROGATES
 
 STEPS, HIDDEN = 4, 32
 PATIENT = {"name": "pgd", "steps": 30, "step_size": 2 / 255, "random_start": False}
@@ -66,6 +67,9 @@ def test_is_evaluated_as_it_is(model):
     evaluation = purespike.evaluate(
         model, photographs(24, seed=500), attacks=["fgsm", PATIENT], eps="48/255", diagnose=16
     )
+    assert evaluation.settings.surrogates == SURROGATES and not evaluation.settings.kept_surrogates
+    assert {part.surrogate for cell in evaluation.cells for part in cell.components} == set(SURROGATES)
+    assert "unknown neurons" not in {finding.name for finding in evaluation.diagnostics}
     clean = evaluation.clean.undefended.accuracy
     assert clean > 0.8 and evaluation.accuracy("pgd", "adaptive") < clean
     assert not any("one image, one answer" in reason for reason in evaluation.verdict.reasons)
@@ -79,3 +83,30 @@ def test_a_forgotten_reset_is_found(model):
     ).verdict
     assert verdict.level == "unreliable"
     assert any("keeps state between calls" in reason for reason in verdict.reasons)
+
+
+class Linear(nn.Module):
+    """The same answers with and without a path for gradients."""
+
+    def __init__(self, detached):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.detached = nn.Linear(3 * 144, CLASSES), detached
+
+    def forward(self, images):
+        return self.layer((images.detach() if self.detached else images).flatten(1))
+
+
+def test_a_mended_model_gets_numbers_of_its_own(tmp_path):
+    images, _ = photographs(24, seed=500)
+    labels = Linear(False)(images).argmax(1)
+
+    def robust(detached, folder):
+        settings = {"attacks": ["fgsm"], "eps": "8/255", "threat": "adaptive", "diagnose": 0}
+        return purespike.evaluate(Linear(detached), (images, labels), folder=folder, **settings).cells[0]
+
+    broken = robust(True, tmp_path).score.correct
+    mended = robust(False, tmp_path)
+    assert mended.score.correct == robust(False, None).score.correct < broken == 24
+    # equal models do share their chunks, down to the seconds
+    assert robust(False, tmp_path).seconds == mended.seconds

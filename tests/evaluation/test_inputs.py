@@ -5,6 +5,7 @@ from torch import nn
 
 import purespike
 from purespike.data import ImageSet
+from purespike.evaluation.inputs import read_images
 from purespike.models import Defended
 
 
@@ -38,3 +39,20 @@ def test_clean_accuracy_is_measured_on_the_whole_set():
         assert found.content["clean"][name]["n"] == 10
     everything = purespike.evaluate(model, data.take(10, seed=0), attacks=["gaussian_noise"], threat="all")
     assert everything.content["clean_whole"] is None
+
+
+def test_some_of_given_tensors_are_a_stratified_sample():
+    labels = torch.arange(4).repeat_interleave(25)
+    images = torch.rand((100, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    taken, classes, described = read_images((images, labels), limit=12, seed=0)
+    assert classes.bincount().tolist() == [3, 3, 3, 3] and described.n == 12
+    rows = [int((images == image).all((1, 2, 3)).nonzero()) for image in taken]
+    assert rows == sorted(set(rows)) and labels[rows].tolist() == classes.tolist()
+    assert "missing_classes" not in described.to_json()
+    assert read_images((images, labels), limit=100, seed=0)[0] is images
+
+
+def test_a_class_that_the_sample_lacks_is_in_the_description():
+    labels = torch.tensor([0] * 50 + [1] * 50 + [7])
+    described = read_images((torch.zeros(101, 1, 4, 4), labels), limit=4, seed=0)[2]
+    assert described.to_json()["missing_classes"] == [7]

@@ -1,10 +1,22 @@
 """Which attacks are run at which budgets, and with which steps."""
 
 import pytest
+import torch
+from torch import nn
 
+import purespike
 from purespike import InputError
 from purespike.attacks import create_attack
-from purespike.evaluation.plan import SUITES, averaged, passes_of, plan_jobs, suite
+from purespike.evaluation.plan import (
+    SUITES,
+    Suite,
+    applicable,
+    averaged,
+    parse_budgets,
+    passes_of,
+    plan_jobs,
+    suite,
+)
 from purespike.neurons import parse_surrogate
 
 
@@ -70,3 +82,47 @@ def test_gradients_are_averaged_where_nothing_else_was_said():
 )
 def test_the_cost_of_an_attack(name, settings, expected):
     assert passes_of(create_attack(name, **settings)) == expected
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_attacks_of_a_suite_that_cannot_apply_are_left_out_with_a_sentence(classes):
+    jobs = plan_jobs(SUITES["full"].attacks, [8 / 255, 16 / 255])
+    fit, left_out = applicable(jobs, torch.zeros(1, 3, 8, 8), classes, chosen=False)
+    gone = {job.attack.name for job in jobs} - {job.attack.name for job in fit}
+    assert gone == ({"apgd_dlr", "autoattack"} if classes < 4 else set())
+    assert [line.partition(" is left out: the DLR loss")[0] for line in left_out] == sorted(gone)
+
+
+def test_an_attack_that_was_named_and_cannot_apply_is_an_error():
+    (job,) = plan_jobs(["apgd_dlr"], [0.1])
+    with pytest.raises(InputError, match=r"apgd_dlr: the DLR loss .* needs at least 4 classes"):
+        applicable([job], torch.zeros(1, 3, 8, 8), 3, chosen=True)
+    with pytest.raises(InputError, match="none can be run; apgd_dlr is left out"):
+        applicable([job], torch.zeros(1, 3, 8, 8), 3, chosen=False)
+    with pytest.raises(InputError, match="name at least one"):
+        applicable([], torch.zeros(1, 3, 8, 8), 3, chosen=True)
+
+
+def test_a_suite_on_three_classes(monkeypatch, capsys):
+    monkeypatch.setitem(SUITES, "full", Suite(("fgsm", "apgd_dlr"), learned_bpda=False))
+    images = torch.rand((12, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    given = {"eps": 0.1, "threat": "undefended", "diagnose": 0}
+    found = purespike.evaluate(model, (images, model(images).argmax(1)), suite="full", **given)
+    assert [cell.attack for cell in found.cells] == ["fgsm"]
+    (sentence,) = found.settings.left_out
+    printed = capsys.readouterr().err
+    assert printed.index(sentence[:30]) < printed.index("fgsm (")
+
+    def refuse(*_):
+        raise AssertionError("attacked")
+
+    monkeypatch.setattr("purespike.evaluation.runner.Runner.attack", refuse)
+    with pytest.raises(InputError, match="needs at least 4 classes"):
+        labels = model(images).argmax(1)
+        purespike.evaluate(model, (images, labels), attacks=["fgsm", "apgd_dlr"], **given)
+
+
+def test_a_budget_given_twice_is_measured_once():
+    assert parse_budgets("8/255, 8/255,0.031372549,16/255") == [8 / 255, 16 / 255]

@@ -44,7 +44,7 @@ def sample():
     ("model", "random"),
     [
         (lambda: Defended(Noisy(), foreign()), True),
-        (lambda: Noisy(), True),
+        (lambda: nn.Sequential(Noisy(), foreign()), True),
         (foreign, False),
         (spiking, False),
         (Counting, False),

@@ -75,7 +75,7 @@ def test_every_cell_is_what_one_transfer_attack_finds(sample, matrix):
                     fallen = []
                     for start in range(0, 20, 8):
                         chunk = slice(start, start + 8)
-                        seeded = replace(attack, seed=derive(5, attack.name, start))
+                        seeded = replace(attack, seed=derive(5, attack.name))
                         found = transfer(substitute, target, images[chunk], labels[chunk], attack=seeded)
                         fallen += found.success.int().tolist()
                     cell = matrix.cell(attack.name, name, other, eps)

@@ -5,6 +5,7 @@ import dataclasses
 import html.parser
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,8 @@ def test_files_of_robustbench_are_read(tmp_path: Path) -> None:
         (CARMON | {"dataset": None}, "dataset: is missing"),
         (CARMON | {"eps": "eight"}, "eps: is not a number, got 'eight'"),
         (CARMON | {"eps": "8/0"}, "malformed card"),
+        (CARMON | {"eps": "1e999999999"}, "eps: is not a number, got '1e999999999'"),
+        (CARMON | {"eps": "1e999999999/3"}, "eps: is not a number"),
         (CARMON | {"eps": "-1"}, "negative"),
         (CARMON | {"intervals": 3}, "intervals: Input should be a valid dictionary, got 3"),
         (CARMON | {"intervals": {"clean_acc": ["1"]}}, "malformed card"),
@@ -209,6 +212,13 @@ def test_a_broken_file_is_one_line(tmp_path: Path, content: Any, message: str) -
     assert names(leaderboard(tmp_path)) == [(1, "good")]
     text = (tmp_path / "out" / "leaderboard.html").read_text(encoding="utf-8")
     assert "broken.json" in text
+
+
+def test_a_name_that_no_file_can_hold_costs_no_leaderboard(tmp_path: Path) -> None:
+    put(tmp_path, good=ours("good", 1), broken=CARMON | {"name": "half \ud800 pair"})
+    os.mkfifo(tmp_path / "card-pipe.json")
+    text = write_leaderboard(tmp_path, tmp_path / "out").read_text(encoding="utf-8")
+    assert "not Unicode" in text and "good" in text
 
 
 def test_other_json_is_passed_over(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from purespike import tensors as tensors_on_disk
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, checkpoint, create, list_models, load, save
-from purespike.neurons import AdaptiveLIF, ATan, spiking_neurons
+from purespike.neurons import AdaptiveLIF, ATan, SpikingNeuron, parse_surrogate, spiking_neurons
 
 
 def classifier(name="resnet14_snn", **settings):
@@ -118,13 +119,51 @@ DAMAGE = {
     "a missing tensor": (lambda tensors, _: tensors.pop("readout.bias"), "do not match.*readout.bias"),
     "config that is no JSON": (
         lambda _, metadata: metadata.update(config="{'a': 1"),
-        "not match|damaged|metadata",
+        "config: not JSON",
     ),
     "config that is a list": (
         lambda _, metadata: metadata.update(config="[1]"),
-        "not match|damaged|metadata",
+        "do not match",
     ),
     "another format": (lambda _, metadata: metadata.update(format="pt"), "not a purespike checkpoint"),
+    "a width of a million": (configured(width=1e6), "do not match architecture"),
+    "an infinite width": (configured(width=float("inf")), "do not match architecture"),
+    "a billion classes": (configured(num_classes=10**9), r"readout\.\w+ is .*, expected \[1000000000"),
+    "a billion steps": (configured(time_steps=10**9), "at most .* time_steps, got .* 1,000,000,000"),
+    "many thresholds": (configured(thresholds=list(range(1, 100001))), "at most 100 thresholds"),
+    "a tensor too many": (
+        lambda tensors, _: tensors.update(more=torch.zeros(1)),
+        "do not match.*unexpected tensor more",
+    ),
+    "whole-number weights": (
+        lambda tensors, _: tensors.update({"readout.bias": torch.ones(4, dtype=torch.long)}),
+        r"readout\.bias is torch\.int64, expected torch\.float32",
+    ),
+    "NaN weights": (
+        lambda tensors, _: tensors["readout.weight"].index_fill_(0, torch.tensor([1]), torch.nan),
+        r"readout\.weight holds 16 of 64 NaN or infinite",
+    ),
+    "an infinite statistic": (
+        lambda tensors, _: tensors["normalise.std"].fill_(torch.inf),
+        r"normalise\.std",
+    ),
+    "class names that are no JSON": (
+        lambda _, metadata: metadata.update(class_names="{"),
+        "class_names: not JSON",
+    ),
+    "class names nested without end": (
+        lambda _, metadata: metadata.update(class_names="[" * 100_000),
+        "class_names: not JSON",
+    ),
+    "a number for class names": (
+        lambda _, metadata: metadata.update(class_names="5"),
+        "class_names: must be a list",
+    ),
+    "a text for class names": (lambda _, metadata: metadata.update(class_names='"abcd"'), "must be a list"),
+    "one name of four": (
+        lambda _, metadata: metadata.update(class_names='["a"]'),
+        "1 names, but the model has 4",
+    ),
     "no metadata": (lambda _, metadata: metadata.clear(), "not a purespike checkpoint"),
 }
 
@@ -146,6 +185,10 @@ def refused(path, message):
 
 def test_missing(tmp_path):
     refused(tmp_path / "nowhere.safetensors", "no such checkpoint")
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "link.safetensors", "link to nothing")
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    refused(tmp_path / "pipe.safetensors", "is a pipe or a device")
     refused(tmp_path, "no such checkpoint")
 
 
@@ -158,11 +201,76 @@ def test_truncated(tmp_path, share):
     refused(path, "truncated")
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04 a zip of pickles", b"\xff" * 64, b"{}"], ids=repr)
+@pytest.mark.parametrize("content", [b"PK and no zip", b"\xff" * 64, b"{}"], ids=repr)
 def test_not_safetensors(tmp_path, content):
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     refused(path, "not a safetensors file")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_is_called_one(tmp_path, zipped):
+    path = tmp_path / "model.pth"
+    torch.save(nn.Linear(2, 2).state_dict(), path, _use_new_zipfile_serialization=zipped)
+    refused(path, r"a PyTorch file \(.pt, .pth\).*give module:function")
+
+
+def test_a_deep_nest_costs_no_more_than_its_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(classifier(), path)
+
+    def nest(_, metadata):
+        start, end = (
+            '{"architecture": "defended", "purifier": ',
+            ', "classifier": {"architecture": "purifier"}}',
+        )
+        metadata["config"] = start * 200 + metadata["config"] + end * 200
+
+    rewritten(path, nest)
+    built = []
+    make = checkpoint._build
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_build", lambda config: built.append(config) or make(config))
+        refused(path, "do not match architecture 'defended'")
+    assert len(built) <= 1
+
+
+@pytest.mark.parametrize("values", [torch.nan, torch.inf])
+def test_weights_that_are_not_numbers_are_not_saved(tmp_path, values):
+    model = classifier()
+    nn.init.constant_(model.readout.bias, values)
+    with pytest.raises(InputError, match=r"save: .*readout\.bias holds 4 of 4"):
+        save(model, tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_class_names_as_classes(tmp_path):
+    with pytest.raises(InputError, match="3 names, but the model has 4 classes"):
+        save(Defended(purifier(), classifier()), tmp_path / "model.safetensors", class_names=("a", "b", "c"))
+
+
+def test_equal_models_are_equal_files(tmp_path):
+    """The library writes its metadata in a random order: eight files in a row would differ."""
+    model = classifier()
+    for index in range(8):
+        save(model, tmp_path / f"{index}.safetensors", class_names=("a", "ü", '"', "\\\n\x7f\x01"))
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert load(tmp_path / "0.safetensors").class_names[3] == "\\\n\x7f\x01"
+
+
+def test_the_default_dtype_of_the_caller_does_not_matter(tmp_path):
+    model = Defended(purifier(), classifier())
+    save(model, tmp_path / "model.safetensors")
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = load(tmp_path / "model.safetensors")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in loaded.state_dict().values() if value.is_floating_point()} == {
+        torch.float32
+    }
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
 
 
 class Configured(nn.Module):
@@ -215,7 +323,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch, place
         if place == "fsync":
             patch.setattr(os, "fsync", full)
         else:
-            patch.setattr(checkpoint, "save_file", half_written)
+            patch.setattr(tensors_on_disk, "save_file", half_written)
         save(classifier(num_classes=7), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
@@ -243,3 +351,24 @@ def test_dynamics_with_what_they_learned_travel(make, tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
     assert sum("learned" in name for name in again.state_dict()) == len(spiking_neurons(model)) > 3
+
+
+def test_a_model_whose_modules_were_replaced_is_not_saved(tmp_path):
+    """Its settings would build it as it was, or refuse its weights."""
+    for change in (lambda: nn.ReLU(), lambda: nn.BatchNorm2d(4)):
+        model = create("resnet14_snn", width=1 / 16, num_classes=4)
+        name = next(name for name, module in model.named_modules() if isinstance(module, SpikingNeuron))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, change())
+        for made in (model, Defended(Purifier(width=1 / 16, time_steps=2), model)):
+            with pytest.raises(InputError, match=f"{name}.* was replaced or set anew"):
+                save(made, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_surrogate_than_that_of_the_settings_is_not_lost_in_silence(tmp_path):
+    model = create("resnet14_snn", width=1 / 16, num_classes=4)
+    neuron = next(module for module in model.modules() if isinstance(module, SpikingNeuron))
+    neuron.surrogate = parse_surrogate("atan(alpha=3)")
+    with pytest.raises(InputError, match="replaced or set anew"):
+        save(model, tmp_path / "model.safetensors")

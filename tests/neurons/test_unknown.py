@@ -1,4 +1,4 @@
-"""Neurons of others, as SpikingJelly and snnTorch write them, are named."""
+"""Neurons of others that keep their own surrogate are named."""
 
 import pytest
 import torch
@@ -9,13 +9,24 @@ from purespike.neurons import LIF, SpikingNeuron, unknown_spiking_modules
 
 
 class Sigmoid(nn.Module):
-    """A surrogate as a module, as SpikingJelly has it."""
+    """A surrogate as a module."""
 
     def forward(self, distance):
         return (distance >= 0).float()
 
 
-class JellyNode(nn.Module):
+class OwnNode(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.derivative = Sigmoid()
+
+    def forward(self, current):
+        return self.derivative(current - 0.1)
+
+
+class Reached(OwnNode):
+    """As SpikingJelly has it: the spike function is an attribute that :func:`surrogate_gradient` finds."""
+
     def __init__(self):
         super().__init__()
         self.surrogate_function = Sigmoid()
@@ -25,7 +36,7 @@ class JellyNode(nn.Module):
 
 
 class TorchCell(nn.Module):
-    """snnTorch's cells return spikes and membrane."""
+    """A cell that returns spikes and membrane."""
 
     def forward(self, current, membrane):
         membrane = 0.9 * membrane + current
@@ -57,17 +68,30 @@ IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     ("make", "names"),
     [
         (lambda: analog(nn.ReLU()), []),
-        (lambda: analog(JellyNode()), ["1"]),
-        (lambda: analog(nn.Sequential(nn.BatchNorm2d(4), JellyNode()), nn.MaxPool2d(2)), ["1.1"]),
-        (lambda: analog(JellyNode(), nn.Conv2d(4, 4, 3), JellyNode()), ["1", "3"]),
+        (lambda: analog(OwnNode()), ["1"]),
+        (lambda: analog(nn.Sequential(nn.BatchNorm2d(4), OwnNode()), nn.MaxPool2d(2)), ["1.1"]),
+        (lambda: analog(OwnNode(), nn.Conv2d(4, 4, 3), OwnNode()), ["1", "3"]),
         (Steps, ["cell"]),
         (lambda: Defended(nn.Identity(), Steps()), ["classifier.cell"]),
+        (lambda: analog(Reached()), []),
         (lambda: analog(LIF(time_steps=1)), []),
         (lambda: analog(SpikingNeuron("adaptivelif", time_steps=1)), []),
         (lambda: analog(nn.Sequential(nn.Conv2d(4, 4, 1), LIF(time_steps=1)), nn.MaxPool2d(2)), []),
         (lambda: create("resnet14_snn", width=1 / 16, time_steps=2), []),
     ],
-    ids=["analog", "jelly", "nested", "two", "cell", "defended", "ours", "dynamics", "on spikes", "network"],
+    ids=[
+        "analog",
+        "own",
+        "nested",
+        "two",
+        "cell",
+        "defended",
+        "reached",
+        "ours",
+        "dynamics",
+        "on spikes",
+        "network",
+    ],
 )
 def test_names(make, names):
     torch.manual_seed(0)

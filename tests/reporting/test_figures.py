@@ -11,9 +11,11 @@ from purespike.errors import InputError
 from purespike.reporting import figures
 from purespike.reporting.drawing import png, spread
 from purespike.reporting.waterfall import waterfall
-from purespike.results import Evaluation
+from purespike.results import Evaluation, Score
 from purespike.results.vocabulary import THREATS
 from purespike.results.waterfall import attack_waterfall
+
+from .conftest import N
 
 Content = dict[str, Any]
 
@@ -43,18 +45,18 @@ def test_curve_starts_at_clean_and_passes_through_every_cell(evaluation: Evaluat
         np.testing.assert_allclose(y, [100 * wanted[eps] for eps in sorted(wanted)])
 
 
-def test_curve_does_not_mix_numbers_of_steps(content: Content) -> None:
-    alone = figures.accuracy_curve(Evaluation.from_json(content))
-    weaker = [
-        one | {"settings": {"steps": 7}, "score": {**one["score"], "accuracy": one["score"]["accuracy"] / 2}}
-        for one in content["cells"]
-        if one["attack"] == "pgd" and one["eps"] == 16 / 255
-    ]
-    mixed = figures.accuracy_curve(Evaluation.from_json(content | {"cells": weaker + content["cells"]}))
-    assert "PGD-20" in words_of(mixed)
-    for threat, (x, y) in curves(alone).items():
-        np.testing.assert_array_equal(x, curves(mixed)[threat][0])
-        np.testing.assert_array_equal(y, curves(mixed)[threat][1])
+def test_curve_is_the_worst_case_up_to_each_eps(content: Content) -> None:
+    """An attack that breaks more at a small eps lowers its line and the adaptive one from there on."""
+    cell = next(c for c in content["cells"] if (c["threat"], c["eps"]) == ("bpda", 4 / 255))
+    broken = {**cell, "attack": "mine", "outcomes": [0] * N, "score": Score.share(0, N).to_json()}
+    before = curves(figures.accuracy_curve(Evaluation.from_json(content)))
+    drawn = figures.accuracy_curve(Evaluation.from_json(content | {"cells": [*content["cells"], broken]}))
+    assert "Worst case over all attacks" in words_of(drawn)
+    for threat, (x, y) in curves(drawn).items():
+        old = before[threat][1]
+        assert all(np.diff(y) <= 0)
+        lowered = threat in ("bpda", "adaptive")
+        assert list(y) == [0 if lowered and size >= 4 else high for size, high in zip(x, old, strict=True)]
 
 
 def test_curve_of_a_classifier_alone(classifier_only: Evaluation) -> None:

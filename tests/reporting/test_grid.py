@@ -87,3 +87,10 @@ def test_csv_reads_back() -> None:
         [NASTY, ""],
         ['quo"ted\nlines', "0.1"],
     ]
+
+
+def test_no_cell_of_a_csv_begins_a_formula():
+    rows = [["=cmd()", "+1", "-x", "@SUM(A1)", "\t=1"], ["a=b", "plain", -0.5, None, "red\x1b[31m"]]
+    read = list(csv.reader(io.StringIO(csv_text(["a"] * 5, rows))))
+    assert read[1] == ["'=cmd()", "'+1", "'-x", "'@SUM(A1)", "'\t=1"]
+    assert read[2] == ["a=b", "plain", "-0.5", "", "red[31m"]

@@ -325,6 +325,11 @@ def test_tables_load_neither_torch_nor_matplotlib() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_number_that_was_not_examined_says_so(run: Path, content: dict[str, Any]) -> None:
+    assert "verdict" not in content
+    assert '<div class="verdict not-examined"><strong>Evaluation not examined</strong>' in written(run)
+
+
 def test_a_verdict_is_at_the_head_of_the_page(run: Path, content: dict[str, Any]) -> None:
     content["verdict"] = {"level": "unreliable", "reasons": ["gradients are zero"]}
     replace_evaluation(run, content)

@@ -4,6 +4,7 @@ import importlib
 import json
 
 import pytest
+import torch
 import yaml
 from typer.main import get_command
 
@@ -15,6 +16,7 @@ from purespike.reproduction.draft import Draft
 from purespike.reproduction.output import document
 from purespike.reproduction.registry import check_experiments
 from purespike.reproduction.sheet import Column, SheetCell
+from purespike.tensors import read_tensors
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
 
@@ -120,10 +122,11 @@ def test_the_ablation_shares_one_classifier(context):
     assert [row["method"] for row in content["rows"]] == ["default (the scale's own)", "half clean"]
     models = context.folder / "models" / "cifar10"
     weights = [
-        (models / name / "seed0" / "classifier.safetensors").read_bytes()
+        read_tensors(models / name / "seed0" / "classifier.safetensors")[0]
         for name in ("plain", "ablation-half-clean")
     ]
-    assert len({len(each) for each in weights}) == 1
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 def test_a_second_call_attacks_nothing(context, monkeypatch):

@@ -45,7 +45,7 @@ def test_a_mapping_with_a_name_is_replaced_and_others_are_merged():
     [
         ("about: x\n", "images: is missing"),
         ("- a\n", "scale"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, text, message):

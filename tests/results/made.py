@@ -65,12 +65,22 @@ def made(*, norm: str = "linf", purifier: bool = True, sizes: tuple[float, ...] 
 
 
 def robust(content: Any, eps: float, threats: tuple[str, ...]) -> list[bool]:
-    """Image by image: is it robust in every bounded cell of these threat models?"""
+    """Image by image: is it robust in every cell of these threat models up to this budget?
+
+    The adaptive attacker has the images of all others that attack the defended model.
+    """
+    if "adaptive" in threats:
+        threats = END_TO_END if content["model"]["purifier"] else ("undefended", "adaptive")
     result = []
     for image in range(N):
         unbroken = True
         for cell in content["cells"]:
-            if cell["eps"] == eps and cell["threat"] in threats and not cell["outcomes"][image]:
+            if (
+                cell["eps"] is not None
+                and cell["eps"] <= eps
+                and cell["threat"] in threats
+                and not cell["outcomes"][image]
+            ):
                 unbroken = False
         result.append(unbroken)
     return result

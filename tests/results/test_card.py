@@ -45,7 +45,10 @@ def test_card_is_the_worst_case_of_each_threat_model(eps: int) -> None:
     for threat in ("undefended", *END_TO_END):
         assert found[f"{threat}_acc"] == percent(robust(content, eps / 255, (threat,)))
     assert found["worst_case"] == percent(robust(content, eps / 255, END_TO_END))
-    assert float(found["worst_case"]) < min(float(found[f"{threat}_acc"]) for threat in END_TO_END)
+    # the adaptive attacker has everybody's images
+    assert found["worst_case"] == found["adaptive_acc"]
+    others = (float(found[f"{threat}_acc"]) for threat in END_TO_END if threat != "adaptive")
+    assert float(found["worst_case"]) < min(others)
     assert found["clean_acc"] == found["clean"]["purified"] == percent(content["clean_outcomes"]["defended"])
     assert found["clean"]["bare"] == percent(content["clean_outcomes"]["undefended"])
 

@@ -33,17 +33,21 @@ def test_worst_cases_follow_from_the_outcomes(path):
     for case in evaluation.worst_case:
         robust = evaluation.worst_case_at(case.eps, [case.threat])
         assert robust.sum() == case.score.correct and len(robust) == case.score.n
+    assert evaluation.worst_cases == evaluation.worst_case
     for cell in evaluation.cells:
         assert cell.robust.sum() == cell.score.correct
-        assert evaluation.cell(cell.attack, cell.threat).attack == cell.attack
+        settings = {name: value for name, value in cell.settings.values.items() if name != "eps"}
+        assert evaluation.cell(cell.attack, cell.threat, cell.eps, **settings) is cell
 
 
 def test_the_line_of_a_cell_names_its_threat_model():
     evaluation = Evaluation.read(ROOT / "results" / "digits" / "evaluation.json")
     lines = str(evaluation).splitlines()
-    assert len(lines) == 2 + len(evaluation.cells)
-    for line, cell in zip(lines[2:], evaluation.cells, strict=True):
-        assert f", {cell.threat}: {100 * cell.score.accuracy:.1f}% [" in line
+    assert len(lines) == 3 + len(evaluation.cells)
+    for line, cell in zip(lines[2:-1], evaluation.cells, strict=True):
+        tenths = (2000 * cell.score.correct + cell.score.n) // (2 * cell.score.n)
+        assert f", {cell.threat}: {tenths // 10}.{tenths % 10}% [" in line
+    assert lines[-1].startswith("VERDICT: suspicious (")
     assert evaluation.accuracy("pgd", "adaptive", "16/255") == 0.0125
     with pytest.raises(InputError, match=r"no square under threat model adaptive at eps 8/255"):
         evaluation.cell("square", "adaptive", "8/255")

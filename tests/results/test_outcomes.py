@@ -78,11 +78,11 @@ def test_outcomes_must_be_whole(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         (None, "no such file"),
-        (b"PK\x03\x04 half", "not a readable npz"),
+        (b"PK\x03\x04 half", "cannot be read as npz"),
         ({}, "holds no outcomes"),
         ({"a": np.ones(3, bool), "b": np.ones(4, bool)}, r"b: expected bool \[3\], got bool \[4\]"),
         ({"a": np.ones(3)}, "a: expected bool"),
-        ({"a": np.array([None, 1], dtype=object)}, "not a readable npz"),
+        ({"a": np.array([None, 1], dtype=object)}, "cannot be read as npz"),
     ],
 )
 def test_damaged_outcomes_are_one_line(tmp_path: Path, arrays: Any, message: str) -> None:

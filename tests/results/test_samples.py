@@ -35,7 +35,7 @@ def test_samples_come_back(tmp_path):
         ({"clean": np.zeros((3, 2, 8, 8))}, r"one shape \[N, C, H, W\]"),
         ({"adversarial": np.zeros((2, 1, 8, 8))}, r"one shape"),
         ({"labels": np.zeros(2)}, "one label and one prediction for each of 3 images"),
-        ({"labels": np.array([None] * 3)}, "not a readable npz archive"),
+        ({"labels": np.array([None] * 3)}, "cannot be read as npz"),
     ],
 )
 def test_damaged_samples_are_one_line(change, message, tmp_path):

@@ -12,6 +12,7 @@ from purespike.results.waterfall import attack_waterfall, threat_waterfall
 
 N = 50
 EPS = 8 / 255
+END_TO_END = ("oblivious", "bpda", "adaptive", "transfer", "query")
 
 
 def random_evaluation(*, norm: str = "linf", purifier: bool = True) -> Evaluation:
@@ -68,11 +69,14 @@ def test_attack_waterfall_is_a_plain_count(norm: str, threat: str) -> None:
     steps = attack_waterfall(evaluation, EPS, threat)
     order = [("fgsm", 1), ("pgd", 7), ("pgd", 50), ("apgd_ce", 100), ("spsa", 20), ("autoattack", 100)]
     labels = ["clean", "FGSM", "PGD-7", "PGD-50", "APGD-CE-100", "SPSA-20", "AutoAttack"]
-    assert [step.label for step in steps] == labels
     clean = "undefended" if threat == "undefended" else "defended"
-    assert [step.robust for step in steps] == counts(
-        evaluation, clean, [[(attack, count, threat)] for attack, count in order]
-    )
+    stages = [[(attack, count, threat)] for attack, count in order]
+    if threat == "adaptive":
+        # the worst case of the attacker who has everybody's images
+        labels.append("other threat models\nor smaller eps")
+        stages.append([(*attack, other) for attack in order for other in END_TO_END])
+    assert [step.label for step in steps] == labels
+    assert [step.robust for step in steps] == counts(evaluation, clean, stages)
     for before, after in itertools.pairwise(steps):
         assert after.broken == before.robust - after.robust >= 0
 

@@ -8,16 +8,18 @@ import pytest
 import torch
 from torch.nn import functional
 
+from purespike import InputError, load
 from purespike.data import augment, load_data
-from purespike.experiment import share_of
+from purespike.experiment import Run, share_of
 from purespike.losses import purification_loss
+from purespike.models.checkpoint import read_tensors
 from purespike.models.predict import as_float
 from purespike.seeding import seeded
 from purespike.training import accelerator, build_classifier, train_classifier, train_purifier
 from purespike.training.batches import batches
 from purespike.training.purifier import build_purifier
 from training import parts
-from training.tiny import checkpoint, history, recipe, write_recipe
+from training.tiny import checkpoint, finished, history, recipe, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +229,18 @@ def test_a_part_prepares_itself_once_and_finishes_the_model(data, cpu, tmp_path,
     assert equal(again, found) and made[-1].calls == ["restore", "finish"]
     tensors, _ = checkpoint(tmp_path / "straight" / "checkpoint" / "classifier.safetensors")
     assert "objective/follow/readout.bias" in tensors
+
+
+@pytest.mark.parametrize("stage", ["classifier", "purifier"])
+def test_a_training_that_diverges_stops_and_keeps_the_last_good_epoch(tmp_path, stage):
+    broken = recipe(**{stage: {"learning_rate": 1e30}})
+    run = Run(broken, tmp_path, accelerator(device="cpu"))
+    data = run.data()
+    classifier = load(finished() / "classifier.safetensors")
+    says = rf"{stage}: training diverged: .*lower {stage}\.learning_rate \(1e\+30\)"
+    with pytest.raises(InputError, match=says):
+        run.classifier(data) if stage == "classifier" else run.purifier(data, classifier)
+    assert not (tmp_path / f"{stage}.safetensors").exists()
+    tensors, metadata = read_tensors(tmp_path / "checkpoint" / f"{stage}.safetensors")
+    assert metadata["epoch"] == "0"
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point())

@@ -283,7 +283,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     data = wider.data()
     target.parent.mkdir()
     target.write_bytes((finished() / "checkpoint" / "classifier.safetensors").read_bytes())
-    with pytest.raises(InputError, match=r"does not belong to this model.*delete it"):
+    with pytest.raises(
+        InputError, match=r"was made for something else \(differs in recipe\.(width|smoothing)\).*delete it"
+    ):
         wider.classifier(data)
 
 
@@ -299,7 +301,9 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path, before, after):
     source, target = kept
     target.parent.mkdir()
     target.write_bytes(source.read_bytes())
-    with pytest.raises(InputError, match=r"does not belong to this model.*delete it"):
+    with pytest.raises(
+        InputError, match=r"was made for something else \(differs in recipe\.(width|smoothing)\).*delete it"
+    ):
         run.classifier(data)
 
 
@@ -312,3 +316,23 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, keep):
     target.write_bytes((finished() / "checkpoint" / "classifier.safetensors").read_bytes()[:keep])
     with pytest.raises(InputError, match=r"classifier\.safetensors: truncated"):
         run.classifier(data)
+
+
+def test_a_terminated_run_says_so_and_goes_on(tmp_path):
+    folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml")
+    arguments = [sys.executable, "-m", "purespike", "run", str(path), "--out", str(folder), "--device", "cpu"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not epoch("classifier", 1)(folder):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (
+        said.splitlines()[-1] == ("purespike: error: terminated; run the same command again to resume")
+        and "Traceback" not in said
+    )
+    assert not list(folder.rglob("*.part"))
+    with pytest.raises(SystemExit, match="0"):
+        command(arguments[3:])
+    assert_same_run(folder, finished())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import frozen_eval, objective
+from purespike.attacks.objective import finite, frozen_eval, input_gradient, objective
 from purespike.attacks.precision import (
     check_precision,
     full_precision_logits,
@@ -14,10 +14,12 @@ from purespike.attacks.precision import (
 )
 from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of
 from purespike.attacks.registry import attack, attacking
-from purespike.attacks.result import AttackResult
+from purespike.attacks.result import AttackResult, remarks
 from purespike.attacks.targets import aimed, check_target
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError
+from purespike.models.answer import correct, logits_of
+from purespike.modes import normal
 
 
 @attack(title="C&W", order=60)
@@ -90,7 +92,8 @@ class CarliniWagner(Attack):
         check_images(images)
         labels = check_labels(labels, count=len(images))
         with frozen_eval(model), torch.enable_grad():
-            return aimed(_run, self, model, images.detach(), labels, target=self.target)
+            images, labels = normal(images).detach(), normal(labels)
+            return aimed(_run, self, model, images, labels, target=self.target)
 
 
 cw = attacking("cw")
@@ -99,27 +102,43 @@ cw = attacking("cw")
 def _run(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
     count = len(images)
     device = images.device
-    with torch.no_grad():
-        logits = model(images)
+    logits = full_precision_logits(model, images)
     check_labels(labels, count=count, classes=logits.shape[1])
     margin = objective("margin", targeted=attack.targeted)
-    success = (logits.argmax(1) == labels) == attack.targeted
+    success = correct(logits, labels) == attack.targeted
     best = images.clone()
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
-    trace[0] = margin(logits.float(), labels)
+    trace[0] = margin(logits, labels)
     forwards, backwards = count, 0
+    warnings: tuple[str, ...] = ()
 
-    # a success already needs no perturbation
-    rows = (~success).nonzero().squeeze(1)
+    # a success of enough confidence needs no perturbation
+    rows = (~_hits(attack, logits, labels)).nonzero().squeeze(1)
     if len(rows):
         found = _search(attack, model, images[rows], labels[rows])
-        best[rows], success[rows], best_step[rows] = found.images, found.success, found.best_step
+        best[rows], best_step[rows] = found.images, found.best_step
+        success[rows] |= found.success
         trace[:, rows] = found.loss_trace
-        forwards, backwards = forwards + found.forwards, found.backwards
+        forwards, backwards, warnings = forwards + found.forwards, found.backwards, found.warnings
     return AttackResult(
-        best, success, best_step, trace, forwards, backwards, settings_of(attack), attack.seed
+        best,
+        success,
+        best_step,
+        trace,
+        forwards,
+        backwards,
+        settings_of(attack),
+        attack.seed,
+        warnings=warnings,
     )
+
+
+def _hits(attack: CarliniWagner, logits: Tensor, labels: Tensor) -> Tensor:
+    """Which images the model misclassifies, or takes for the target, by the confidence, bool ``[N]``."""
+    if not attack.confidence:
+        return correct(logits, labels) == attack.targeted
+    return objective("margin", targeted=attack.targeted)(logits, labels) > attack.confidence
 
 
 def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
@@ -136,6 +155,7 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
     forwards = backwards = 0
+    dropped = torch.zeros((), dtype=torch.long, device=device)
     verify = is_reduced_precision(attack.precision, images)
     margin = objective("margin", targeted=attack.targeted)
 
@@ -147,16 +167,16 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             candidate = ((torch.tanh(v) + 1) / 2).to(images.dtype)
             distance = (candidate.to(clean.dtype) - clean).square().sum((1, 2, 3))
             with gradients_in(attack.precision, images):
-                logits = model(candidate)
-            margins = margin(logits.float(), labels)
+                logits = logits_of(model, candidate)
+            margins = margin(logits, labels)
             forwards += count
             index = search * attack.steps + step
             trace[index] = margins.detach()
             # step 0 of a search is the image itself but for rounding
-            hit = (margins.detach() > attack.confidence) & (step > 0)
+            hit = _hits(attack, logits.detach(), labels) & (step > 0)
             if verify and (doubtful := hit & (~fooled | (distance.detach() < best_distance))).any():
-                own = full_precision_logits(model, candidate.detach()[doubtful]).float()
-                hit[doubtful] = margin(own, labels[doubtful]) > attack.confidence
+                own = full_precision_logits(model, candidate.detach()[doubtful])
+                hit[doubtful] = _hits(attack, own, labels[doubtful])
                 forwards += int(doubtful.sum())
             fooled |= hit
             better = hit & (distance.detach() < best_distance)
@@ -166,11 +186,13 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             if step == attack.steps:
                 break
             cost = distance + c * (attack.confidence - margins).clamp(min=0)
-            (v.grad,) = torch.autograd.grad(cost.sum(), v)
+            v.grad, lost = finite(input_gradient(cost, v))
+            dropped += lost
             backwards += count
             optimiser.step()
         high = torch.where(fooled, torch.minimum(high, c), high)
         low = torch.where(fooled, low, torch.maximum(low, c))
         c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
 
-    return AttackResult(best, ~torch.isinf(best_distance), best_step, trace, forwards, backwards)
+    reached = ~torch.isinf(best_distance)
+    return AttackResult(best, reached, best_step, trace, forwards, backwards, warnings=remarks(dropped))

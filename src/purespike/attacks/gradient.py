@@ -1,14 +1,15 @@
 """Gradient steps inside a ball; FGSM, I-FGSM, MI-FGSM, PGD, SA-PGD and SPSA are settings of one loop."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from purespike.attacks import loop
+from purespike.attacks.expectation import without_needless_passes
 from purespike.attacks.objective import frozen_eval, objective
 from purespike.attacks.precision import check_precision
-from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settle
+from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle
 from purespike.attacks.result import AttackResult
 from purespike.attacks.spsa import parse_probe
 from purespike.attacks.steps import RULES, SCHEDULES, default_step_size
@@ -16,6 +17,7 @@ from purespike.attacks.targets import aimed, check_target, choose_targets
 from purespike.ball import Ball
 from purespike.checks import check_images, check_labels, check_steps
 from purespike.errors import InputError, unknown
+from purespike.modes import normal
 
 SOURCES = ("autograd", "spsa")
 
@@ -159,7 +161,17 @@ class SignAttack(Attack):
         check_images(images)
         labels = check_labels(labels, count=len(images))
         with frozen_eval(model), torch.set_grad_enabled(self.differentiates):
-            return aimed(loop.run, self, model, images.detach(), labels, target=self.target, passes=self.eot)
+            images, labels = normal(images).detach(), normal(labels)
+            once, lines, asked = without_needless_passes(
+                self, model, images, eot=self.eot if self.differentiates else 1
+            )
+            found = aimed(loop.run, once, model, images, labels, target=self.target, passes=once.eot)
+        return replace(
+            found,
+            config=settings_of(self),
+            forwards=found.forwards + asked,
+            warnings=(*lines, *found.warnings),
+        )
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """The last iterate alone, for training: whether it succeeds is not asked, which saves a forward.
@@ -167,8 +179,9 @@ class SignAttack(Attack):
         Args and errors are those of a call; ``keep``, ``stop_early`` and ``restarts`` do not matter.
         """
         check_images(images)
-        labels, images = check_labels(labels, count=len(images)), images.detach()
+        labels = check_labels(labels, count=len(images))
         with frozen_eval(model), torch.set_grad_enabled(self.differentiates):
+            images, labels = normal(images).detach(), normal(labels)
             if self.target is not None:
                 labels = choose_targets(self.target, model, images, labels, seed=self.seed)
             return loop.perturb(self, model, images, labels)

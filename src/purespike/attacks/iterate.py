@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import Objective, input_gradient
+from purespike.attacks.objective import Objective, finite, input_gradient
 from purespike.attacks.precision import gradients_in, majority
 from purespike.checks import check_labels
+from purespike.models.answer import correct, logits_of
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class IterateInfo:
         losses: mean losses over the passes, ``[N]``.
         success: bool ``[N]``: misclassified, or taken for the target, in more than half of the passes.
         gradient: gradient of the mean loss, ``[N, C, H, W]``; ``None`` if it was not asked for.
+        dropped: number of entries of gradients that were not finite, and are taken as zero.
     """
 
     losses: Tensor
     success: Tensor
     gradient: Tensor | None
+    dropped: Tensor | None = None
 
 
 def evaluate_iterate(
@@ -55,23 +58,24 @@ def evaluate_iterate(
         InputError: the model has too few classes.
     """
     images = images.detach().requires_grad_(differentiate)
-    losses, votes, gradient = None, None, None
+    losses, votes, gradient, dropped = None, None, None, None
     with torch.set_grad_enabled(differentiate):
         for _ in range(passes):
             with gradients_in(precision, images):
-                logits = model(images)
+                logits = logits_of(model, images)
             if check:
                 check_labels(labels, count=len(images), classes=logits.shape[1])
-            found = loss(logits.float(), labels)
+            found = loss(logits, labels)
             if differentiate:
-                gradient = _add(gradient, input_gradient(found, images))
+                part, lost = finite(input_gradient(found, images))
+                gradient, dropped = _add(gradient, part), _add(dropped, lost)
             losses = _add(losses, found.detach())
-            votes = _add(votes, ((logits.argmax(1) == labels) == targeted).long())
+            votes = _add(votes, (correct(logits.detach(), labels) == targeted).long())
     assert losses is not None and votes is not None
     if passes > 1:
         losses = losses / passes
         gradient = None if gradient is None else gradient / passes
-    return IterateInfo(losses, majority(votes, passes), gradient)
+    return IterateInfo(losses, majority(votes, passes), gradient, dropped)
 
 
 def _add(total: Tensor | None, part: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from purespike.attacks.iterate import IterateInfo, evaluate_iterate
 from purespike.attacks.objective import objective
 from purespike.attacks.precision import achieved, gradients_in, is_reduced_precision
 from purespike.attacks.protocol import settings_of
-from purespike.attacks.result import AttackResult, merge
+from purespike.attacks.result import AttackResult, merge, remarks
 from purespike.attacks.spsa import spsa_gradient
 from purespike.attacks.steps import Ascent, step_sizes
 from purespike.checks import check_labels
+from purespike.models.answer import logits_of
 from purespike.seeding import derive, generator
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ class Stepper:
 
         def loss(probes: Tensor) -> Tensor:
             with gradients_in(attack.precision, probes):
-                logits = self.model(probes)
+                logits = logits_of(self.model, probes)
             check_labels(labels, count=len(probes), classes=logits.shape[1])
-            return objective(attack.loss, targeted=attack.targeted)(logits.float(), labels)
+            return objective(attack.loss, targeted=attack.targeted)(logits, labels)
 
         samples = attack.samples * attack.eot
         self.probes += 2 * samples * len(images)
@@ -132,6 +133,8 @@ class _Record:
         self.success = torch.zeros(count, dtype=torch.bool, device=device)
         self.trace = torch.full((attack.steps + 1, count), torch.nan, device=device)
         self.forwards = self.backwards = 0
+        self.dropped = torch.zeros((), dtype=torch.long, device=device)
+        self.unbounded = torch.zeros_like(self.dropped)
         # successes in half precision are judged once more
         self.verify = is_reduced_precision(attack.precision, images)
 
@@ -139,6 +142,12 @@ class _Record:
         """Keep the iterates of ``rows`` that beat those kept; return which succeed, bool ``[rows]``."""
         self.forwards += len(rows) * self.attack.eot
         self.backwards += 0 if info.gradient is None else len(rows) * self.attack.eot
+        self.unbounded += (~info.losses.isfinite()).sum()
+        if info.dropped is not None:
+            self.dropped += info.dropped
+        if self.loss.dtype != info.losses.dtype:
+            # a float64 model has losses that float32 cannot tell apart
+            self.loss, self.trace = self.loss.to(info.losses.dtype), self.trace.to(info.losses.dtype)
         self.trace[step, rows] = info.losses
         success = info.success
         better = self._better(step, rows, info.losses, success)
@@ -183,4 +192,5 @@ class _Record:
             self.backwards,
             settings_of(self.attack),
             self.attack.seed,
+            warnings=remarks(self.dropped, losses=self.unbounded),
         )

@@ -11,6 +11,9 @@ from purespike.attacks.registry import attack, attacking
 from purespike.attacks.result import AttackResult
 from purespike.budget import parse_eps
 from purespike.checks import check_images, check_labels
+from purespike.models.answer import correct, logits_of
+from purespike.modes import normal
+from purespike.seeding import ImageDraws
 
 
 @attack(title="Gaussian noise", order=140)
@@ -51,17 +54,17 @@ class GaussianNoise(Attack):
         """
         check_images(images)
         labels = check_labels(labels, count=len(images))
-        generator = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(images.shape, generator=generator).to(images)
-        noisy = (images + self.level * noise).clamp(0, 1)
+        noise = ImageDraws(images, self.seed, "noise").normal(images.shape[1:])
         with frozen_eval(model):
-            logits = model(noisy)
+            images = normal(images)
+            noisy = (images + self.level * noise.to(images)).clamp(0, 1)
+            logits = logits_of(model, noisy)
         check_labels(labels, count=len(images), classes=logits.shape[1])
         return AttackResult(
             images=noisy,
-            success=logits.argmax(1) != labels,
+            success=~correct(logits, labels),
             best_step=torch.zeros(len(images), dtype=torch.long, device=images.device),
-            loss_trace=margin(logits.float(), labels)[None],
+            loss_trace=margin(logits, labels)[None],
             forwards=len(images),
             backwards=0,
             config=settings_of(self),

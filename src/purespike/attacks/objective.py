@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from purespike.errors import unknown
-from purespike.modes import mode
+from purespike.errors import InputError, unknown
+from purespike.modes import mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,17 +54,30 @@ def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
     return torch.zeros_like(images) if gradient is None else gradient
 
 
+def finite(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """``gradient`` with zero for every entry that is not finite, and the number of these as a tensor."""
+    return gradient.nan_to_num(nan=0, posinf=0, neginf=0), (~gradient.isfinite()).sum()
+
+
 @contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters inside, the former state on any exit.
+    """Evaluation mode and frozen parameters inside, outside inference mode; the former state on any exit.
 
     Frozen parameters keep autograd from computing gradients that no attack uses.
+
+    Raises:
+        InputError: parameters that were made in inference mode.
     """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise InputError(
+            f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
+            "be differentiated; create or load the model outside"
+        )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with mode(model, training=False):
+        with outside_inference_mode(), mode(model, training=False):
             yield
     finally:
         for parameter in parameters:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import unknown
+from purespike.models.answer import correct, logits_of
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -37,8 +38,7 @@ def gradients_in(precision: str, images: Tensor) -> contextlib.AbstractContextMa
 def full_precision_logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits of ``model`` in its own precision, whatever the attack runs in."""
     with torch.autocast(images.device.type, enabled=False):
-        logits: Tensor = model(images)
-    return logits
+        return logits_of(model, images)
 
 
 def misclassified(model: nn.Module, images: Tensor, labels: Tensor, *, passes: int = 1) -> Tensor:
@@ -58,7 +58,7 @@ def achieved(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool
     """
     votes = torch.zeros_like(labels)
     for _ in range(passes):
-        votes += (full_precision_logits(model, images).argmax(1) == labels) == targeted
+        votes += correct(full_precision_logits(model, images), labels) == targeted
     return majority(votes, passes)
 
 

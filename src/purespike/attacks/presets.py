@@ -21,11 +21,12 @@ def _sign(
     order: int,
     fixed: Mapping[str, Any],
     rank: int | None,
+    stepwise: bool = True,
     **defaults: Any,
 ) -> Callable[..., AttackResult]:
     norms = ("linf",) if fixed["rule"] == "adaptive" else None
     made = Preset(name, SignAttack, fixed, defaults, about)
-    return attack(title=title, order=order, rank=rank, norms=norms)(made)
+    return attack(title=title, order=order, rank=rank, norms=norms, stepwise=stepwise)(made)
 
 
 def _auto(
@@ -42,6 +43,7 @@ fgsm = _sign(
     "Fast gradient sign method (paper eq. 1).",
     order=10,
     rank=0,
+    stepwise=False,
     fixed={**_STEEPEST, "steps": 1, "step_size": None, "momentum": 0.0},
 )
 ifgsm = _sign(

@@ -49,6 +49,10 @@ class Attack(Protocol):
         """About how many times it passes an image through the model; for a progress bar."""
         return 1
 
+    def unfit(self, images: Tensor, classes: int) -> str:
+        """Reason why it cannot attack such images of so many classes; empty where it can."""
+        return ""
+
     def gradient_part(self) -> "Attack | None":
         """The part of it that follows gradients; ``None`` if none does."""
         return self if self.differentiates else None

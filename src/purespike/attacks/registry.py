@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar, overload
 
+import torch
 from torch import Tensor, nn
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.ball import Ball
 from purespike.errors import InputError, unknown
+from purespike.models.adapters import as_module
+from purespike.models.guard import lent
 from purespike.results.vocabulary import NORMS, AttackWords, register_attack
+from purespike.seeding import seeded
 
 A = TypeVar("A", bound=Attack)
 
@@ -212,7 +216,11 @@ def attacking(name: str) -> Callable[..., AttackResult]:
         if settings.get("targeted"):
             # labels are the targets unless the caller chooses otherwise
             settings = {"target": None, **settings}
-        return create_attack(name, **settings)(model, images, labels)
+        model, attack = as_module(model), create_attack(name, **settings)
+        device = images.device if isinstance(images, Tensor) else torch.device("cpu")
+        # a stochastic model draws too: its numbers are decided by the seed, and the caller's are left alone
+        with lent({"the model": model}), seeded(attack.seed, name, "model", device=device):
+            return attack(model, images, labels)
 
     make = _entry(name).make
     about, mechanism = make.__doc__ or "", ""

@@ -25,6 +25,7 @@ class AttackResult:
         targets: classes that the attack chose to aim at, ``[N]``; ``None`` if it chose none.
         misclassified: bool ``[N]``: the attacked model misclassifies the image, be it as the target or not;
             ``None`` where ``success`` says that.
+        warnings: remarks of the attack on the model, e.g. that gradients were not finite.
     """
 
     images: Tensor
@@ -37,6 +38,7 @@ class AttackResult:
     seed: int = 0
     targets: Tensor | None = None
     misclassified: Tensor | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def broken(self) -> Tensor:
@@ -57,4 +59,19 @@ def merge(whole: AttackResult, part: AttackResult, rows: Tensor) -> AttackResult
         **changed,
         forwards=whole.forwards + part.forwards,
         backwards=whole.backwards + part.backwards,
+        warnings=tuple(dict.fromkeys((*whole.warnings, *part.warnings))),
     )
+
+
+def remarks(dropped: Tensor, *, losses: Tensor | None = None) -> tuple[str, ...]:
+    """Warnings of an attack that met numbers that are not finite.
+
+    Args:
+        dropped: count of entries of gradients, which were taken as zero.
+        losses: count of images and steps whose loss was not finite.
+    """
+    counts = {
+        "entries of gradients were not finite, and taken as zero": int(dropped),
+        "times the loss of an image was not finite": 0 if losses is None else int(losses),
+    }
+    return tuple(f"{count} {what}" for what, count in counts.items() if count)

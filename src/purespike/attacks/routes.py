@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult, merge
-from purespike.neurons import parse_surrogate, surrogate_gradient
+from purespike.neurons import Reset, parse_surrogate, surrogate_gradient
 from purespike.results import Component
 
 
@@ -23,11 +23,13 @@ class Route:
         loss: the loss that is maximised, ``"own"`` for the attack's.
         run: function that attacks images ``[N, C, H, W]`` of labels ``[N]`` with the attack given; the
             defended model judges its success.
+        reset: reset of the neurons that is differentiated; ``None`` for their own.
     """
 
     name: str
     loss: str
     run: Callable[[Attack, Tensor, Tensor], AttackResult]
+    reset: Reset | None = None
 
 
 def run_routes(
@@ -55,7 +57,10 @@ def run_routes(
             break
         result = route.run(once, images[rows], labels[rows])
         broken = int(result.broken.sum())
-        components.append(Component(surrogate=route.name, loss=route.loss, attacked=len(rows), broken=broken))
+        names: dict[str, Any] = {"surrogate": route.name, "loss": route.loss}
+        if route.reset is not None:
+            names["reset"] = route.reset
+        components.append(Component(**names, attacked=len(rows), broken=broken))
         total = result if total is None else merge(total, result, rows)
         rows = rows[~result.broken]
         if not len(rows):
@@ -65,9 +70,14 @@ def run_routes(
 
 
 def direct(
-    model: nn.Module, *, name: str = "own", surrogate: str | None = None, loss: str | None = None
+    model: nn.Module,
+    *,
+    name: str = "own",
+    surrogate: str | None = None,
+    loss: str | None = None,
+    reset: Reset | None = None,
 ) -> Route:
-    """Attack ``model`` itself, with another derivative of the spike or another loss if given.
+    """Attack ``model`` itself, with another derivative of the spike, reset or loss if given.
 
     Samples leave at their first success, where the attack can do that; not under a surrogate that remembers
     each sample from iteration to iteration.
@@ -80,7 +90,8 @@ def direct(
             settings["loss"] = loss
         if has_setting(attack, "stop_early"):
             settings["stop_early"] = not remembers
-        with surrogate_gradient(model, surrogate) if surrogate else contextlib.nullcontext():
+        exchanged = surrogate is not None or reset is not None
+        with surrogate_gradient(model, surrogate, reset=reset) if exchanged else contextlib.nullcontext():
             return replace(attack, **settings)(model, images, labels)
 
-    return Route(surrogate or name, loss or "own", run)
+    return Route(surrogate or name, loss or "own", run, reset)

@@ -78,7 +78,7 @@ class Ascent:
             size: norm of the step, in pixel units.
         """
         # one pixel that is not finite would take all others with it
-        gradient = _exact(gradient).nan_to_num(nan=0)
+        gradient = _exact(gradient).nan_to_num(nan=0, posinf=0, neginf=0)
         steepest = self.second is None
         step = self.ball.steepest(self._sum(gradient)) if steepest else self._adaptive(gradient)
         return self.ball.project(_exact(iterate) + size * step, clean)
@@ -86,7 +86,9 @@ class Ascent:
     def _sum(self, gradient: Tensor) -> Tensor:
         if self.first is None:
             return gradient
-        unit = safe_divide(gradient, gradient.abs().sum((1, 2, 3), keepdim=True))
+        # first by the largest pixel: a sum of large gradients is infinite
+        scaled = safe_divide(gradient, gradient.abs().amax((1, 2, 3), keepdim=True))
+        unit = safe_divide(scaled, scaled.abs().sum((1, 2, 3), keepdim=True))
         self.first = self.momentum * self.first + unit
         return self.first
 

@@ -1,6 +1,5 @@
 """Targeted attacks: the classes that images are to be taken for, given or chosen."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -13,7 +12,7 @@ from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
 from purespike.checks import check_labels
 from purespike.errors import InputError, unknown
-from purespike.seeding import derive
+from purespike.seeding import derive, digest
 
 CHOICES = ("next", "random", "least_likely")
 
@@ -61,7 +60,7 @@ def choose_targets(target: str, model: nn.Module, images: Tensor, labels: Tensor
         return logits.scatter(1, labels[:, None], torch.inf).argmin(1)
     steps = torch.ones_like(labels)
     if target == "random":
-        draws = [derive(seed, "target", _digest(image)) % (classes - 1) for image in images]
+        draws = [derive(seed, "target", digest(image)) % (classes - 1) for image in images]
         steps += torch.tensor(draws, device=labels.device)
     return (labels + steps) % classes
 
@@ -98,7 +97,3 @@ def aimed(
     asked = len(images) if target == "least_likely" else min(1, len(images))
     forwards = result.forwards + asked + int(missed.sum()) * passes
     return replace(result, targets=targets, misclassified=wrong, forwards=forwards)
-
-
-def _digest(image: Tensor) -> str:
-    return hashlib.sha256(image.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()

@@ -12,7 +12,7 @@ from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
 from purespike.checks import check_images, check_labels
 from purespike.errors import InputError
-from purespike.models.predict import check_fit
+from purespike.models.fit import check_fit
 
 
 def transfer(

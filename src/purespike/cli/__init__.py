@@ -1,6 +1,10 @@
 """The command line: parse, call, print. Heavy imports wait until a command runs."""
 
+import contextlib
+import io
+import signal
 import sys
+from collections.abc import Iterator
 
 from purespike.cli import runs
 
@@ -16,11 +20,43 @@ def main() -> None:
     """Entry point: errors a user can fix are one line and exit code 2, a traceback comes with --debug."""
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        # a name that the terminal cannot write costs no results
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    with _terminable() as ended:
+        _run(debug, ended)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[str]]:
+    """Let SIGTERM unwind as an interrupt does, so that temporary files go; the list then says so."""
+    ended: list[str] = []
+
+    def end(*_: object) -> None:
+        ended.append("terminated")
+        raise KeyboardInterrupt
+
+    try:
+        former = signal.signal(signal.SIGTERM, end)
+    except ValueError:
+        # only the main thread may listen
+        yield ended
+        return
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _run(debug: bool, ended: list[str]) -> None:
     try:
         app()
-    except SystemExit as stop:
+    except (SystemExit, KeyboardInterrupt) as stop:
         # typer turns an interrupt into a silent exit
-        if stop.code == 130:
+        if ended:
+            fail("terminated; run the same command again to resume", code=143)
+        if isinstance(stop, KeyboardInterrupt) or stop.code == 130:
             fail("interrupted; run the same command again to resume", code=130)
         raise
     except (ValueError, OSError) as error:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from purespike.cli.options import Data, Device, Model, app, start, takes_settings
+from purespike.cli.names import check_names
+from purespike.cli.options import Data, Device, Model, Split, app, start, takes_settings
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: Model,
     data: Data = None,
+    split: Split = "test",
     purifier: Annotated[
         str | None, typer.Option(help="Put this purifier before MODEL: checkpoint or module:function.")
     ] = None,
@@ -34,6 +36,10 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the model in a leaderboard.", show_default="MODEL's")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the adversarial images here, as npz and PNG, and judge the PNG again."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
     ] = False,
@@ -43,9 +49,11 @@ def evaluate(
     settings: dict[str, Any],
 ) -> None:
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
-    from purespike.data import load_data
+    import contextlib
+
+    check_names(model, settings)
+    from purespike.data import load_images
     from purespike.environment import provenance
-    from purespike.errors import InputError
     from purespike.evaluation import evaluate as measure
     from purespike.evaluation.plan import resolve as check
     from purespike.files import write_json
@@ -53,37 +61,41 @@ def evaluate(
     from purespike.models.resolve import model_name, named, resolve
     from purespike.reporting.artefacts import write_artefacts
     from purespike.reporting.tables import console_table
+    from purespike.run_folder import check_output, in_use
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
 
     accelerator = start(device)
     chosen = check(EvaluationSettings.of(**settings))
-    if out is not None and (out / "recipe.yaml").exists():
-        raise InputError(f"{out}: is a run folder with an evaluation of its own; choose another --out")
+    if out is not None:
+        check_output(out)
     attacked = _defend(resolve(model), purifier)
     source = _source(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
-        pictures = load_data(source).test
-    evaluation = measure(
-        attacked,
-        pictures,
-        chosen,
-        substitutes={key: resolve(place) for key, place in named(substitutes).items()},
-        seed=seed,
-        accelerator=accelerator,
-        folder=out / "checkpoint" / "evaluation" if out else None,
-    )
+        pictures = load_images(source, split=split)
+    others = {key: resolve(place) for key, place in named(substitutes).items()}
+    with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
+        evaluation = measure(
+            attacked,
+            pictures,
+            chosen,
+            substitutes=others,
+            seed=seed,
+            accelerator=accelerator,
+            folder=out / "checkpoint" / "evaluation" if out else None,
+            save=save,
+        )
     if not accelerator.is_main_process:
         return
     show(console_table(evaluation))
-    if evaluation.verdict is not None:
-        show(str(evaluation.verdict))
+    show(evaluation.verdict_line)
     if not isinstance(attacked, Defended):
         show("No purifier: give one with --purifier to measure its effect.")
     if out:
         write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
         show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
-    if strict and (evaluation.verdict is None or evaluation.verdict.level != "reliable"):
+    if strict and evaluation.level != "reliable":
+        show(f"--strict: exit code 3, since the evaluation is {evaluation.level}")
         raise typer.Exit(3)
 
 
@@ -105,6 +117,7 @@ def transfer(
         ),
     ],
     data: Data = None,
+    split: Split = "test",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write transfer.json and its figure here.")
     ] = None,
@@ -116,7 +129,8 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
-    from purespike.data import load_data
+    check_names(" ".join([*substitutes, *targets]), settings)
+    from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix
     from purespike.experiment import training_images
@@ -136,7 +150,7 @@ def transfer(
     source = _source(data, *judged.values())
     trained_on = {}
     with main_first(accelerator):
-        pictures = load_data(source).test
+        pictures = load_images(source, split=split)
         for key, place in (attacked | judged).items():
             # training images are reported where known, but not required
             with contextlib.suppress(InputError):

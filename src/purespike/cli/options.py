@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from pydantic.fields import FieldInfo
 
+from purespike.cli.names import completion
 from purespike.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -24,8 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16, for training; attacks run in fp32.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=completion("device"))]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="fp32, bf16 or fp16, for training; attacks run in fp32.",
+        autocompletion=completion("precision"),
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="A.B=C", help="Override one recipe key; may be repeated.")
@@ -42,14 +49,31 @@ Model = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.", show_default="the run's own"
+        help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.",
+        show_default="the run's own",
+        autocompletion=completion("data"),
     ),
 ]
+
+Split = Annotated[
+    str, typer.Option(help="Images to attack: test, train, or all, also of a folder of CLASS/*.png.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from purespike import __version__
+
+        typer.echo(f"purespike {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; valid at any position.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Accepted before the command; :func:`main` reads it at any position."""
 
@@ -107,7 +131,10 @@ def _option(name: str, field: FieldInfo, help: str | None, default: str | None) 
     if kind is bool:
         flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
     option = typer.Option(
-        *flags, help=help or field.description, show_default=_shown(default or field.default)
+        *flags,
+        help=help or field.description,
+        show_default=_shown(default or field.default),
+        autocompletion=completion(name),
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]

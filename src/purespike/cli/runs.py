@@ -1,6 +1,5 @@
 """Commands that train a model and use it: run, train, purify, info."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +10,6 @@ from purespike.console import show
 
 if TYPE_CHECKING:
     from purespike.experiment import Run
-
-
-class Stage(StrEnum):
-    classifier = "classifier"
-    purifier = "purifier"
 
 
 @app.command()
@@ -39,35 +33,63 @@ def run(
         show(f"report: {report}")
 
 
-@app.command()
-def train(
-    stage: Annotated[Stage, typer.Argument(help="Stage to train.")],
+stages = typer.Typer(
+    name="train",
+    help="Train one stage of a recipe: the classifier, or the purifier. Run again to resume.",
+    no_args_is_help=True,
+)
+app.add_typer(stages)
+
+
+@stages.command("classifier")
+def train_classifier(
+    recipe: RecipePath,
+    out: Out = None,
+    seed: Seed = None,
+    settings: Settings = [],  # noqa: B006
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> None:
+    """Train the classifier of a recipe: architecture, objective and schedule are its section classifier.
+
+    Run again to resume.
+    """
+    with _runner(recipe, out, seed, settings, device, precision) as runner:
+        runner.classifier(runner.data())
+        _say_trained(runner, "classifier")
+
+
+@stages.command("purifier")
+def train_purifier(
     recipe: RecipePath,
     out: Out = None,
     classifier: Annotated[
         str | None,
-        typer.Option(help="For the purifier: defend this model (checkpoint or module:function) instead."),
+        typer.Option(
+            help="Defend this model (checkpoint or module:function) instead of the recipe's classifier."
+        ),
     ] = None,
     seed: Seed = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> None:
-    """Train one stage of a recipe. Run again to resume."""
-    from purespike.errors import InputError
+    """Train the purifier of a recipe in front of a frozen classifier: the recipe's, trained first if missing.
+
+    Run again to resume.
+    """
     from purespike.models.resolve import resolve
 
-    if classifier is not None and stage is not Stage.purifier:
-        raise InputError("--classifier: goes with `train purifier` only")
     given = None if classifier is None else resolve(classifier)
-    runner = _runner(recipe, out, seed, settings, device, precision)
-    data = runner.data()
-    if stage is Stage.purifier:
+    with _runner(recipe, out, seed, settings, device, precision) as runner:
+        data = runner.data()
         runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
-    else:
-        runner.classifier(data)
+        _say_trained(runner, "purifier")
+
+
+def _say_trained(runner: "Run", stage: str) -> None:
     if runner.accelerator.is_main_process:
-        show(f"{stage.value}: {runner.folder / stage.value}.safetensors")
+        show(f"{stage}: {runner.folder / stage}.safetensors")
 
 
 @app.command()
@@ -84,7 +106,7 @@ def purify(
     from purespike.pictures import purify_files
 
     accelerator = start(device)
-    count = purify_files(resolve(model), source, target, device=accelerator.device)
+    count = purify_files(resolve(model), source, target, device=accelerator.device, say=show)
     show(f"{count} image{'s' if count != 1 else ''} purified: {target}")
 
 

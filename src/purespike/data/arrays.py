@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from purespike.data.image_set import Data, ImageSet
+from purespike.data.image_set import Data, ImageSet, numbered_classes
 from purespike.errors import InputError
+from purespike.reading import read_npz
 
 _LAYOUT = "uint8 [N, H, W] or [N, H, W, C] with C 1 or 3"
 
@@ -18,7 +19,7 @@ def load_arrays(stem: str) -> Data:
     """Read ``STEM-train.npz`` and ``STEM-test.npz``.
 
     Each holds ``x``, uint8 ``[N, H, W]`` or ``[N, H, W, C]``, and ``y``, integer ``[N]``; ``class_names``,
-    strings ``[K]``, is optional in either. Without names the labels of train define the classes.
+    strings ``[K]``, is optional in either. Without names the classes are 0 to the largest label of both.
 
     Args:
         stem: path without ``-train.npz``, or the path of either file.
@@ -28,57 +29,27 @@ def load_arrays(stem: str) -> Data:
     """
     path = Path(stem.removesuffix("-train.npz").removesuffix("-test.npz")).expanduser()
     files = {split: path.with_name(f"{path.name}-{split}.npz") for split in ("train", "test")}
-    for file in files.values():
-        if not file.is_file():
-            raise InputError(f"{file}: no such file; npz:/path/NAME reads NAME-train.npz and NAME-test.npz")
-    arrays = {split: _read(file) for split, file in files.items()}
+    arrays = {
+        split: read_npz(
+            file,
+            required=("x", "y"),
+            optional=("class_names",),
+            hint="; npz:/path/NAME reads NAME-train.npz and NAME-test.npz",
+            layout=f"; write x ({_LAYOUT}) and y (integers [N])",
+        )
+        for split, file in files.items()
+    }
     images = {split: _images(arrays[split]["x"], files[split]) for split in files}
     labels = {split: _labels(arrays[split]["y"], files[split]) for split in files}
     names = _class_names(arrays, files)
     if names is None:
-        names = _numbered_classes(labels["train"], files["train"])
-        unseen = labels["test"][labels["test"] >= len(names)]
-        if len(unseen):
-            raise InputError(
-                f"{files['test']}: label {int(unseen[0])} occurs, but {files['train'].name} only holds "
-                f"labels 0 to {len(names) - 1}; train and test must share their classes"
-            )
+        names = numbered_classes({str(files[split]): labels[split] for split in files})
     sets = {}
     for split, file in files.items():
         # built under the file's path, so that a message about its content names the file
         named_by_file = ImageSet(images[split], labels[split], names, str(file))
         sets[split] = replace(named_by_file, name=f"{path.name}/{split}")
     return Data(source=f"npz:{stem}", **sets)
-
-
-def _read(file: Path) -> dict[str, np.ndarray]:
-    try:
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise InputError(
-                f"{file}: one array, not an npz archive; write it with numpy.savez(file, x=x, y=y)"
-            )
-        with archive:
-            missing = [key for key in ("x", "y") if key not in archive.files]
-            if missing:
-                found = ", ".join(archive.files) or "none"
-                raise InputError(
-                    f"{file}: no array {' and '.join(missing)} (found: {found}); "
-                    f"write x ({_LAYOUT}) and y (integers [N])"
-                )
-            content = {key: archive[key] for key in ("x", "y", "class_names") if key in archive.files}
-            # numpy returns a zip member that is not an array as bytes
-            if not all(isinstance(value, np.ndarray) for value in content.values()):
-                raise ValueError("a member is not a numpy array")
-            return content
-    except InputError:
-        raise
-    # a damaged archive fails in zipfile, zlib, struct or numpy's header parser, each with errors of its own
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{file}: cannot be read as npz, truncated or not plain arrays ({reason}); write or copy it again"
-        ) from error
 
 
 def _images(x: np.ndarray, file: Path) -> Tensor:
@@ -104,19 +75,6 @@ def _labels(y: np.ndarray, file: Path) -> Tensor:
     if y.ndim != 1:
         raise InputError(f"{file}: y must have one entry per image, shape [N], got {list(y.shape)}")
     return torch.from_numpy(y.astype(np.int64))
-
-
-def _numbered_classes(labels: Tensor, file: Path) -> tuple[str, ...]:
-    # refused here, because a single stray label of a billion would create a billion classes
-    present = labels.unique()
-    gaps = present != torch.arange(len(present))
-    if bool((present >= 0).all()) and bool(gaps.any()):
-        empty = int(gaps.nonzero()[0])
-        raise InputError(
-            f"{file}: no image of class {empty}, though labels reach {int(present[-1])}; "
-            "number the classes from 0 without gaps"
-        )
-    return tuple(str(label) for label in range(len(present)))
 
 
 def _class_names(arrays: dict[str, dict[str, Any]], files: dict[str, Path]) -> tuple[str, ...] | None:

@@ -5,12 +5,9 @@ import logging
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from purespike.data.image_set import Data, ImageSet
-from purespike.errors import InputError
-from purespike.files import replacing
+from purespike.reading import brief
+from purespike.tensors import read_tensors, write_tensors
 
 _SPLITS = ("train", "test")
 _log = logging.getLogger(__name__)
@@ -27,23 +24,20 @@ def read_cached(path: Path, *, source: str, name: str) -> Data | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            class_names = tuple(json.loads(metadata["class_names"]))
-            sets = {
-                split: ImageSet(
-                    file.get_tensor(f"{split}_images"),
-                    file.get_tensor(f"{split}_labels"),
-                    class_names,
-                    f"{name}/{split}",
-                )
-                for split in _SPLITS
-            }
+        tensors, metadata = read_tensors(path)
+        class_names = tuple(json.loads(metadata["class_names"]))
+        sets = {
+            split: ImageSet(
+                tensors[f"{split}_images"], tensors[f"{split}_labels"], class_names, f"{name}/{split}"
+            )
+            for split in _SPLITS
+        }
         if any(sets[split].fingerprint() != metadata[split] for split in _SPLITS):
             raise ValueError("its fingerprint does not match its content")
         return Data(source=source, **sets)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, InputError) as error:
-        _log.warning("%s: damaged cache file, decoding again (%s)", path, error)
+    # whatever is wrong with a kept copy, the original is there
+    except Exception as error:
+        _log.warning("%s: damaged cache file, decoding again (%s)", path, brief(error))
         return None
 
 
@@ -56,7 +50,6 @@ def write_cached(path: Path, data: Data) -> None:
         tensors[f"{split}_labels"] = image_set.labels
         metadata[split] = image_set.fingerprint()
     try:
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
-    except (OSError, SafetensorError) as error:
+        write_tensors(path, tensors, metadata)
+    except OSError as error:
         _log.warning("%s: cannot be written, the set is decoded again next time (%s)", path, error)

@@ -6,21 +6,22 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from purespike.data.cache import default_cache_dir, read_cached, write_cached
-from purespike.data.decoding import decode, find_columns
-from purespike.data.image_set import Data
+from purespike.data.decoding import decode, decode_split, find_columns
+from purespike.data.image_set import Data, ImageSet, ordered_classes
 from purespike.errors import InputError
+from purespike.reading import brief
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _PROBE_SECONDS = 5
 # increased when decoding changes, so that no run reads images that an older version decoded
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 def load_hub(
@@ -55,20 +56,53 @@ def load_hub(
 def load_folder(folder: str, *, source: str, cache_dir: Path | None = None) -> Data:
     """Load ``train/CLASS/*.png`` and ``test/CLASS/*.png`` (or another image format) below ``folder``.
 
+    Classes are in natural order, ``2`` before ``10``; names that are all whole numbers are the labels.
+
     Raises:
         InputError: a directory is missing, or not an image classification set.
     """
     path = Path(folder).expanduser().absolute()
     for needed in (path, path / "train", path / "test"):
         if not needed.is_dir():
-            raise InputError(f"{needed}: no such directory; put images under train/CLASS/ and test/CLASS/")
+            raise InputError(
+                f"{needed}: no such directory; put images under train/CLASS/ and test/CLASS/, or evaluate "
+                "a folder of CLASS/*.png with --split all"
+            )
     # explicit, because the library would read train/test-tube/1.png as a test image
     files = {"train": "train/**", "test": "test/**"}
     # by default the library gives train no labels if only test has a second class
-    options = {"data_dir": str(path), "data_files": files, "drop_labels": False}
+    options: dict[str, Any] = {"data_dir": str(path), "data_files": files, "drop_labels": False}
     splits = _load_splits("imagefolder", source=source, local=True, **options)
     _check_directories(path, splits["train"].features.get("label"))
-    return _decoded(splits, source, path.name, cache_dir)
+    data = _decoded(splits, source, path.name, cache_dir)
+    names = ordered_classes(data.train.class_names)
+    return Data(source=source, train=data.train.with_classes(names), test=data.test.with_classes(names))
+
+
+def is_flat(folder: str) -> bool:
+    """Whether ``folder`` holds directories, but neither ``train`` nor ``test``."""
+    path = Path(folder).expanduser()
+    names = {entry.name for entry in path.iterdir() if entry.is_dir()} if path.is_dir() else set()
+    return bool(names) and not names & {"train", "test"}
+
+
+def load_flat_folder(folder: str, *, source: str) -> ImageSet:
+    """Load ``CLASS/*.png`` (or another image format) below ``folder`` as one set.
+
+    Raises:
+        InputError: no images, or images outside ``CLASS/``.
+    """
+    path = Path(folder).expanduser().absolute()
+    options: dict[str, Any] = {"data_dir": str(path), "data_files": {"images": "**"}, "drop_labels": False}
+    table = _load_splits("imagefolder", needed=("images",), source=source, local=True, **options)["images"]
+    image_column, label_column = find_columns(table.features, path.name)
+    images = decode_split(
+        table, image_column=image_column, label_column=label_column, name=f"{path.name}/all"
+    )
+    outside = set(images.class_names) - {entry.name for entry in path.iterdir() if entry.is_dir()}
+    if outside:
+        raise InputError(f"{path}: images of class {min(outside)!r} lie outside CLASS/; put them into one")
+    return images.with_classes(ordered_classes(images.class_names))
 
 
 def _check_directories(path: Path, label: Any) -> None:
@@ -87,7 +121,14 @@ def _check_directories(path: Path, label: Any) -> None:
         raise InputError(f"{path / 'train' / min(empty)}: no images; add some or remove the directory")
 
 
-def _load_splits(path: str, *, source: str, local: bool, **options: Any) -> dict[str, "Dataset"]:
+def _load_splits(
+    path: str,
+    *,
+    source: str,
+    local: bool,
+    needed: Sequence[str] = ("train", "test"),
+    **options: Any,
+) -> dict[str, "Dataset"]:
     import datasets
 
     try:
@@ -102,13 +143,13 @@ def _load_splits(path: str, *, source: str, local: bool, **options: Any) -> dict
     except Exception as error:
         remedy = "" if local else "; or use local data: npz:/path/NAME, folder:/path"
         raise InputError(f"{source}: cannot be loaded: {_one_line(error)}{remedy}") from error
-    missing = [split for split in ("train", "test") if split not in splits]
+    missing = [split for split in needed if split not in splits]
     if missing:
         raise InputError(
             f"{source}: no split {' and '.join(missing)} (found: {', '.join(splits)}); both are needed: "
             "name the files train-*.parquet and test-*.parquet, or the directories train/ and test/"
         )
-    return {split: splits[split] for split in ("train", "test")}
+    return {split: splits[split] for split in needed}
 
 
 def _decoded(splits: dict[str, "Dataset"], source: str, label: str, cache_dir: Path | None) -> Data:
@@ -174,5 +215,4 @@ def _one_line(error: BaseException) -> str:
     # its own text is only "An error occurred while generating the dataset"
     while isinstance(error, DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "…"
+    return brief(error, limit=300)

@@ -1,6 +1,8 @@
 """Images with their labels, and the pair of splits every run reads."""
 
 import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,6 +12,8 @@ from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 
 _SMALLEST_DEVIATION = 1e-3
+# far more than any set has, and far fewer than a stray label of a billion would make
+_MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +118,17 @@ class ImageSet:
         """
         return replace(self, images=self.images[rows], labels=self.labels[rows], name=name or self.name)
 
+    def with_classes(self, names: Sequence[str]) -> "ImageSet":
+        """The same images with labels that index ``names``, which hold every name of the set in some order.
+
+        Raises:
+            InputError: a name of the set is not among them.
+        """
+        if missing := set(self.class_names) - set(names):
+            raise InputError(f"{self.name}: class {min(missing)!r} is not among {_shorten(list(names))}")
+        places = torch.tensor([list(names).index(name) for name in self.class_names])
+        return replace(self, labels=places[self.labels], class_names=tuple(names))
+
     def fingerprint(self) -> str:
         """SHA-256 over the shape, the pixels and the labels, in hexadecimal."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
@@ -160,6 +175,56 @@ class Data:
                 f"{self.source}: train and test name different classes "
                 f"({_shorten(self.train.class_names)} against {_shorten(self.test.class_names)})"
             )
+
+    def whole(self) -> ImageSet:
+        """Both splits as one set, train first."""
+        images, labels = (
+            torch.cat([getattr(split, part) for split in (self.train, self.test)])
+            for part in ("images", "labels")
+        )
+        return ImageSet(images, labels, self.train.class_names, f"{self.test.name.rpartition('/')[0]}/all")
+
+
+def numbered_classes(labels: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names ``"0"`` to the largest label; a class may lack images.
+
+    Args:
+        labels: int64 labels ``[N]`` by file or split, whose name messages begin with.
+
+    Raises:
+        InputError: a label of 100,000 or more.
+    """
+    for place, values in labels.items():
+        if len(values) and int(values.max()) >= _MOST_CLASSES:
+            raise InputError(
+                f"{place}: labels reach {int(values.max())}, the limit is {_MOST_CLASSES - 1:,}; "
+                "number the classes from 0 without gaps"
+            )
+    count = 1 + max((int(values.max()) for values in labels.values() if len(values)), default=-1)
+    return tuple(str(label) for label in range(count))
+
+
+def ordered_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names in natural order: numbers within them by their value, ``2`` before ``10``.
+
+    Names that are all whole numbers are labels: the classes are then 0 to the largest, and one that is not
+    among ``names`` has no images.
+
+    Raises:
+        InputError: a number of 100,000 or more, or two spellings of one.
+    """
+    if names and all(re.fullmatch(r"\d+", name, re.ASCII) for name in names):
+        numbers = torch.tensor([min(int(name[:20]), 2**62) for name in names])
+        if len(numbers.unique()) < len(names):
+            raise InputError(f"classes {_shorten(sorted(names))}: two of them are one number; rename one")
+        spelled = {int(name): name for name in names} if int(numbers.max()) < _MOST_CLASSES else {}
+        return tuple(spelled.get(int(label), label) for label in numbered_classes({"classes": numbers}))
+    return tuple(sorted(names, key=_natural))
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [(0, int(part[:20]), "") if part.isdecimal() else (1, 0, part) for part in parts if part], name
 
 
 def validate(data: Data) -> Data:

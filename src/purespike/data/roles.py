@@ -1,9 +1,11 @@
 """Images of a defender, and of an attacker who has none of the defender's training images."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from purespike.data.image_set import Data, validate
+from purespike.data.image_set import Data, ImageSet, validate
 from purespike.errors import InputError
 
 
@@ -78,3 +80,16 @@ def overlap(images: Tensor, others: Tensor) -> int:
     """Number of ``images`` that equal one of ``others`` in every pixel; both uint8 ``[N, C, H, W]``."""
     known = {image.numpy().tobytes() for image in others.cpu()}
     return sum(image.numpy().tobytes() in known for image in images.cpu())
+
+
+def labelled_for(model: Any, images: ImageSet) -> ImageSet:
+    """The images with their labels in the order of the model's own ``class_names``, where it has all of them.
+
+    A model without names, or with other names, takes the labels as they are.
+    """
+    while hasattr(model, "classifier") and not hasattr(model, "class_names"):
+        model = model.classifier
+    names = getattr(model, "class_names", None)
+    if not isinstance(names, tuple | list) or tuple(names) == images.class_names:
+        return images
+    return images.with_classes(names) if set(images.class_names) <= set(names) else images

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from purespike.data.arrays import load_arrays
 from purespike.data.digits import load_digits
-from purespike.data.hub import load_folder, load_hub
-from purespike.data.image_set import Data, validate
+from purespike.data.hub import is_flat, load_flat_folder, load_folder, load_hub
+from purespike.data.image_set import Data, ImageSet, validate
 from purespike.errors import InputError, unknown
 
 Loader = Callable[[str, Path | None], Data]
@@ -63,6 +63,34 @@ def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
         InputError: the source is unknown, missing, damaged, or cannot train a classifier.
     """
     return validate(_load(source, cache_dir))
+
+
+SPLITS = ("test", "train", "all")
+"""Splits that can be evaluated; ``all`` are both together, or a folder that is not split."""
+
+
+def load_images(source: str, *, split: str = "test", cache_dir: Path | None = None) -> ImageSet:
+    """Load the images of one split for an evaluation, for which no class needs a training image.
+
+    Args:
+        source: as :func:`load_data` takes it; with ``split="all"`` also ``folder:/path`` of ``CLASS/*.png``.
+        split: ``"test"``, ``"train"``, or ``"all"``.
+        cache_dir: as for :func:`load_data`.
+
+    Raises:
+        InputError: the source is unknown, missing or damaged, or has no such split.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    name, _, rest = source.partition(":")
+    if name == "folder" and rest and is_flat(rest):
+        if split != "all":
+            raise InputError(
+                f"{rest}: has no train/ and test/ to choose from; evaluate all its images with --split all"
+            )
+        return load_flat_folder(rest, source=source)
+    data = _load(source, cache_dir)
+    return data.whole() if split == "all" else data.train if split == "train" else data.test
 
 
 def _load(source: str, cache_dir: Path | None) -> Data:

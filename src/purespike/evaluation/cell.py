@@ -17,14 +17,16 @@ from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
-from purespike.results import AttackSettings, Cell, Component, Quality, Record, Score
+from purespike.models.answer import correct, logits_of
+from purespike.results import AttackSettings, Cell, Component, Quality, Record, Rounded, Score
 from purespike.seeding import derive, seeded
 
 # one full-strength attack on the classifier alone serves both
 SHARED = ("undefended", "oblivious")
 
 Outcomes = Mapping[str, Sequence[int]]
-"""1 per correctly classified image: ``"undefended"`` without, ``"defended"`` with the purifier."""
+"""1 per correctly classified image: ``"undefended"`` without, ``"defended"`` with the purifier; of the latter
+also 1 per image that is ``"tied"`` with another class, or whose logits are ``"not_finite"``."""
 
 
 class Part(Record):
@@ -40,6 +42,7 @@ class Part(Record):
         components: result of each route.
         warnings: warnings of the attack.
         quality: PSNR and SSIM per image, of attacked and of purified images.
+        rounded: as ``robust``, of the images in 8 bits; empty unless images are saved.
     """
 
     robust: list[int]
@@ -51,6 +54,7 @@ class Part(Record):
     components: tuple[Component, ...] = ()
     warnings: tuple[str, ...] = ()
     quality: dict[str, dict[str, list[float]]] = Field(default_factory=dict)
+    rounded: list[int] = Field(default_factory=list)
 
 
 class Chunk(Record):
@@ -81,6 +85,7 @@ def attack_chunk(
     start: int,
     seed: int,
     passes: int = 1,
+    adversarial: dict[str, Tensor] | None = None,
 ) -> Chunk:
     """Attack one chunk under the threat models of one unit.
 
@@ -92,11 +97,13 @@ def attack_chunk(
         labels: true classes.
         clean: outcomes of these images before the attack; an image misclassified both without and with the
             purifier is already broken and not attacked.
-        start: first row of the chunk in its set; decides the random draws, with ``seed``.
+        start: first row of the chunk in its set; decides the draws of a stochastic model, with ``seed``.
         seed: seed of the evaluation.
         passes: passes over which the images of a stochastic model are judged.
+        adversarial: mapping that receives the images of each threat model; ``None`` to drop them.
     """
-    seed_parts: tuple[object, ...] = (seed, job.attack.name, start)
+    # images draw their own numbers, a stochastic model those of its chunk
+    seed_parts: tuple[object, ...] = (seed, job.attack.name)
     if job.raised_from is not None:
         # other random starts than those of the attack that it continues
         seed_parts += ("raised", passes_of(job.attack))
@@ -104,13 +111,19 @@ def attack_chunk(
     routes = THREATS[unit[0]].routes(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
-    with seeded(*seed_parts, unit[0], device=images.device):
+    if adversarial is not None:
+        adversarial.update(dict.fromkeys(unit, images))
+    with seeded(*seed_parts, start, unit[0], device=images.device):
         begun = time.monotonic()
         if not rows.any():
             nothing = [0.0] * len(images)
             part = Part(robust=[0] * len(images), right=nothing, distances=nothing)
             return Chunk(parts=dict.fromkeys(unit, part))
         result, components = run_routes(routes, images[rows], labels[rows], attack=attack)
+        if adversarial is not None:
+            whole = images.clone()
+            whole[rows] = result.images.to(images)
+            adversarial.update(dict.fromkeys(unit, whole))
         parts = {}
         for threat in unit:
             if threat == "oblivious":
@@ -150,7 +163,7 @@ def _part(
         backwards=result.backwards,
         distances=distances.tolist(),
         components=tuple(components),
-        warnings=tuple(result.config.get("warnings", ())),
+        warnings=result.warnings,
     )
 
 
@@ -159,11 +172,12 @@ def _judge(model: nn.Module, result: AttackResult, labels: Tensor, passes: int) 
     """Share of correct passes per image; the attack's own verdict if one pass decides."""
     if passes == 1:
         return ~result.broken
-    return _share_right(model, result.images, labels, passes)
+    return share_right(model, result.images, labels, passes)
 
 
-def _share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
-    right = [full_precision_logits(model, images).argmax(1) == labels for _ in range(passes)]
+def share_right(model: nn.Module, images: Tensor, labels: Tensor, passes: int) -> Tensor:
+    """Share of ``passes`` in which ``model`` classifies each image correctly, ``[N]``."""
+    right = [correct(full_precision_logits(model, images), labels) for _ in range(passes)]
     return torch.stack(right).float().mean(0)
 
 
@@ -174,11 +188,11 @@ def _oblivious(
     """Purify the images made against the classifier alone, and judge the defended model on them."""
     assert isinstance(model, Defended)
     begun = time.monotonic()
-    purified = model.purify(result.images)
+    purified = model.purify(result.images.clone())
     if passes == 1:
-        right = model.classifier(purified).argmax(1) == labels[rows]
+        right = correct(logits_of(model.classifier, purified), labels[rows])
     else:
-        right = _share_right(model, result.images, labels[rows], passes)
+        right = share_right(model, result.images, labels[rows], passes)
     shown = {"attacked": result.images, "attacked, purified": purified}
     quality = {
         name: {key: value.tolist() for key, value in image_quality(pictures, images[rows]).items()}
@@ -200,10 +214,12 @@ def merge(job: Job, chunks: Sequence[Chunk], clean: Outcomes, *, seed: int, pass
 
 def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: int, passes: int) -> Cell:
     outcomes = [value for part in parts for value in part.robust]
+    unattacked: Sequence[int] = [1] * len(outcomes)
     if job.norm != "noise":
         # an attacker may leave an image as it is
         unattacked = clean["undefended" if threat == "undefended" else "defended"]
         outcomes = [a & b for a, b in zip(outcomes, unattacked, strict=True)]
+    rounded = [value for part in parts for value in part.rounded]
     right = [value for part in parts for value in part.right]
     distances = [value for part in parts for value in part.distances]
     before = None if job.raised_from is None else getattr(job.raised_from.attack, "steps", None)
@@ -227,19 +243,27 @@ def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: i
         pass_accuracy=sum(right) / len(right) if passes > 1 else None,
         raised_from=before,
         score=Score.of(outcomes),
+        **({"rounded": _rounded(outcomes, rounded, unattacked)} if rounded else {}),
     )
 
 
+def _rounded(outcomes: Sequence[int], rounded: Sequence[int], clean: Sequence[int]) -> Rounded:
+    rows = [(a, b & c) for a, b, c in zip(outcomes, rounded, clean, strict=True)]
+    broken = [b for (a, b), c in zip(rows, clean, strict=True) if c and not a]
+    return Rounded(broken=len(broken), survived=broken.count(0), outcomes=tuple(b for _, b in rows))
+
+
 def _components(parts: Sequence[Part]) -> list[Component]:
-    sums: dict[tuple[str, str], list[int]] = {}
+    sums: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for part in parts:
         for component in part.components:
-            pair = sums.setdefault((component.surrogate, component.loss), [0, 0])
+            names = component.to_json()
+            key = tuple((name, names[name]) for name in ("surrogate", "loss", "reset") if name in names)
+            pair = sums.setdefault(key, [0, 0])
             pair[0] += component.attacked
             pair[1] += component.broken
     return [
-        Component(surrogate=surrogate, loss=loss, attacked=attacked, broken=broken)
-        for (surrogate, loss), (attacked, broken) in sums.items()
+        Component(**dict(key), attacked=attacked, broken=broken) for key, (attacked, broken) in sums.items()
     ]
 
 

@@ -1,8 +1,7 @@
 """Escalate the attack budget where a larger one broke more images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 from purespike.attacks import SignAttack
@@ -10,9 +9,10 @@ from purespike.attacks.protocol import is_iterated, recorded
 from purespike.chunks import Json
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
-from purespike.evaluation.diagnostics.rule import RULES, ask, examine
+from purespike.evaluation.diagnostics.rule import RULES, ask, in_order
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
+from purespike.progress import Bar
 from purespike.results import LEVELS, Cell, Finding, Record
 from purespike.settings import EvaluationSettings
 
@@ -32,7 +32,8 @@ def examine_and_escalate(
     budgets: Sequence[float],
     settings: EvaluationSettings,
     arrived_training: Sequence[str],
-    say: Callable[[str], None],
+    missing_classes: Sequence[int],
+    progress: Bar,
 ) -> list[Finding]:
     """Examine the evaluation; attack again while a larger budget breaks more; then the findings of all rules.
 
@@ -44,7 +45,8 @@ def examine_and_escalate(
         budgets: budgets of the table.
         settings: number of images to examine, tolerances, and the cost up to which budgets are escalated.
         arrived_training: modules that were handed over in training mode.
-        say: prints a line that stays.
+        missing_classes: classes of the data that the attacked subset lacks.
+        progress: display of the evaluation, which shows each rule.
     """
     images, labels = runner.examined(clean, settings.diagnose)
     while True:
@@ -58,29 +60,41 @@ def examine_and_escalate(
             surrogates=runner.scene.surrogates,
             losses=runner.scene.losses,
             arrived_training=arrived_training,
+            truth=runner.labels.tolist(),
+            missing_classes=missing_classes,
             thresholds=settings.thresholds,
         )
-        kept = partial(_kept, runner, e)
-        e.budget = kept(("check_budget",), partial(ask, "check_budget", e))
+        progress.begin(f"examination of {len(e)} images", len(RULES), unit="rules")
+        e.budget = _kept(runner, e, "check_budget")
         further = escalated(jobs, e.budget, budgets=budgets, max_cost=settings.max_cost)
         if not further:
-            return kept(tuple(RULES), partial(examine, e))
+            return [found for name in in_order() for found in _shown(progress, runner, e, name)]
+        progress.begin("escalation", len(further), unit="attacks")
         for job in further:
             found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
             jobs.append(job)
             cells += found
             for cell in found:
-                say(cell.line())
+                progress.say(cell.line())
+            progress.advance(1)
 
 
-def _kept(
-    runner: Runner, e: Examination, rules: tuple[str, ...], compute: Callable[[], list[Finding]]
-) -> list[Finding]:
-    """Findings of ``rules`` that an earlier run kept, else of ``compute``; all processes compute the same."""
+def _shown(progress: Bar, runner: Runner, e: Examination, rule: str) -> list[Finding]:
+    found = _kept(runner, e, rule)
+    progress.advance(1, rule.removeprefix("check_").replace("_", " "))
+    return found
+
+
+def _kept(runner: Runner, e: Examination, rule: str) -> list[Finding]:
+    """Findings of ``rule`` that an earlier run kept, else new ones; all processes compute the same.
+
+    Each rule is kept by itself, so that an examination that was killed goes on with the next one.
+    """
     attacks = [recorded(job.attack) for job in e.jobs]
-    key = rules, attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), e.arrived_training
+    known = e.arrived_training, e.missing_classes, e.trained_accuracy
+    key = (rule,), attacks, runner.threats, e.clean, len(e), asdict(e.thresholds), known
     write = runner.accelerator.is_main_process
-    row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(compute())), write=write)
+    row = runner.store.get(Json(Findings), key, lambda: Findings(findings=tuple(ask(rule, e))), write=write)
     return list(row.findings)
 
 

@@ -1,7 +1,7 @@
 """Accuracy of a model under attack, threat model by threat model, on the same images."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,18 +12,22 @@ from torch import Tensor, nn
 from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
-from purespike.checks import as_float
-from purespike.data import ImageSet, load_data
+from purespike.checks import as_float, check_seed
+from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
+from purespike.errors import InputError
 from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
-from purespike.evaluation.plan import Job, averaged, parse_budgets, passes_of, plan_jobs, resolve
+from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, passes_of, plan_jobs, resolve
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
-from purespike.modes import mode
+from purespike.models.adapters import as_module
+from purespike.models.guard import ModelFailure, lent
+from purespike.modes import mode, normal, outside_inference_mode
+from purespike.neurons import accepted, unknown_spiking_modules
 from purespike.progress import Bar, bar
 from purespike.results import (
     Cell,
@@ -36,8 +40,8 @@ from purespike.results import (
     Quality,
     Score,
     Verdict,
-    WorstCase,
 )
+from purespike.seeding import seeded
 from purespike.settings import EvaluationSettings
 
 # against a stochastic model: gradients averaged by its attackers, and passes over which it is judged
@@ -46,15 +50,17 @@ EOT, PASSES = 20, 10
 BPDA_FIT_IMAGES = 256
 
 
+@outside_inference_mode()
 def evaluate(
-    model: nn.Module,
+    model: nn.Module | Callable[[Tensor], Tensor],
     data: str | ImageSet | Pair,
     settings: EvaluationSettings | None = None,
     *,
-    substitutes: Mapping[str, nn.Module] | None = None,
+    substitutes: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
+    save: str | Path | None = None,
     **changes: Any,
 ) -> Evaluation:
     """Measure ``model`` clean and under every attack and threat model, in float32.
@@ -62,18 +68,23 @@ def evaluate(
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
     always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
     is measured on all images as well. Gaussian noise is no attacker: only the noisy image counts.
-    The modes of the model and the substitutes are restored; both stay on the accelerator's device.
+    The modes and buffers of the model and the substitutes are restored; both stay on the accelerator's
+    device.
 
     Args:
-        model: images to logits. In a ``Defended`` the classifier is also attacked alone.
-        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
-            labels [N])``.
+        model: images to logits, a module or a function. In a ``Defended`` the classifier is also attacked
+            alone.
+        data: name of a source (its test split), an ``ImageSet``, a ``Dataset`` or ``DataLoader`` of pairs, or
+            ``(images [N, C, H, W] in [0, 1], labels [N])``.
         settings: attacks, threat models, budgets and other settings; by default FGSM and PGD, adaptive, at
             L∞ eps 8/255.
         substitutes: models of an attacker without access to ``model``, by name, for ``transfer``.
         seed: seed of every random draw.
         accelerator: device and processes; by default the device the model is on.
         folder: place of finished chunks, so that a killed evaluation resumes; ``None`` keeps none.
+        save: folder for the adversarial images of every attack and threat model, as ``.npz``, and as PNG
+            rounded towards the clean image, which are judged again: ``cell.rounded`` holds how many are still
+            broken. ``None`` drops the images.
         changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
             ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
             ``threat="all"``, …, spelled as on the command line.
@@ -85,22 +96,34 @@ def evaluate(
     Raises:
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
-    settings = resolve(EvaluationSettings.of(settings, **changes))
-    substitutes = dict(substitutes or {})
-    threats = select_threats(settings.threats, model, substitutes)
+    seed, folder = check_seed(seed), None if folder is None else Path(folder)
+    if save is not None and Path(save).exists() and not Path(save).is_dir():
+        raise InputError(f"save: {save} is a file; name a folder")
+    settings = EvaluationSettings.of(settings, **changes)
+    chosen = settings.suite is None or settings.attacks is not None
+    settings = resolve(settings)
+    model = as_module(model)
+    others = _models(substitutes)
+    threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
+    if (settings.curve is None) == bool(settings.curve_eps):
+        raise InputError("curve: needs an attack and its budgets: give both curve and curve_eps")
     accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
-    if isinstance(data, str):
-        data = load_data(data).test
+    data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
+    pixels, labels = normal(pixels), normal(labels)
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:
-        for each in (model, *substitutes.values()):
-            modes.enter_context(mode(each.to(accelerator.device), training=False))
-        check_fit(model, pixels, labels, accelerator.device)
-        for name, substitute in substitutes.items():
+        each = {"the model": model, **{f"substitute {name}": other for name, other in others.items()}}
+        for network in each.values():
+            modes.enter_context(mode(network.to(accelerator.device), training=False))
+        modes.enter_context(lent(each))
+        modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
+        classes = check_fit(model, pixels, labels, accelerator.device)
+        jobs, left_out = applicable(jobs, pixels, classes, chosen=chosen)
+        for name, substitute in others.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
         first = as_float(pixels[:8].to(accelerator.device))
         stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
@@ -109,7 +132,11 @@ def evaluate(
         approximation = None
         if settings.learned_bpda and "bpda" in threats:
             approximation = _imitate(model, pixels, budgets, settings.norm, seed, accelerator.device)
-        scene = Scene(model, settings.surrogates or (), settings.losses, approximation, substitutes)
+        surrogates = settings.surrogates or ()
+        if "adaptive" in threats:
+            surrogates = accepted(model, surrogates)
+        own_surrogates = unknown_spiking_modules(model, first) if "adaptive" in threats else []
+        scene = Scene(model, surrogates, settings.losses, approximation, others)
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -121,19 +148,33 @@ def evaluate(
             passes=passes,
             accelerator=accelerator,
             store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
+            save=None if save is None else Path(save),
         )
         # clean images cost little: where only some are attacked, the others are classified as well
         full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None
-        measured = _measure(runner, jobs, full_set, settings, budgets, in_training=arrived_training)
+        try:
+            measured = _measure(
+                runner,
+                jobs,
+                full_set,
+                settings,
+                budgets,
+                left_out=left_out,
+                missing=description.missing_classes,
+                in_training=arrived_training,
+            )
+        except ModelFailure as failure:
+            kept = "" if folder is None else f"; the images attacked before stay finished in {folder}"
+            raise ModelFailure(f"{failure}{kept}") from failure.__cause__
         conditions = Conditions(
             norm=settings.norm,
             eps=tuple(budgets),
             curve_eps=tuple(curve_budgets),
             attacks=tuple(recorded(job.attack) for job in jobs),
             threats=tuple(threats),
-            surrogates=settings.surrogates or (),
+            surrogates=surrogates,
             losses=settings.losses,
-            substitutes={name: describe_model(other) for name, other in substitutes.items()},
+            substitutes={name: describe_model(other) for name, other in others.items()},
             learned_bpda=None if approximation is None else approximation.described(),
             eot=eot,
             passes=passes,
@@ -141,9 +182,15 @@ def evaluate(
             batch_size=settings.batch_size,
             precision="fp32",
             processes=accelerator.num_processes,
+            **(
+                {"kept_surrogates": tuple(name or type(model).__name__ for name in own_surrogates)}
+                if own_surrogates
+                else {}
+            ),
+            **({"left_out": left_out} if left_out else {}),
         )
         clean, cells, findings = measured.clean, measured.cells, measured.findings
-        return Evaluation(
+        evaluation = Evaluation(
             schema_version=1,
             model=describe_model(model),
             data=description,
@@ -156,13 +203,14 @@ def evaluate(
             clean_outcomes=clean,
             labels=tuple(labels.tolist()),
             cells=cells,
-            worst_case=tuple(_worst_cases(cells, budgets)),
+            worst_case=(),
             quality=(*measured.quality, *(row for cell in cells for row in cell.quality)),
             diagnostics=findings,
             verdict=None if findings is None else Verdict.of(findings),
             seed=seed,
             provenance=Provenance(**provenance(seed=seed, device=accelerator.device)),
         )
+        return evaluation.model_copy(update={"worst_case": evaluation.worst_cases})
 
 
 class _Measured(NamedTuple):
@@ -180,6 +228,8 @@ def _measure(
     settings: EvaluationSettings,
     budgets: Sequence[float],
     *,
+    left_out: Sequence[str],
+    missing: Sequence[int],
     in_training: Sequence[str],
 ) -> _Measured:
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
@@ -187,6 +237,8 @@ def _measure(
     count = len(runner.labels)
     work = count * (1 + sum(sum(each.values()) for each in costs.values()))
     with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
+        for sentence in left_out:
+            progress.say(sentence)
         clean, quality = runner.clean()
         progress.advance(count)
         clean_whole = None if full_set is None else runner.clean_whole(full_set)
@@ -203,9 +255,13 @@ def _measure(
                 budgets=budgets,
                 settings=settings,
                 arrived_training=in_training,
-                say=progress.say,
+                missing_classes=missing,
+                progress=progress,
             )
-    outcomes = CleanOutcomes(undefended=tuple(clean["undefended"]), defended=tuple(clean["defended"]))
+    # ties and logits that are not finite are recorded where there are any
+    always = ("undefended", "defended")
+    rows = {name: tuple(row) for name, row in clean.items() if name in always or any(row)}
+    outcomes = CleanOutcomes(**rows)
     found = None if findings is None else tuple(findings)
     return _Measured(outcomes, clean_whole, quality, tuple(cells), found)
 
@@ -228,24 +284,19 @@ def _attack(runner: Runner, job: Job, clean: Outcomes, costs: Mapping[str, int],
     return cells
 
 
-def _worst_cases(cells: Sequence[Cell], budgets: Sequence[float]) -> list[WorstCase]:
-    rows = []
-    for eps in budgets:
-        for threat in dict.fromkeys(cell.threat for cell in cells):
-            # images robust to every attack of this budget
-            columns = [cell.outcomes for cell in cells if cell.eps == eps and cell.threat == threat]
-            if columns:
-                robust = [int(all(values)) for values in zip(*columns, strict=True)]
-                rows.append(WorstCase(eps=eps, threat=threat, score=Score.of(robust)))
-    return rows
-
-
 def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
     """Approximate passes per image under each unit of threat models, by the last of the unit."""
     return {
         unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
         for unit in units(job, scene, threats)
     }
+
+
+def _models(substitutes: object) -> dict[str, nn.Module]:
+    if not isinstance(substitutes or {}, Mapping):
+        raise InputError("substitutes: give a mapping of names to models")
+    given: dict[str, Any] = dict(substitutes or {})  # type: ignore[call-overload]
+    return {name: as_module(each, name=f"substitute {name}") for name, each in given.items()}
 
 
 def _device(model: nn.Module) -> torch.device:

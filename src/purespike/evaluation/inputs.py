@@ -2,71 +2,143 @@
 
 import hashlib
 import json
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from purespike.checks import as_float, check_images, check_labels
+from purespike.checks import as_float, as_tensor, check_images, check_labels
 from purespike.data import ImageSet
+from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
-from purespike.models import Defended, predict
+from purespike.models import Defended, fit
+from purespike.models.answer import logits_of
 from purespike.models.checkpoint import part_config
+from purespike.models.state import Held
 from purespike.results import DataDescription, ModelDescription, PartDescription
 from purespike.seeding import seeded
 
 Pair = tuple[Tensor, Tensor]
+# answers by which a state and a generator are told apart
+REPEATED = 4
 
 
 def read_images(
     data: ImageSet | Pair, *, limit: int | None, seed: int
 ) -> tuple[Tensor, Tensor, DataDescription]:
-    """Images, labels and a description of them, at most ``limit`` (a stratified subset of a set).
+    """Images, labels and a description of them, at most ``limit``: a stratified subset.
+
+    A class that the full data have and the subset lacks is in the description.
 
     Raises:
         InputError: images that are not ``[N, C, H, W]`` floats in [0, 1], or labels
             that are not class indices, one per image.
     """
     if isinstance(data, ImageSet):
-        data = data.take(limit, seed=seed)
+        everything, data = data.labels, data.take(limit, seed=seed)
         source, _, split = data.name.rpartition("/")
         fingerprint = data.fingerprint()
-        described = DataDescription(source=source, split=split, n=len(data), fingerprint=fingerprint)
+        described = DataDescription(
+            source=source,
+            split=split,
+            n=len(data),
+            fingerprint=fingerprint,
+            **_missing(everything, data.labels),
+        )
         return data.images, data.labels, described
-    images, labels = data
+    images, labels = map(as_tensor, data)
     check_images(images)
     labels = check_labels(labels, count=len(images))
-    images, labels = images[:limit], labels[:limit]
+    everything = labels
+    if limit is not None and limit < len(labels):
+        rows = stratified_indices(labels, limit, seed=seed)
+        images, labels = images[rows.to(images.device)], labels[rows.to(labels.device)]
     digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest)
+    missing = _missing(everything, labels)
+    described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest, **missing)
     return images, labels, described
+
+
+def _missing(everything: Tensor, labels: Tensor) -> dict[str, tuple[int, ...]]:
+    """The field of a description that names the classes which a subset lacks, if there are any."""
+    lacking = sorted(set(everything.tolist()) - set(labels.tolist()))
+    return {"missing_classes": tuple(lacking)} if lacking else {}
 
 
 def check_fit(
     model: nn.Module, images: Tensor, labels: Tensor, device: torch.device, *, name: str = "the model"
-) -> None:
-    """Try the model, called ``name`` in messages, on one image before hours of attacks.
+) -> int:
+    """Number of classes of the model, called ``name`` in messages, tried on images before hours of attacks.
 
     Raises:
-        InputError: no images, or as :func:`purespike.models.predict.check_fit` raises.
+        InputError: no images, or as :func:`purespike.models.fit.check_fit` raises.
     """
     if not len(images):
         raise InputError("evaluate: no images")
-    predict.check_fit(model, as_float(images[:1].to(device)), labels, name=name)
+    return fit.check_fit(model, as_float(images[:2].to(device)), labels, name=name)
 
 
 @torch.no_grad()
 def is_stochastic(model: nn.Module, images: Tensor, tolerance: float) -> bool:
-    """Whether another seed changes the logits by more than ``tolerance``.
+    """Whether the logits depend on random numbers; see :func:`nature`."""
+    return nature(model, images, tolerance).kind == "stochastic"
 
-    A model that keeps state changes them even under the same seed; it is faulty, not stochastic.
+
+class Nature(NamedTuple):
+    """How the answers of a model to the same images differ.
+
+    Args:
+        kind: ``"deterministic"``; ``"stochastic"``, drawn anew; or ``"stateful"``, decided by earlier calls.
+        apart: largest difference of two logits.
+        seeded: whether the global generators decide the draws; ``False`` for a generator of the model's own.
     """
-    logits = []
-    for seed in (0, 0, 1):
+
+    kind: Literal["deterministic", "stochastic", "stateful"]
+    apart: float
+    seeded: bool = True
+
+
+@torch.no_grad()
+def nature(model: nn.Module, images: Tensor, tolerance: float) -> Nature:
+    """Whether ``model`` gives the same images the same logits, up to ``tolerance``, and if not, why.
+
+    Answers that differ under the same seed come from an earlier call, or from a generator that the seed does
+    not reach. Which one shows when everything that the model holds is put back before the call: a state then
+    gives the same answer again, a generator does not.
+
+    Args:
+        model: images to logits.
+        images: ``[N, C, H, W]``, at least one.
+        tolerance: difference of logits that counts as none.
+    """
+    held = Held(model)
+
+    def logits(seed: int) -> Tensor:
         with seeded("draws", seed, device=images.device):
-            logits.append(model(images).float())
-    again, other = ((logits[0] - later).abs().max().item() for later in logits[1:])
-    return again <= tolerance < other
+            return logits_of(model, images)
+
+    first = logits(0)
+    # on the same images over and over, a state may come to rest and hide
+    with seeded("draws", 0, device=images.device):
+        logits_of(model, 1 - images)
+    distance = apart(first, logits(0))
+    if distance > tolerance:
+        again = []
+        for _ in range(REPEATED):
+            held.put_back()
+            again.append(logits(0))
+        drawn = max(apart(again[0], each) for each in again[1:])
+        if drawn > tolerance:
+            return Nature("stochastic", drawn, seeded=False)
+        return Nature("stateful", distance)
+    distance = apart(first, logits(1))
+    return Nature("stochastic" if distance > tolerance else "deterministic", distance)
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two logits."""
+    return (a - b).abs().max().item()
 
 
 def describe_model(model: nn.Module) -> ModelDescription:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from purespike.attacks import Attack, bounded, create_attack
 from purespike.attacks.objective import objective
 from purespike.attacks.protocol import has_setting
 from purespike.attacks.registry import knows_norm
 from purespike.ball import Ball
+from purespike.budget import same_eps
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
 from purespike.settings import EvaluationSettings
@@ -155,7 +158,44 @@ def parse_budgets(eps: float | str | Sequence[float | str], norm: str = "linf") 
         values = [eps] if isinstance(eps, int | float) else list(eps)
     if not values:
         raise InputError("eps: give at least one budget, e.g. 8/255")
-    return [ball.parse_size(value) for value in values]
+    found: list[float] = []
+    for value in values:
+        size = ball.parse_size(value)
+        # the same budget twice would be measured and printed twice
+        if not any(same_eps(size, other) for other in found):
+            found.append(size)
+    return found
+
+
+def applicable(
+    jobs: Sequence[Job], images: Tensor, classes: int, *, chosen: bool
+) -> tuple[list[Job], tuple[str, ...]]:
+    """The ``jobs`` that can attack such images of so many classes, and a sentence per attack left out.
+
+    Args:
+        jobs: attacks of a suite, or named by the user.
+        images: ``[N, C, H, W]``.
+        classes: number of classes of the model.
+        chosen: whether the user named them: then one that cannot apply is an error.
+
+    Raises:
+        InputError: an attack that was named cannot apply, or none of a suite can.
+    """
+    if not jobs:
+        raise InputError("attacks: name at least one, e.g. fgsm,pgd:steps=20")
+    fit, left_out = [], []
+    for job in jobs:
+        # an attack need not inherit from the protocol
+        reason = job.attack.unfit(images, classes) if hasattr(job.attack, "unfit") else ""
+        if reason and chosen:
+            raise InputError(f"{job.attack.name}: {reason}")
+        if reason:
+            left_out.append(f"{job.attack.name} is left out: {reason}")
+        else:
+            fit.append(job)
+    if not fit:
+        raise InputError(f"attacks: none can be run; {'; '.join(dict.fromkeys(left_out))}")
+    return fit, tuple(dict.fromkeys(left_out))
 
 
 def averaged(job: Job, eot: int) -> Job:

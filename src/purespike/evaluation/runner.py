@@ -15,11 +15,13 @@ from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet
 from purespike.evaluation.cell import Chunk, Outcomes, attack_chunk, merge, units
-from purespike.evaluation.inputs import describe_model
 from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
+from purespike.evaluation.saved import Archive, place, with_images, write_images
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.models import Defended
+from purespike.models.answer import correct, logits_of, tied
+from purespike.models.identity import identity
 from purespike.results import Cell, CleanScores, Quality, Score
 from purespike.seeding import seeded
 
@@ -40,6 +42,7 @@ class Runner:
         passes: passes over which an image of a stochastic model is judged.
         accelerator: device and processes.
         store: finished chunks.
+        save: folder of the adversarial images; ``None`` drops them.
     """
 
     scene: Scene
@@ -51,6 +54,7 @@ class Runner:
     passes: int
     accelerator: Accelerator
     store: Store
+    save: Path | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -58,31 +62,33 @@ class Runner:
 
     def clean(self) -> tuple[Outcomes, list[Quality]]:
         """Outcomes on clean images without and with the purifier, and the quality of purified images."""
-        classifier, found = classifier_of(self.model), []
+        classifier = classifier_of(self.model)
+        found: list[tuple[int, tuple[Any, ...]]] = []
         for start, images, labels in self._chunks(self.images, self.labels):
             with torch.inference_mode(), seeded(self.seed, "clean", start, device=images.device):
-                alone = self._right(classifier, images, labels)
-                defended, quality = alone, {}
+                alone = defended = self._answers(classifier, images, labels)
+                quality = {}
                 if isinstance(self.model, Defended):
-                    purified = self.model.purify(images)
+                    purified = self.model.purify(images.clone())
                     if self.passes == 1:
-                        defended = self._right(classifier, purified, labels)
+                        defended = self._answers(classifier, purified, labels)
                     else:
-                        defended = self._right(self.model, images, labels)
+                        defended = self._answers(self.model, images, labels)
                     like = image_quality(purified, images)
                     quality = {name: value.tolist() for name, value in like.items()}
-            found.append((start, (alone, defended, quality)))
+            found.append((start, (alone[0], *defended, quality)))
         rows = gathered(found)
-        outcomes = {
-            "undefended": [value for row in rows for value in row[0]],
-            "defended": [value for row in rows for value in row[1]],
-        }
-        qualities = [row[2] for row in rows]
+        names = ("undefended", "defended", "tied", "not_finite")
+        outcomes = {name: [value for row in rows for value in row[at]] for at, name in enumerate(names)}
+        qualities = [row[-1] for row in rows]
         return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []
 
-    def _right(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
-        """1 for each image that the majority of passes classifies correctly."""
-        votes = sum((model(images).argmax(1) == labels).int() for _ in range(self.passes))
+    def _answers(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[list[int]]:
+        """1 for each image that most passes classify correctly; that ties; whose logits are not finite."""
+        votes = torch.zeros(3, len(labels), dtype=torch.long, device=images.device)
+        for _ in range(self.passes):
+            logits = logits_of(model, images)
+            votes += torch.stack((correct(logits, labels), tied(logits, labels), ~logits.isfinite().all(1)))
         return (2 * votes > self.passes).int().tolist()
 
     def clean_whole(self, data: ImageSet) -> CleanScores:
@@ -91,9 +97,9 @@ class Runner:
         counts = [0, 0]
         for _, images, labels in self._chunks(data.images, data.labels):
             with torch.inference_mode(), seeded(self.seed, "whole", device=images.device):
-                counts[0] += int((classifier(images).argmax(1) == labels).sum())
+                counts[0] += int(correct(logits_of(classifier, images), labels).sum())
                 if isinstance(self.model, Defended):
-                    counts[1] += int((self.model(images).argmax(1) == labels).sum())
+                    counts[1] += int(correct(logits_of(self.model, images), labels).sum())
         each = gathered([(self.accelerator.process_index, counts)])
         alone, defended = (Score.share(sum(part), len(data)) for part in zip(*each, strict=True))
         return CleanScores(undefended=alone, defended=defended if isinstance(self.model, Defended) else None)
@@ -132,10 +138,34 @@ class Runner:
                 )
                 key = recorded(job.attack), job.raised_from is not None, unit, start, part
                 complete = partial(Chunk.covers, count=len(labels))
-                found.append((start, self.store.get(Json(Chunk), key, compute, valid=complete)))
+                if self.save is None:
+                    chunk = self.store.get(Json(Chunk), key, compute, valid=complete)
+                else:
+                    chunk = self._saved(job, compute, key, complete, start, images, labels)
+                found.append((start, chunk))
                 done(unit[-1], len(labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
+
+    def _saved(
+        self, job: Job, compute: Any, key: Any, complete: Any, start: int, images: Tensor, labels: Tensor
+    ) -> Chunk:
+        """One chunk whose images are written, and judged in 8 bits as well."""
+        assert self.save is not None
+        judged = partial(
+            with_images,
+            lambda found: compute(adversarial=found),
+            self.scene,
+            job,
+            images,
+            labels,
+            passes=self.passes,
+            seed=(self.seed, start),
+        )
+        kept = self.store.get(Archive(), (*key, "images"), judged, valid=lambda value: complete(value.chunk))
+        for threat in kept.chunk.parts:
+            write_images(place(self.save, job, threat), start, kept, threat, images, labels, job)
+        return kept.chunk
 
     def examined(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:
         """The first ``count`` images classified correctly, with their labels, on the device."""
@@ -152,8 +182,7 @@ def store_of(folder: Path | None, scene: Scene, images: Tensor, labels: Tensor, 
     """The finished chunks of an evaluation with this scene, these images and settings."""
     others = {"approximation": scene.approximation, **scene.substitutes}
     models = {"model": scene.model, **{name: model for name, model in others.items() if model is not None}}
-    # thresholds and time steps decide outcomes, and are not tensors
-    described = {name: describe_model(model).to_json() for name, model in models.items()}
-    tensors = [tensor for model in models.values() for tensor in model.state_dict().values()]
-    decided_by = described, tuple(scene.surrogates), tuple(scene.losses), *settings
-    return Store(folder, decided_by, [images, labels, *tensors])
+    # equal weights do not make equal models: settings, attributes and code decide outcomes too
+    identities = {name: identity(model) for name, model in models.items()}
+    decided_by = identities, tuple(scene.surrogates), tuple(scene.losses), *settings
+    return Store(folder, decided_by, [images, labels])

@@ -150,8 +150,8 @@ def _loss_ascent_only(route: Route) -> Route:
         result = route.run(part, images, labels)
         if part == attack:
             return result
-        messages = [*result.config.get("warnings", ()), "FAB and Square left out: they do not climb a loss"]
-        return replace(result, config={**result.config, "warnings": messages})
+        line = "FAB and Square left out: they do not climb a loss"
+        return replace(result, warnings=(*result.warnings, line))
 
     return replace(route, run=run)
 

@@ -16,13 +16,17 @@ from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import misclassified
 from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.transfer import check_pair, full_strength
-from purespike.checks import as_float
+from purespike.checks import as_float, check_seed
 from purespike.chunks import Json, Store, chunks, gathered
-from purespike.data import ImageSet, load_data, overlap
+from purespike.data import ImageSet, given_images, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
+from purespike.models.adapters import as_module
+from purespike.models.guard import lent
+from purespike.models.identity import identity
+from purespike.modes import normal, outside_inference_mode
 from purespike.progress import Bar, bar
 from purespike.results import (
     AttackSettings,
@@ -40,6 +44,7 @@ from purespike.settings import EvaluationSettings
 Models = Mapping[str, nn.Module]
 
 
+@outside_inference_mode()
 def transfer_matrix(
     substitutes: Models,
     targets: Models,
@@ -60,13 +65,13 @@ def transfer_matrix(
     Images are made once per substitute, attack and budget, at full strength
     (:func:`purespike.attacks.transfer.full_strength`), and sent to all targets. As everywhere, an image
     counts as robust if a target classifies it correctly both clean and attacked. Where substitute and target
-    are the same model the entry is white-box. The modes of the models are restored.
+    are the same model the entry is white-box. The modes and buffers of the models are restored.
 
     Args:
         substitutes: models that the attacker differentiates, by name.
         targets: models that are judged, by name; purified or not.
-        data: name of a source (its test split), an ``ImageSet``, or ``(images [N, C, H, W] in [0, 1],
-            labels [N])``.
+        data: name of a source (its test split), an ``ImageSet``, a ``Dataset`` or ``DataLoader`` of pairs, or
+            ``(images [N, C, H, W] in [0, 1], labels [N])``.
         attacks: attacks as :class:`~purespike.settings.EvaluationSettings` takes them.
         eps: one or several budgets: L∞ in pixel units, or L2 radii.
         norm: ``"linf"`` or ``"l2"``.
@@ -87,6 +92,7 @@ def transfer_matrix(
     """
     if not substitutes or not targets:
         raise InputError("transfer: needs at least one substitute and one target")
+    seed = check_seed(seed)
     settings = EvaluationSettings.of(
         attacks=attacks, eps=eps, norm=norm, images=images, batch_size=batch_size
     )
@@ -97,37 +103,46 @@ def transfer_matrix(
     for job in jobs:
         if job.norm == "noise":
             raise InputError(f"transfer: {job.attack.name} needs no substitute; leave it out")
+    substitutes, targets = (
+        {name: as_module(model, name=f"{role} {name}") for name, model in named.items()}
+        for role, named in (("substitute", substitutes), ("target", targets))
+    )
     accelerator = accelerator or Accelerator(cpu=_on_cpu(next(iter(targets.values()))))
-    if isinstance(data, str):
-        data = load_data(data).test
+    data = given_images(data, next(iter(targets.values())))
     pixels, labels, description = read_images(data, limit=images, seed=seed)
+    pixels, labels = normal(pixels), normal(labels)
     device = accelerator.device
-    for model in (*substitutes.values(), *targets.values()):
-        model.to(device)
-    first = as_float(pixels[:1].to(device))
-    for name, substitute in substitutes.items():
-        for other, target in targets.items():
-            _check(name, other, substitute, target, first, labels)
+    lent_out = {f"substitute {name}": model for name, model in substitutes.items()}
+    lent_out |= {f"target {name}": model for name, model in targets.items()}
+    with lent(lent_out), seeded(seed, "transfer matrix", device=device):
+        for model in (*substitutes.values(), *targets.values()):
+            model.to(device)
+        first = as_float(pixels[:1].to(device))
+        for name, substitute in substitutes.items():
+            for other, target in targets.items():
+                _check(name, other, substitute, target, first, labels)
 
-    matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
-    work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
-    with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
-        # the same model under two names is judged once
-        models = {id(model): model for model in (*substitutes.values(), *targets.values())}
-        judged = {key: matrix.clean(model) for key, model in models.items()}
-        clean = {
-            role: {name: judged[id(model)] for name, model in named.items()}
-            for role, named in (("substitutes", substitutes), ("targets", targets))
-        }
-        cells = []
-        for job in jobs:
-            for name, substitute in substitutes.items():
-                found = matrix.attack(job, substitute, targets, _advancing(progress, job))
-                for place, (other, target) in enumerate(targets.items()):
-                    white_box = substitute is target
-                    cell = _cell(job, name, other, place, found, clean["targets"][other], white_box=white_box)
-                    cells.append(cell)
-                    progress.say(cell.line())
+        matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
+        work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
+        with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
+            # the same model under two names is judged once
+            models = {id(model): model for model in (*substitutes.values(), *targets.values())}
+            judged = {key: matrix.clean(model) for key, model in models.items()}
+            clean = {
+                role: {name: judged[id(model)] for name, model in named.items()}
+                for role, named in (("substitutes", substitutes), ("targets", targets))
+            }
+            cells = []
+            for job in jobs:
+                for name, substitute in substitutes.items():
+                    found = matrix.attack(job, substitute, targets, _advancing(progress, job))
+                    for place, (other, target) in enumerate(targets.items()):
+                        white_box = substitute is target
+                        cell = _cell(
+                            job, name, other, place, found, clean["targets"][other], white_box=white_box
+                        )
+                        cells.append(cell)
+                        progress.say(cell.line())
 
     scores = {
         role: {name: Score.of(outcomes) for name, outcomes in named.items()} for role, named in clean.items()
@@ -264,7 +279,7 @@ class _Matrix:
             with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return Judged(right=[_right(model, images, labels)])
 
-        rows = self._rows(compute, ["clean", _identity(model)])
+        rows = self._rows(compute, ["clean", identity(model)])
         return [value for row in rows for value in row.right[0]]
 
     def attack(
@@ -274,7 +289,7 @@ class _Matrix:
 
         def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             begun = time.monotonic()
-            attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name, start))
+            attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name))
             with seeded(self.seed, job.attack.name, start, "transfer", device=images.device):
                 found = attack(substitute, images, labels)
             right = []
@@ -287,10 +302,10 @@ class _Matrix:
                 backwards=found.backwards,
                 seconds=time.monotonic() - begun,
                 distances=(found.images - images).square().sum((1, 2, 3)).sqrt().tolist(),
-                warnings=tuple(found.config.get("warnings", ())),
+                warnings=found.warnings,
             )
 
-        models = [_identity(model) for model in (substitute, *targets.values())]
+        models = [identity(model) for model in (substitute, *targets.values())]
         return self._rows(compute, ["attack", recorded(job.attack), *models], done=done)
 
     def _rows(
@@ -316,8 +331,3 @@ class _Matrix:
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
     return (~misclassified(model, images, labels)).int().tolist()
-
-
-def _identity(model: nn.Module) -> Any:
-    """Settings and weights: thresholds and time steps decide outcomes, and are not tensors."""
-    return [describe_model(model).to_json(), *model.state_dict().values()]

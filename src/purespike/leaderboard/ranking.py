@@ -6,7 +6,7 @@ from pathlib import Path
 
 from purespike.errors import InputError
 from purespike.results import Accuracy, Card, read_card
-from purespike.results.vocabulary import MISSING, NORMS, THREATS
+from purespike.results.vocabulary import MISSING, NORMS, THREATS, percent
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Line:
             return Field(text or MISSING, text.lower())
         if key == "gap":
             gap = self.gap
-            return Field(MISSING if gap is None else f"{gap:.2f}".replace("-", "−"), gap)
+            return Field(MISSING if gap is None else percent(gap / 100, 2).replace("-", "−"), gap)
         if key == "images":
             return Field(MISSING if card.images is None else f"{card.images:,}", card.images)
         if key == "verdict":
@@ -147,7 +147,7 @@ def leaderboard(folder: str | Path) -> Leaderboard:
         raise InputError(f"{folder}: no such folder; give one that holds evaluations")
     cards: list[Card] = []
     warnings: list[str] = []
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(path for path in folder.rglob("*.json") if path.is_file()):
         try:
             card = read_card(path)
         except InputError as error:

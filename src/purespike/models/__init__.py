@@ -1,6 +1,7 @@
 """Spiking classifiers, the purifier, and the defended model made of both."""
 
 from purespike.models import resnet, senet, wideresnet
+from purespike.models.adapters import Logits, Resetting
 from purespike.models.checkpoint import load, save
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
 from purespike.models.defended import Defended
@@ -13,9 +14,11 @@ __all__ = [
     "ClassifierSettings",
     "Defended",
     "Denoiser",
+    "Logits",
     "NoiseEstimator",
     "Purified",
     "Purifier",
+    "Resetting",
     "SpikingClassifier",
     "create",
     "list",

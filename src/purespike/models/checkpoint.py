@@ -1,58 +1,82 @@
 """Models on disk: weights and architecture in one safetensors file, without pickle."""
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.files import replacing
 from purespike.models.defended import Defended
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
+from purespike.reading import brief, parse_json
+from purespike.results import read_history
+from purespike.tensors import first_not_finite, read_tensors, write_tensors
 
 FORMAT = "purespike/1"
 
 
-def save(model: nn.Module, path: str | Path, *, class_names: tuple[str, ...] | None = None) -> None:
+def save(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
 
     Args:
         model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended`` of these.
         path: a ``.safetensors`` file; replaced only once the new one is complete.
         class_names: K names; by default those in ``model.class_names``, if any.
+        metadata: further entries of the file's header.
 
     Raises:
-        InputError: a model (or a part of a ``Defended``) whose architecture purespike does not know.
+        InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are
+            not those that its settings build; weights that are NaN or infinite; another number of names than
+            classes.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not _known(config):
         raise InputError(
             f"save: {type(model).__name__} is not made of purespike's own models alone; save the "
             "purifier alone and put it before your classifier with Defended(purifier, classifier)"
         )
+    changed = _changed(model, config)
+    if changed:
+        places = ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
+        raise InputError(
+            f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would "
+            "not bring that back; keep the state_dict and the function that builds your model"
+        )
     names = class_names or getattr(model, "class_names", None)
-    metadata = {
+    if names:
+        names = _check_names(names, model, "save: class_names")
+    if broken := _not_finite(model.state_dict()):
+        raise InputError(f"save: {broken}")
+    header = {
+        **(metadata or {}),
         "format": FORMAT,
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
-    write_tensors(path, model.state_dict(), metadata)
+    write_tensors(path, model.state_dict(), header)
 
 
 def load(path: str | Path) -> nn.Module:
-    """Read a model that :func:`save` wrote, in evaluation mode on the CPU.
+    """Read a model that :func:`save` wrote, in evaluation mode on the CPU, in float32.
 
     Args:
         path: a ``.safetensors`` file; or a run folder, read as its purifier in front of its classifier, or as
             the only one of them that it holds.
 
     Raises:
-        InputError: no such file, truncated, not a purespike checkpoint, or weights that do not fit the
-            architecture of the file.
+        InputError: no such file, truncated, not a purespike checkpoint, weights that do not fit the
+            architecture of the file, or that are NaN or infinite.
     """
     if Path(path).is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
@@ -65,51 +89,86 @@ def load(path: str | Path) -> nn.Module:
             f"{path}: a safetensors file, but not a purespike checkpoint; for a model of your own "
             "give module:function instead"
         )
-    config: Any = None
+    config = parse_json(metadata["config"], f"{path}: config")
+    named = config.get("architecture") if isinstance(config, dict) else config
     try:
-        config = json.loads(metadata["config"])
-        model = _build(config)
-        model.load_state_dict(tensors)
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        named = config.get("architecture") if isinstance(config, dict) else config
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: weights do not match architecture {named!r}: {detail}") from error
-    names = json.loads(metadata.get("class_names", "null"))
-    if names:
-        model.class_names = tuple(names)  # type: ignore[assignment]
+        with _float32():
+            # on the meta device first: a few bytes of settings must not decide how much memory is taken
+            with torch.device("meta"):
+                _compare(config, tensors)
+            model = _build(config)
+            model.load_state_dict(tensors)
+    except Exception as error:
+        fault = f"weights do not match architecture {str(named)[:40]!r}"
+        raise InputError(f"{path}: {fault}: {brief(error)}") from error
+    if broken := _not_finite(tensors):
+        raise InputError(f"{path}: {broken}; train again, or use an earlier checkpoint")
+    names = parse_json(metadata.get("class_names", "null"), f"{path}: class_names")
+    if names is not None:
+        model.class_names = _check_names(names, model, f"{path}: class_names")  # type: ignore[assignment]
+    accuracy = _trained_accuracy(Path(path))
+    if accuracy is not None:
+        model.trained_accuracy = accuracy  # type: ignore[assignment]
     return model.eval()
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a safetensors file on the CPU, and its metadata.
+def _trained_accuracy(path: Path) -> float | None:
+    """Test accuracy that the training of a checkpoint recorded beside it; ``None`` where it did not."""
+    with contextlib.suppress(InputError):
+        rows = read_history(path.parent / "history.jsonl")
+        values = [row.value("test_accuracy") for row in rows if row.stage == path.stem]
+        return float(values[-1]) if values and values[-1] is not None else None
+    return None
 
-    Raises:
-        InputError: missing, truncated, or not a safetensors file.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint")
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The first tensor that holds NaN or infinity, in words; empty if all are finite."""
+    if (name := first_not_finite(tensors)) is None:
+        return ""
+    value = tensors[name]
+    count = int((~value.isfinite()).sum())
+    return f"weights that are not numbers: {name} holds {count} of {value.numel()} NaN or infinite"
+
+
+def _compare(config: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Refuse settings whose model would not hold exactly the ``tensors`` under ``prefix``, part by part."""
+    if config["architecture"] == "defended":
+        for part in ("purifier", "classifier"):
+            _compare(config[part], tensors, f"{prefix}{part}.")
+        return
+    expected = {f"{prefix}{name}": value for name, value in _build(config).state_dict().items()}
+    found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    for name in sorted(expected.keys() ^ found.keys()):
+        raise InputError(f"{'no' if name in expected else 'unexpected'} tensor {name}")
+    for name, value in expected.items():
+        given = found[name]
+        if given.shape != value.shape:
+            raise InputError(f"{name} is {list(given.shape)}, expected {list(value.shape)}")
+        if given.dtype != value.dtype and not (given.is_floating_point() and value.is_floating_point()):
+            raise InputError(f"{name} is {given.dtype}, expected {value.dtype}")
+
+
+def _check_names(names: Any, model: nn.Module, place: str) -> tuple[str, ...]:
+    """``names``, if they are one text for each class of ``model``."""
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place}: must be a list of texts, one for each class")
+    while isinstance(model, Defended):
+        model = model.classifier
+    classes = getattr(model, "num_classes", None)
+    if classes is not None and len(names) != classes:
+        raise InputError(f"{place}: {len(names)} names, but the model has {classes} classes")
+    return tuple(names)
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Build in float32, whatever the default dtype of the caller."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(
-            f"{path}: truncated, or not a safetensors file ({error}); copy it again, or train again"
-        ) from error
-
-
-def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written.
-    """
-    stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(stored, temporary, metadata)
-        except SafetensorError as error:
-            # the library reports a full disk as an error of its own, not as an OSError
-            raise OSError(f"{path}: cannot be written: {error}") from error
+        yield
+    finally:
+        torch.set_default_dtype(former)
 
 
 def _known(config: Any) -> bool:
@@ -119,6 +178,27 @@ def _known(config: Any) -> bool:
     return config["architecture"] != "defended" or all(
         _known(config[part]) for part in ("purifier", "classifier")
     )
+
+
+def _changed(model: nn.Module, config: dict[str, Any]) -> list[str]:
+    """Names of the modules of ``model`` that its settings would build otherwise, or not at all."""
+    # on this device nothing is computed or kept, and no random number drawn
+    with torch.device("meta"):
+        built = dict(_build(config).named_modules())
+    own = dict(model.named_modules())
+
+    def same(name: str) -> bool:
+        one, other = own.get(name), built.get(name)
+        if one is None or other is None or type(one) is not type(other):
+            return False
+        shapes = [[(key, value.shape) for key, value in each.state_dict().items()] for each in (one, other)]
+        if any(one.children()):
+            return True
+        # the settings of a module are in its text; that of a list of parameters also names their device
+        listed = isinstance(one, nn.ParameterList | nn.ParameterDict)
+        return shapes[0] == shapes[1] and (listed or repr(one) == repr(other))
+
+    return [name for name in dict.fromkeys((*built, *own)) if not same(name)]
 
 
 def part_config(part: nn.Module) -> dict[str, Any]:

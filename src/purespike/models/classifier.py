@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from purespike.errors import InputError
 from purespike.models.coding import Coding, parse_coding
 from purespike.models.layers import NeuronConfig, Normalise, check_channels, initialise
-from purespike.neurons import MLF_THRESHOLDS, Dynamics, Surrogate
+from purespike.neurons import MLF_THRESHOLDS, Dynamics, Reset, Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class ClassifierSettings:
         dynamics: other dynamics than multi-level firing, e.g. ``"adaptivelif(rise=0.5)"``;
             ``thresholds`` and ``decay`` are then unused.
         coding: images to frames, e.g. ``"poisson"``.
+        reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
 
     Raises:
         InputError: a value out of its range.
@@ -45,6 +46,7 @@ class ClassifierSettings:
     std: Sequence[float] | None = None
     dynamics: Dynamics | str | None = None
     coding: Coding | str = "direct"
+    reset: Reset = "attached"
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -58,7 +60,9 @@ class ClassifierSettings:
                 raise InputError(f"{name}: need {self.in_channels} values, one per channel, got {values}")
 
     def neurons(self) -> NeuronConfig:
-        return NeuronConfig(self.thresholds, self.decay, self.surrogate, self.time_steps, self.dynamics)
+        return NeuronConfig(
+            self.thresholds, self.decay, self.surrogate, self.time_steps, self.dynamics, self.reset
+        )
 
     @property
     def frame_channels(self) -> int:

@@ -13,11 +13,16 @@ from purespike.neurons import (
     MLF_THRESHOLDS,
     Dynamics,
     MultiLevelFiring,
+    Reset,
     SpikingNeuron,
     Surrogate,
     parse_dynamics,
+    parse_reset,
     parse_surrogate,
 )
+
+MOST_THRESHOLDS, MOST_STEPS = 100, 10_000
+"""Bounds on settings that no shape of a weight shows, so that a small file cannot ask for all memory."""
 
 
 class NeuronConfig:
@@ -29,9 +34,10 @@ class NeuronConfig:
         surrogate: derivative of the spike in backward.
         time_steps: T.
         dynamics: other dynamics than multi-level firing with ``thresholds`` and ``decay``.
+        reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
 
     Raises:
-        InputError: a setting out of its range, unknown dynamics or surrogate, or a combination of
+        InputError: a setting out of its range, unknown dynamics, surrogate or reset, or a combination of
             them without a gradient.
     """
 
@@ -42,19 +48,27 @@ class NeuronConfig:
         surrogate: Surrogate | str = "rectangle",
         time_steps: int = 4,
         dynamics: Dynamics | str | None = None,
+        reset: Reset = "attached",
     ) -> None:
+        check_steps(time_steps, name="time_steps")
+        if len(thresholds) > MOST_THRESHOLDS or time_steps > MOST_STEPS:
+            raise InputError(
+                f"at most {MOST_THRESHOLDS} thresholds and {MOST_STEPS:,} time_steps, "
+                f"got {len(thresholds):,} and {time_steps:,}"
+            )
         self.dynamics = MLF(tuple(thresholds), decay) if dynamics is None else parse_dynamics(dynamics)
         self.surrogate = parse_surrogate(surrogate)
-        self.time_steps = check_steps(time_steps, name="time_steps")
+        self.time_steps = time_steps
+        self.reset = parse_reset(reset)
         self.make()
 
     def make(self, channels: int | None = None) -> SpikingNeuron:
         """A layer of neurons for a current of ``channels`` channels."""
         if isinstance(self.dynamics, MLF):
             return MultiLevelFiring(
-                self.dynamics.thresholds, self.dynamics.decay, self.surrogate, self.time_steps
+                self.dynamics.thresholds, self.dynamics.decay, self.surrogate, self.time_steps, self.reset
             )
-        return SpikingNeuron(self.dynamics, self.surrogate, self.time_steps, channels)
+        return SpikingNeuron(self.dynamics, self.surrogate, self.time_steps, channels, self.reset)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
         """Batch normalisation over T·N, scaled to the first threshold (tdBN, Zheng et al. 2021)."""

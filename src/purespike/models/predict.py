@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from purespike.checks import as_float, check_labels
-from purespike.errors import InputError
+from purespike.checks import as_float
+from purespike.models.answer import logits_of
 from purespike.modes import mode
 
 
@@ -23,30 +23,7 @@ def predict(
     if device is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with mode(model, training=False):
-        classes = [model(as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)]
+        classes = [
+            logits_of(model, as_float(batch.to(device))).argmax(1).cpu() for batch in images.split(batch_size)
+        ]
     return torch.cat(classes) if classes else torch.empty(0, dtype=torch.long)
-
-
-@torch.inference_mode()
-def check_fit(model: nn.Module, image: Tensor, labels: Tensor, *, name: str = "the model") -> None:
-    """Try ``model``, called ``name`` in messages, on one image of a set with these labels.
-
-    Args:
-        model: images to logits.
-        image: float ``[1, C, H, W]``, on the device of the model.
-        labels: labels of the full set, ``[N]``.
-
-    Raises:
-        InputError: the model fails, returns no logits ``[1, K]``, or a label is not below K.
-    """
-    try:
-        with mode(model, training=False):
-            logits = model(image)
-    except InputError:
-        raise
-    except Exception as error:
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{name} fails on images of shape {list(image.shape)}: {detail}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        raise InputError(f"{name} must map images [N, C, H, W] to logits [N, K]")
-    check_labels(labels, count=len(labels), classes=logits.shape[1])

@@ -12,7 +12,7 @@ from purespike.errors import InputError
 from purespike.models.calibration import calibrate, natural_noise
 from purespike.models.coding import Direct
 from purespike.models.layers import NeuronConfig, check_channels
-from purespike.neurons import LIF_THRESHOLDS, Dynamics, Surrogate
+from purespike.neurons import LIF_THRESHOLDS, Dynamics, Reset, Surrogate
 
 
 class Purified(NamedTuple):
@@ -113,6 +113,7 @@ class Purifier(nn.Module):
         decay: share of the membrane potential kept from step to step.
         surrogate: derivative of the spike in training.
         dynamics: other dynamics than multi-level firing; ``thresholds`` and ``decay`` are then unused.
+        reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
         calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
             ``False`` keeps PyTorch's own.
 
@@ -130,6 +131,7 @@ class Purifier(nn.Module):
         decay: float = 0.25,
         surrogate: Surrogate | str = "rectangle",
         dynamics: Dynamics | str | None = None,
+        reset: Reset = "attached",
         calibrated: bool = True,
     ) -> None:
         super().__init__()
@@ -143,9 +145,10 @@ class Purifier(nn.Module):
             **({"thresholds": list(thresholds), "decay": decay} if dynamics is None else {}),
             "surrogate": str(surrogate),
             **({} if dynamics is None else {"dynamics": str(dynamics)}),
+            **({} if reset == "attached" else {"reset": reset}),
         }
         self.in_channels = in_channels
-        neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics)
+        neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics, reset)
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
         self.estimator = NoiseEstimator(in_channels, filters, neurons)
         self.denoiser = Denoiser(in_channels, (low, middle, high), neurons)

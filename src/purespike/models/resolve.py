@@ -8,7 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from purespike.errors import InputError
+from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
+from purespike.models.guard import brief
 
 
 def resolve(name: str) -> nn.Module:
@@ -16,8 +18,8 @@ def resolve(name: str) -> nn.Module:
 
     Args:
         name: a ``.safetensors`` checkpoint; a run folder, read as its purifier in front of its classifier; or
-            ``module:function``, importable from the current folder, returning any ``nn.Module`` from
-            images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``.
+            ``module:function``, importable from the current folder, returning any ``nn.Module`` or function
+            from images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``.
 
     Raises:
         InputError: no such model, or a function that fails or does not return a module.
@@ -63,19 +65,17 @@ def _call(name: str) -> nn.Module:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(f"model {name}: cannot import {module_name!r}: {_brief(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"model {name}: cannot import {module_name!r}: {brief(error)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InputError(f"model {name}: {module_name!r} has no function {function_name!r}")
     try:
         model = function()
-    except Exception as error:
-        raise InputError(f"model {name}: {function_name}() failed: {_brief(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model {name}: {function_name}() returned {type(model).__name__}, not an nn.Module")
-    return model.eval()
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    except (Exception, SystemExit) as error:
+        raise InputError(f"model {name}: {function_name}() failed: {brief(error)}") from error
+    try:
+        return as_module(model).eval()
+    except InputError:
+        given = f"{type(model).__name__}, not an nn.Module or a function from images to logits"
+        raise InputError(f"model {name}: {function_name}() returned {given}") from None

@@ -12,11 +12,20 @@ from purespike.neurons.elementwise_surrogates import (
     StraightThrough,
     Triangle,
 )
+from purespike.neurons.exchange import (
+    accepted,
+    accepts,
+    exchangeable_neurons,
+    other_resets,
+    surrogate_gradient,
+)
 from purespike.neurons.firing import LIF, MultiLevelFiring, multi_level_firing
+from purespike.neurons.foreign import foreign_neurons
 from purespike.neurons.loop import fire_dynamics
 from purespike.neurons.memory import Memory
-from purespike.neurons.neuron import SpikingNeuron, accepts, spiking_neurons, surrogate_gradient
+from purespike.neurons.neuron import SpikingNeuron, spiking_neurons
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased
+from purespike.neurons.reset import RESETS, Reset, parse_reset
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate, parse_surrogate
 from purespike.neurons.unknown import unknown_spiking_modules
 
@@ -29,6 +38,7 @@ __all__ = [
     "MLF",
     "MLF_THRESHOLDS",
     "PDSG",
+    "RESETS",
     "ATan",
     "AdaptiveLIF",
     "Census",
@@ -41,16 +51,22 @@ __all__ = [
     "RateBased",
     "Rectangle",
     "RememberingSurrogate",
+    "Reset",
     "SpikingNeuron",
     "StraightThrough",
     "Surrogate",
     "Triangle",
+    "accepted",
     "accepts",
+    "exchangeable_neurons",
     "fire_dynamics",
     "firing_rates",
+    "foreign_neurons",
     "membrane_census",
     "multi_level_firing",
+    "other_resets",
     "parse_dynamics",
+    "parse_reset",
     "parse_surrogate",
     "spiking_neurons",
     "surrogate_gradient",

@@ -52,6 +52,8 @@ class Firing(NamedTuple):
     kept: list[tuple[Tensor, ...]] | None = None
     """Values that a remembering surrogate keeps of each step, this gradient included; ``None`` without a
     memory."""
+    attached: bool = True
+    """Whether gradients flow through the reset."""
 
     @property
     def distances(self) -> list[Tensor]:
@@ -88,10 +90,11 @@ def membrane_potentials(
 
 
 def through_time(firing: Firing, slope: Callable[[int], Tensor]) -> list[Tensor]:
-    r"""Gradient of the input of each step by backpropagation through time, reset included.
+    r"""Gradient of the input of each step by backpropagation through time.
 
     With s the slope and g the adjoint of u, which is the adjoint of x too,
-    :math:`g[t] = s[t]\,(\partial L/\partial o[t] - d\,u[t]\,g[t+1]) + d\,(1 - o[t])\,g[t+1]`.
+    :math:`g[t] = s[t]\,(\partial L/\partial o[t] - d\,u[t]\,g[t+1]) + d\,(1 - o[t])\,g[t+1]`;
+    without the term of u[t] where the reset is detached.
 
     Args:
         firing: neurons of one threshold.
@@ -102,7 +105,9 @@ def through_time(firing: Firing, slope: Callable[[int], Tensor]) -> list[Tensor]
         derivative, incoming = slope(t), firing.incoming(t)
         if gradients:
             later = gradients[-1]
-            through_spike = torch.addcmul(incoming, later, firing.membranes[t], value=-firing.decay)
+            through_spike = incoming
+            if firing.attached:
+                through_spike = torch.addcmul(incoming, later, firing.membranes[t], value=-firing.decay)
             kept = firing.silent[t]
             gradients.append((through_spike * derivative).addcmul_(later, kept, value=firing.decay))
         else:

@@ -12,6 +12,7 @@ from purespike.neurons.layout import check_current, flatten, memory_order, resto
 from purespike.neurons.memory import Memory
 from purespike.neurons.neuron import SpikingNeuron
 from purespike.neurons.normalised import fusible, normalise_and_fire, rows_of, scale_and_shift
+from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate
 
 
@@ -22,13 +23,14 @@ def multi_level_firing(
     decay: float = 0.25,
     surrogate: Surrogate | None = None,
     memory: Memory | None = None,
+    reset: Reset = "attached",
 ) -> Tensor:
     r"""Multi-level firing (Feng et al. 2022; paper eqs. 5 and 6): K leaky membranes fed by one current.
 
     .. math:: u_k[t] = d\,u_k[t-1]\,(1 - o_k[t-1]) + x[t], \quad o_k[t] = [u_k[t] \ge V_k], \quad
         \hat o[t] = \textstyle\sum_k o_k[t]
 
-    The reset is hard and differentiable. Spikes depend on nothing but the arguments.
+    The reset is hard. Spikes depend on nothing but the arguments.
 
     Args:
         current: input current x, floating point, ``[T, ...]`` with T >= 1.
@@ -36,33 +38,36 @@ def multi_level_firing(
         decay: d in [0, 1], the share of the membrane potential kept from step to step.
         surrogate: derivative of the spike in backward; default ``Rectangle(width=1)``.
         memory: memory of these neurons, for a surrogate that remembers; each call with gradients moves it on.
+        reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
 
     Returns:
         Spike counts ``0..K``, same shape, type and memory format as ``current``.
 
     Raises:
-        InputError: an integer current, no time step, bad thresholds or decay.
+        InputError: an integer current, no time step, bad thresholds or decay, or an unknown reset.
 
     Example:
         >>> import torch
         >>> multi_level_firing(torch.tensor([[0.5], [0.5], [2.0]])).flatten().tolist()
         [0.0, 1.0, 2.0]
     """
-    return _fire(current, MLF(tuple(thresholds), decay), surrogate or Rectangle(), memory)
+    return _fire(current, MLF(tuple(thresholds), decay), surrogate or Rectangle(), memory, parse_reset(reset))
 
 
-def _fire(current: Tensor, dynamics: MLF, surrogate: Surrogate, memory: Memory | None) -> Tensor:
+def _fire(
+    current: Tensor, dynamics: MLF, surrogate: Surrogate, memory: Memory | None, reset: Reset
+) -> Tensor:
     check_current(current)
-    time_steps = len(current)
+    time_steps, attached = len(current), reset == "attached"
     if surrogate.pooled and current.ndim == 5:
         order = [0, 1, 3, 4, 2]
         rows = current.permute(order).contiguous()
         flat = rows.reshape(time_steps, rows.shape[1:-1].numel(), rows.shape[-1])
-        return restore(fire(flat, time_steps, dynamics, surrogate), current, order)
+        return restore(fire(flat, time_steps, dynamics, surrogate, attached=attached), current, order)
     order = memory_order(current)
     permuted = current.permute(order).contiguous()
     layout = (tuple(current.shape), tuple(order))
-    spikes = fire(flatten(permuted), time_steps, dynamics, surrogate, memory, layout)
+    spikes = fire(flatten(permuted), time_steps, dynamics, surrogate, memory, layout, attached)
     return undo(spikes.view(permuted.shape), order)
 
 
@@ -75,6 +80,7 @@ class MultiLevelFiring(SpikingNeuron):
         surrogate: derivative of the spike, as an object or as text; swap it with :func:`surrogate_gradient`.
         time_steps: ``None`` if inputs are ``[T, ...]``; T if time is folded into the first dimension,
             ``[T·N, ...]`` with time outermost, as convolutions take it.
+        reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
     """
 
     dynamics: MLF
@@ -85,8 +91,9 @@ class MultiLevelFiring(SpikingNeuron):
         decay: float = 0.25,
         surrogate: Surrogate | str = "rectangle",
         time_steps: int | None = None,
+        reset: Reset = "attached",
     ) -> None:
-        super().__init__(MLF(tuple(thresholds), decay), surrogate, time_steps)
+        super().__init__(MLF(tuple(thresholds), decay), surrogate, time_steps, reset=reset)
 
     @property
     def decay(self) -> float:
@@ -96,12 +103,18 @@ class MultiLevelFiring(SpikingNeuron):
         """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
         if norm is not None and self.time_steps is not None and fusible(norm, current, self.time_steps):
             return normalise_and_fire(
-                current, norm, self.time_steps, self.dynamics, self.surrogate, self.memory
+                current,
+                norm,
+                self.time_steps,
+                self.dynamics,
+                self.surrogate,
+                self.memory,
+                self.reset == "attached",
             )
         return super().forward(current, norm)
 
     def fire(self, current: Tensor) -> Tensor:
-        return _fire(current, self.dynamics, self.surrogate, self.memory)
+        return _fire(current, self.dynamics, self.surrogate, self.memory, self.reset)
 
     def activities(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> list[Firing]:
         rows, affine = self._rows(current, norm)
@@ -130,7 +143,8 @@ class MultiLevelFiring(SpikingNeuron):
         """Every surrogate defines its gradient for multi-level firing."""
 
     def extra_repr(self) -> str:
-        return f"thresholds={self.thresholds}, decay={self.decay}, surrogate={self.surrogate}"
+        own = f"thresholds={self.thresholds}, decay={self.decay}, surrogate={self.surrogate}"
+        return own + self.reset_repr()
 
 
 class LIF(MultiLevelFiring):
@@ -142,5 +156,6 @@ class LIF(MultiLevelFiring):
         decay: float = 0.25,
         surrogate: Surrogate | str = "rectangle",
         time_steps: int | None = None,
+        reset: Reset = "attached",
     ) -> None:
-        super().__init__((threshold,), decay, surrogate, time_steps)
+        super().__init__((threshold,), decay, surrogate, time_steps, reset)

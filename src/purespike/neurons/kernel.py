@@ -25,6 +25,7 @@ def fire(
     surrogate: Surrogate,
     memory: Memory | None = None,
     layout: tuple[Any, ...] = (),
+    attached: bool = True,
 ) -> Tensor:
     r"""Spikes of :math:`u_k[t] = d\,u_k[t-1](1 - o_k[t-1]) + x[t],\; o_k = [u_k \ge V_k]`, summed over k.
 
@@ -35,15 +36,16 @@ def fire(
         current: input current, ``[time_steps, M]`` or ``[time_steps, M, C]``.
         time_steps: T; given apart so that compiled code may unroll it.
         dynamics: thresholds V_k, and d, the paper's k_τ.
-        surrogate: derivative of the spike in backward; gradient flows through the reset.
+        surrogate: derivative of the spike in backward.
         memory: memory of these neurons, for a surrogate that remembers.
         layout: shape and memory format that M stands for.
+        attached: whether gradients flow through the reset.
 
     Returns:
         Spike counts in ``0..K``, same shape and type as ``current``.
     """
     memory = memory if torch.is_grad_enabled() else None
-    return _Fire.apply(current, (time_steps, dynamics), surrogate, memory, layout)
+    return _Fire.apply(current, (time_steps, dynamics), (surrogate, attached), memory, layout)
 
 
 def spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tensor:
@@ -74,6 +76,7 @@ def input_gradient(
     time_steps: int,
     dynamics: MLF,
     surrogate: Surrogate,
+    attached: bool,
     scaled: bool,
 ) -> Tensor:
     """The backward of :func:`fire`: membranes are recomputed, then the surrogate differentiates them.
@@ -84,6 +87,7 @@ def input_gradient(
         time_steps: T.
         dynamics: thresholds and decay.
         surrogate: by default it backpropagates through time, see :func:`through_time`.
+        attached: whether gradients flow through the reset.
         scaled: whether to return the gradient of the current before scale and shift, not after them.
     """
     current, output_gradient, *others = tensors
@@ -94,7 +98,8 @@ def input_gradient(
     for k, threshold in enumerate(dynamics.thresholds):
         membranes, silent = membrane_potentials(inputs, threshold, dynamics.decay)
         kept = None if values is None else recalled(values, k, dynamics.levels, time_steps)
-        firing = Firing(inputs, membranes, silent, output_gradient, threshold, dynamics.decay, kept)
+        neurons = threshold, dynamics.decay, kept, attached
+        firing = Firing(inputs, membranes, silent, output_gradient, *neurons)
         gradients = surrogate.input_gradients(firing)
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
     if scaled:
@@ -108,21 +113,22 @@ class _Fire(torch.autograd.Function):
         ctx: Any,
         current: Tensor,
         settings: tuple[int, MLF],
-        surrogate: Surrogate,
+        derivative: tuple[Surrogate, bool],
         memory: Memory | None,
         layout: tuple[Any, ...],
     ) -> Tensor:
         tensors = (current.detach(),)
-        values = advance(memory if ctx.needs_input_grad[0] else None, tensors, settings, surrogate, layout)
+        wanted = memory if ctx.needs_input_grad[0] else None
+        values = advance(wanted, tensors, settings, derivative[0], layout)
         ctx.save_for_backward(current, *values)
-        ctx.settings, ctx.surrogate = settings, surrogate
+        ctx.settings, ctx.derivative = settings, derivative
         return run(spikes, tensors, settings)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
         current, *values = ctx.saved_tensors
-        constants = (*ctx.settings, ctx.surrogate, False)
+        constants = (*ctx.settings, *ctx.derivative, False)
         tensors = (current, output_gradient.contiguous(), *values)
-        gradient = run(input_gradient, tensors, constants, split=not ctx.surrogate.pooled)
+        gradient = run(input_gradient, tensors, constants, split=not ctx.derivative[0].pooled)
         return gradient, None, None, None, None

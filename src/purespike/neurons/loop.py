@@ -14,6 +14,7 @@ from purespike.neurons.elementwise_surrogates import Rectangle
 from purespike.neurons.layout import check_current, flatten, memory_order, restore
 from purespike.neurons.memory import Memory
 from purespike.neurons.plan import Plan
+from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
 
@@ -86,6 +87,7 @@ def fire_dynamics(
     state: State | None = None,
     training: bool = False,
     memory: Memory | None = None,
+    reset: Reset = "attached",
 ) -> tuple[Tensor, State]:
     """Spikes of neurons with any dynamics, and the membranes they leave.
 
@@ -100,6 +102,7 @@ def fire_dynamics(
         state: state that the call before returned, to go on from; ``()`` to start, ``None`` to keep none.
         training: whether the layer is in training mode.
         memory: memory of these neurons, for a surrogate that remembers; each call with gradients moves it on.
+        reset: ``"detached"`` stops gradients through whatever a spike does to the state.
 
     Returns:
         Spikes, same shape, type and memory format as ``current``; and the state, channels last, ``()`` where
@@ -110,6 +113,7 @@ def fire_dynamics(
             surrogate that is not defined for these dynamics.
     """
     plan, inputs, order = prepare(current, dynamics, surrogate, tensors, state, training)
+    plan = replace(plan, attached=parse_reset(reset) == "attached")
     if memory is not None and torch.is_grad_enabled() and current.requires_grad:
         inputs = (*inputs, *_advance(memory, plan, inputs, current))
     spikes, *after = _run(plan, inputs)
@@ -118,8 +122,8 @@ def fire_dynamics(
 
 def _run(plan: Plan, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
-        # one code for all surrogates, which have no part in it
-        plan = replace(plan, surrogate=Rectangle())
+        # one code for all surrogates and resets, which have no part in it
+        plan = replace(plan, surrogate=Rectangle(), attached=True)
         with torch.no_grad():
             return _compiled(_outputs, plan, tensors, lambda: plan(tensors))
     if plan.surrogate.route != "time" or plan.surrogate.pooled:

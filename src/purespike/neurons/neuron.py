@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from purespike.errors import InputError
 from purespike.neurons.adjoint import Activity
 from purespike.neurons.dynamics import Dynamics, parse_dynamics
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
+from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
 
@@ -23,9 +23,11 @@ class SpikingNeuron(nn.Module):
         time_steps: ``None`` if inputs are ``[T, ...]``; T if time is folded into the first dimension,
             ``[T·N, ...]`` with time outermost, as convolutions take it.
         channels: C of the current, for dynamics with a parameter per channel.
+        reset: whether gradients flow through the reset, and whatever else a spike does to the state:
+            ``"attached"`` or ``"detached"``.
 
     Raises:
-        InputError: unknown dynamics or surrogate, or a pair of them without a gradient.
+        InputError: unknown dynamics, surrogate or reset, or dynamics and surrogate without a gradient.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class SpikingNeuron(nn.Module):
         surrogate: Surrogate | str = "rectangle",
         time_steps: int | None = None,
         channels: int | None = None,
+        reset: Reset = "attached",
     ) -> None:
         super().__init__()
         self.dynamics = parse_dynamics(dynamics)
         self.surrogate = parse_surrogate(surrogate)
+        self.reset = parse_reset(reset)
         self.time_steps = time_steps
         self.memory: Memory | None = None
         learnable = self.dynamics.learnable(channels)
@@ -77,6 +81,7 @@ class SpikingNeuron(nn.Module):
             tensors=self.tensors(),
             training=self.training,
             memory=self.memory,
+            reset=self.reset,
         )
         return spikes
 
@@ -92,6 +97,19 @@ class SpikingNeuron(nn.Module):
         plan, inputs, _ = prepare(current, self.dynamics, self.surrogate, self.tensors(), None, self.training)
         return plan.activities(inputs)
 
+    @contextlib.contextmanager
+    def exchanged(self, surrogate: Surrogate | None, reset: Reset | None) -> Iterator[None]:
+        """Another surrogate, with a fresh memory, and another reset inside, where they are given."""
+        former = self.surrogate, self.memory, self.reset
+        try:
+            if surrogate is not None:
+                self.surrogate, self.memory = surrogate, Memory() if surrogate.remembers else None
+            if reset is not None:
+                self.reset = reset
+            yield
+        finally:
+            self.surrogate, self.memory, self.reset = former
+
     def check_surrogate(self, surrogate: Surrogate) -> None:
         """Refuse a surrogate that is not defined for these dynamics.
 
@@ -101,59 +119,12 @@ class SpikingNeuron(nn.Module):
         surrogate.check_generic(self.dynamics, self.dynamics.share_kept(self.tensors()) is not None)
 
     def extra_repr(self) -> str:
-        return f"dynamics={self.dynamics}, surrogate={self.surrogate}"
+        return f"dynamics={self.dynamics}, surrogate={self.surrogate}" + self.reset_repr()
+
+    def reset_repr(self) -> str:
+        return "" if self.reset == "attached" else f", reset={self.reset}"
 
 
 def spiking_neurons(model: nn.Module) -> list[SpikingNeuron]:
-    """Layers of neurons of ``model``, at every depth: those whose surrogate an attacker can choose."""
+    """Layers of neurons of ``model`` that are purespike's own, at every depth."""
     return [module for module in model.modules() if isinstance(module, SpikingNeuron)]
-
-
-def accepts(model: nn.Module, surrogate: Surrogate | str) -> bool:
-    """Whether all neurons of ``model`` have a gradient under ``surrogate``.
-
-    Raises:
-        InputError: an unknown surrogate.
-    """
-    replacement = parse_surrogate(surrogate)
-    try:
-        for neuron in spiking_neurons(model):
-            neuron.check_surrogate(replacement)
-    except InputError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def surrogate_gradient(model: nn.Module, surrogate: Surrogate | str) -> Iterator[None]:
-    """Let every neuron of ``model`` use ``surrogate`` for forwards made inside, and their backwards.
-
-    The attacker's derivative need not be the one of training. Spikes do not change. The former surrogates
-    come back on any exit.
-
-    A surrogate that remembers (:attr:`Surrogate.remembers`) gets a fresh memory in each layer, gone on exit.
-    Every forward that records a graph moves it on, so a block is one attack on one batch: its images stay the
-    same, in the same order, and each iteration takes one such forward. A batch of another size begins afresh.
-    A layer that runs more than once in a forward mixes the memories of its runs. A copy of the model
-    made inside keeps the surrogate but remembers nothing.
-
-    Args:
-        model: any module; neurons are found at every depth, e.g. in both parts of a ``Defended``.
-        surrogate: the derivative to use instead.
-
-    Raises:
-        InputError: an unknown surrogate, or one that is not defined for the dynamics of a layer.
-    """
-    neurons = spiking_neurons(model)
-    former = [(neuron.surrogate, neuron.memory) for neuron in neurons]
-    replacement = parse_surrogate(surrogate)
-    for neuron in neurons:
-        neuron.check_surrogate(replacement)
-    try:
-        for neuron in neurons:
-            neuron.surrogate = replacement
-            neuron.memory = Memory() if replacement.remembers else None
-        yield
-    finally:
-        for neuron, (own, memory) in zip(neurons, former, strict=True):
-            neuron.surrogate, neuron.memory = own, memory

@@ -40,6 +40,7 @@ def normalise_and_fire(
     dynamics: MLF,
     surrogate: Surrogate,
     memory: Memory | None = None,
+    attached: bool = True,
 ) -> Tensor:
     """``fire(norm(current))``, but the normalised current is never stored: backward computes it again.
 
@@ -50,6 +51,7 @@ def normalise_and_fire(
         dynamics: thresholds and decay.
         surrogate: derivative of the spike in backward.
         memory: memory of these neurons, for a surrogate that remembers.
+        attached: whether gradients flow through the reset.
 
     Returns:
         Spike counts, same shape and type, channels_last.
@@ -57,9 +59,9 @@ def normalise_and_fire(
     if norm.training:
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
-    settings = (time_steps, dynamics)
+    settings, derivative = (time_steps, dynamics), (surrogate, attached)
     memory = memory if torch.is_grad_enabled() else None
-    return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, surrogate, memory)
+    return _NormaliseAndFire.apply(current, norm.weight, norm.bias, norm, settings, derivative, memory)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +90,7 @@ class _NormaliseAndFire(torch.autograd.Function):
         bias: Tensor,
         norm: nn.BatchNorm2d,
         settings: tuple[int, MLF],
-        surrogate: Surrogate,
+        derivative: tuple[Surrogate, bool],
         memory: Memory | None,
     ) -> Tensor:
         current = current.detach().contiguous(memory_format=torch.channels_last)
@@ -99,10 +101,10 @@ class _NormaliseAndFire(torch.autograd.Function):
         deviation, scale, shift = scale_and_shift(norm, mean, variance)
         tensors = (rows_of(current, settings[0]), scale, shift)
         wanted = any(ctx.needs_input_grad)
-        values = advance(memory if wanted else None, tensors, settings, surrogate, tuple(current.shape))
+        values = advance(memory if wanted else None, tensors, settings, derivative[0], tuple(current.shape))
         ctx.save_for_backward(current, weight, mean, deviation, scale, shift, *values)
         ctx.training, ctx.eps = norm.training, norm.eps
-        ctx.settings, ctx.surrogate = settings, surrogate
+        ctx.settings, ctx.derivative = settings, derivative
         return _images(run(spikes, tensors, settings), current)
 
     @staticmethod
@@ -115,8 +117,9 @@ class _NormaliseAndFire(torch.autograd.Function):
         tensors = (rows_of(current, time_steps), rows_of(incoming, time_steps), *values, scale, shift)
         # statistics that do not depend on the batch leave nothing to do but to scale the gradient
         scaled = not ctx.training and not any(wanted[1:])
-        constants = (*ctx.settings, ctx.surrogate, scaled)
-        gradient = _images(run(input_gradient, tensors, constants, split=not ctx.surrogate.pooled), current)
+        constants = (*ctx.settings, *ctx.derivative, scaled)
+        split = not ctx.derivative[0].pooled
+        gradient = _images(run(input_gradient, tensors, constants, split=split), current)
         if scaled:
             return gradient, None, None, None, None, None, None
         found = torch.ops.aten.native_batch_norm_backward(

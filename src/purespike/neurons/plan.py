@@ -44,12 +44,17 @@ class _Spiking:
     def __init__(self, plan: "Plan", kept: Tensor | None, slopes: list[Tensor] | None) -> None:
         self.plan, self.kept, self.slopes = plan, kept, slopes
         self.distances: list[Tensor] = []
+        self.fired: list[Tensor] = []
 
     def __call__(self, distance: Tensor) -> Tensor:
         self.distances.append(distance.detach())
         if not torch.is_grad_enabled():
             return self.distances[-1].clone().ge_(0)
-        return _Step.apply(distance, self._slope())
+        fired: Tensor = _Step.apply(distance, self._slope())
+        if self.plan.attached:
+            return fired
+        self.fired.append(fired)
+        return fired.detach()
 
     def _slope(self) -> Tensor:
         t, surrogate, shape = len(self.distances) - 1, self.plan.surrogate, self.distances[-1].shape
@@ -76,6 +81,8 @@ class Plan:
     """Whether the last dimension of the current holds channels."""
     names: tuple[str, ...] = ()
     states: int = 0
+    attached: bool = True
+    """Whether gradients flow through whatever a spike does to the state: the reset, an adaptation."""
 
     def __call__(self, tensors: Sequence[Tensor], slopes: list[Tensor] | None = None) -> tuple[Tensor, ...]:
         """Spikes ``[T, ...]`` in the type of the current, then the state."""
@@ -133,4 +140,8 @@ class Plan:
                 f"dynamics {self.dynamics.name}: run must call spike once a step and return as many spikes, "
                 f"got {len(spike.distances)} calls and {len(spikes)} spikes of {self.time_steps} steps"
             )
+        if spike.fired:
+            # the loop saw constants: the spikes it emits are those of its thresholds together
+            levels = spikes[0].ndim < spike.fired[0].ndim
+            spikes = [fired.sum(0) if levels else fired for fired in spike.fired]
         return spikes, state, spike.distances

@@ -1,4 +1,4 @@
-"""Modules that spike and are not ours: no surrogate, memory or census reaches them."""
+"""Modules that spike out of reach: nobody can exchange their surrogate."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,16 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from purespike.modes import mode
-from purespike.neurons.neuron import SpikingNeuron
+from purespike.neurons.foreign import foreign_neurons
+from purespike.neurons.neuron import spiking_neurons
 
 
 # not inference mode: a network that keeps its state would keep tensors that no attack can differentiate
 @torch.no_grad()
 def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
-    """Names of the modules that turn analog values into whole numbers, but are no :class:`SpikingNeuron`.
+    """Names of the modules that turn analog values into whole numbers, and whose surrogate nobody can choose.
 
-    Such are the neurons of other libraries and of one's own, and quantisers: an attack differentiates
-    them with nothing but their own surrogate, and the census does not see them. A module around another one,
+    Such are neurons of one's own, and quantisers: an attack differentiates them with nothing but their own
+    surrogate, and the census does not see them. The others are a :class:`SpikingNeuron`, or a neuron of
+    SpikingJelly or snnTorch (:func:`~purespike.neurons.foreign_neurons`). A module around another one,
     such as the last layer's ``Sequential``, is not named; nor is a layer that emits nothing but zeros.
 
     Args:
@@ -27,7 +29,8 @@ def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
         Names in the order of definition; ``""`` is the model itself.
     """
     modules = dict(model.named_modules())
-    ours = [name for name, module in modules.items() if isinstance(module, SpikingNeuron)]
+    reached = {*spiking_neurons(model), *(neuron.module for neuron in foreign_neurons(model))}
+    ours = [name for name, module in modules.items() if module in reached]
     names = [n for n in modules if not any(_inside(n, o) or _inside(o, n) or n == o for o in ours)]
     whole: dict[str, bool] = {}
     analog: set[str] = set()

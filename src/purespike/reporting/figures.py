@@ -1,22 +1,19 @@
 """Pictures of measured robustness as matplotlib ``Figure``: a curve over budgets, bars over attacks."""
 
-from collections import Counter
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from purespike.errors import Absent, InputError
 from purespike.reporting.drawing import FAINT, INK, NARROW, TEXT, WIDE, dress, new_figure, spread
 from purespike.reporting.robustness import robustness_table
-from purespike.results import Cell, Evaluation
-from purespike.results.vocabulary import NORMS, attack_text, threat_words
+from purespike.results import Evaluation
+from purespike.results.vocabulary import NORMS, percent, threat_words
 
 
 def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
-    """Accuracy against eps, one line and one 95% band per threat model; eps 0 is the clean accuracy.
+    """Worst case against eps, one line and one 95% band per threat model; eps 0 is the clean accuracy.
 
-    Eps is in n/255 for L∞ and a radius for L2. Drawn for the attack that was run at most sizes of eps.
+    Eps is in n/255 for L∞ and a radius for L2. A point is the worst case over all attacks up to that eps.
 
     Args:
         evaluation: the evaluation.
@@ -26,27 +23,25 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
         Absent: no attack with a bound was run.
     """
     norm = evaluation.norm
-    cells = [cell for cell in evaluation.cells if cell.norm == norm and cell.eps and cell.raised_from is None]
+    cells = [cell for cell in evaluation.cells if cell.norm == norm and cell.eps]
     if not cells:
         raise Absent(f"no attack with an {NORMS.get(norm, norm)} bound was run")
-    # PGD-7 and PGD-20 are two attacks: their points do not belong on one line
-    sizes = Counter(who for who, _ in {(_attacker(cell), cell.eps) for cell in cells})
-    attack, steps = max(sizes, key=lambda who: (sizes[who], who[0] == "pgd", who[1]))
-    cells = [cell for cell in cells if _attacker(cell) == (attack, steps)]
+    attacks = {cell.title for cell in cells}
+    title = attacks.pop() if len(attacks) == 1 else "Worst case over all attacks"
     scale, unit = (255, "/255") if norm == "linf" else (1, "")
-    lines = _curve_lines(evaluation, cells, scale)
+    lines = _curve_lines(evaluation, scale)
     figure = new_figure(NARROW, 3.9) if narrow else new_figure(WIDE, 4.9)
     axes = figure.add_subplot()
     dress(
         axes,
-        title=f"{attack_text(attack, steps)}, {NORMS.get(norm, norm)}, on {evaluation.data.text}",
+        title=f"{title}, {NORMS.get(norm, norm)}, on {evaluation.data.text}",
         x="eps, in n/255" if unit else "eps, radius in pixel units",
         y="Accuracy, %",
         text=TEXT,
     )
     for threat, points in lines.items():
         x, y, low, high = np.array(points).T
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.fill_between(x, low, high, color=words.color, alpha=0.14, linewidth=0)
         axes.plot(
             x,
@@ -62,7 +57,7 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
     right = max(point[0] for points in lines.values() for point in points)
     ends = [points[-1][1] for points in lines.values()]
     for (threat, points), height in zip(lines.items(), spread(ends, 11.5, 3, 97), strict=True):
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.plot(
             [points[-1][0], right * 1.045],
             [points[-1][1], height],
@@ -70,7 +65,7 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
             linewidth=0.8,
             alpha=0.6,
         )
-        label = f"{words.title}  {points[-1][1]:.1f}"
+        label = f"{words.title}  {percent(points[-1][1] / 100)}"
         label += "" if narrow else f" at {points[-1][0]:g}{unit}"
         axes.annotate(
             label,
@@ -125,11 +120,11 @@ def robustness_bars(evaluation: Evaluation) -> Figure:
         y = np.array([100 * score.accuracy for score in scores])
         low = np.maximum(y - [100 * score.low for score in scores], 0)
         high = np.maximum([100 * score.high for score in scores] - y, 0)
-        words = threat_words(threat)
+        words = evaluation.words(threat)
         axes.bar(x, y, width * 0.92, color=words.color, label=f"{words.title} ({words.short})")
         axes.errorbar(x, y, yerr=[low, high], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         for place, height, top in zip(x, y, y + high, strict=True):
-            axes.text(place, top + 1.5, f"{height:.1f}", ha="center", fontsize=7, color=INK)
+            axes.text(place, top + 1.5, percent(height / 100), ha="center", fontsize=7, color=INK)
     labels = [
         row.attack if row.condition == table.heading else f"{row.attack}\n{row.condition}" for row in rows
     ]
@@ -140,21 +135,15 @@ def robustness_bars(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _attacker(cell: Cell) -> tuple[str, int]:
-    return cell.attack, cell.steps or 1
-
-
-def _curve_lines(
-    evaluation: Evaluation, cells: Sequence[Cell], scale: float
-) -> dict[str, list[tuple[float, ...]]]:
+def _curve_lines(evaluation: Evaluation, scale: float) -> dict[str, list[tuple[float, ...]]]:
     lines: dict[str, list[tuple[float, ...]]] = {}
     for threat in evaluation.threats:
-        scores = {cell.eps: cell.score for cell in cells if cell.threat == threat and cell.eps}
+        sizes = {cell.eps for cell in evaluation.cells if cell.threat == threat and cell.eps}
+        scores = {eps: score for eps in sizes if (score := evaluation.worst_score(eps, threat))}
         if not scores:
             continue
-        clean = evaluation.clean.defended if threat_words(threat).end_to_end else evaluation.clean.undefended
-        if clean:
-            scores[0.0] = clean
+        purified = evaluation.clean.defended if threat_words(threat).end_to_end else None
+        scores[0.0] = purified or evaluation.clean.undefended
         lines[threat] = [
             (round(scale * eps, 3), *(100 * share for share in (score.accuracy, score.low, score.high)))
             for eps, score in sorted(scores.items())

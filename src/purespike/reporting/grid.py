@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -230,12 +231,20 @@ class Grid:
 
 
 def csv_text(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Comma-separated values under their heads; ``None`` is an empty field."""
+    """Comma-separated values under their heads; ``None`` is an empty field, and no text a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)
-    writer.writerows(rows)
+    writer.writerows([_inert(value) for value in row] for row in rows)
     return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """A text without control characters, after an apostrophe if a spreadsheet would calculate it."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def _marked(text: str, style: str) -> str:

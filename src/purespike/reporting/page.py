@@ -41,6 +41,7 @@ def render(report: Report) -> str:
             name=report.folder.resolve().name,
             summary=summary(report.evaluation),
             tiles=tiles(report.evaluation),
+            level=report.evaluation.level,
             verdict=report.evaluation.verdict,
             sections=[(section, body) for section in SECTIONS if (body := section.render(report))],
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from purespike.budget import format_eps, same_eps
 from purespike.errors import InputError
 from purespike.results import Cell, Evaluation, Score
-from purespike.results.vocabulary import NORMS, THREATS, attack_text, attack_words, threat_words
+from purespike.results.vocabulary import NORMS, THREATS, attack_words, percent
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def robustness_table(evaluation: Evaluation, eps: float | None = None) -> Table:
     clean = _clean_entry(evaluation)
     plain = Entry(evaluation.clean.undefended, "clean images", "", "classifier without purifier")
     rows = [Row("clean", "none", "none (clean images)", "", clean, _fill(threats, {"undefended": plain}))]
-    rows += _attack_rows(bounded + free, threats, clean)
+    rows += _attack_rows(evaluation, bounded + free, threats, clean)
     norm = NORMS.get(bounded[0].norm, bounded[0].norm) if bounded else ""
     heading = f"{norm}, eps {format_eps(eps)}" if eps is not None else "no eps bound"
     worst = {
         case.threat: Entry(case.score, "worst case", heading, case.threat)
-        for case in evaluation.worst_case
+        for case in evaluation.worst_cases
         if same_eps(case.eps, eps)
     }
     if worst:
@@ -129,7 +129,9 @@ def table_title(evaluation: Evaluation) -> str:
         accuracy += f"; on all {whole.undefended.n:,}, {_with_interval(whole.undefended)} without"
         if whole.defended:
             accuracy += f", {_with_interval(whole.defended)} with"
-    threats = [f"{words.inline} ({words.short})" for words in map(threat_words, table_threats(evaluation))]
+    threats = [
+        f"{words.inline} ({words.short})" for words in map(evaluation.words, table_threats(evaluation))
+    ]
     bounds = [format_eps(eps) for eps in evaluation.budgets]
     judged = (
         f" The model is stochastic: each image is judged by the majority of {evaluation.passes} passes; "
@@ -146,7 +148,11 @@ def table_title(evaluation: Evaluation) -> str:
 def cell_entry(cell: Cell) -> Entry:
     """The entry of one cell; an attack without a bound also says how far it had to go."""
     far = cell.norm == "l2" and cell.eps is None and cell.mean_l2 is not None
-    more = (f"mean L2 {cell.mean_l2:.2f}" if far else "", cell.per_pass)
+    more = (
+        f"mean L2 {cell.mean_l2:.2f}" if far else "",
+        cell.per_pass,
+        cell.rounded.text if cell.rounded else "",
+    )
     return Entry(cell.score, cell.title, cell.condition, cell.threat, tuple(filter(None, more)))
 
 
@@ -161,16 +167,17 @@ def _fill(threats: tuple[str, ...], entries: Mapping[str, Entry]) -> dict[str, E
     return {threat: entries.get(threat) for threat in threats}
 
 
-def _attack_rows(cells: list[Cell], threats: tuple[str, ...], clean: Entry | None) -> list[Row]:
-    # one row per attack and bound; a second measurement of the same threat (other steps) opens a second row
+def _attack_rows(
+    evaluation: Evaluation, cells: list[Cell], threats: tuple[str, ...], clean: Entry | None
+) -> list[Row]:
+    # one row per attack, settings and bound; a second measurement of the same threat opens a second row
     groups: list[dict[str, Cell]] = []
     for cell in cells:
         for group in groups:
             first = next(iter(group.values()))
-            alike = (first.attack, first.condition, first.raised_from) == (
-                cell.attack,
-                cell.condition,
-                cell.raised_from,
+            alike = all(
+                getattr(first, name) == getattr(cell, name)
+                for name in ("attack", "condition", "raised_from", "settings")
             )
             if alike and cell.threat not in group:
                 group[cell.threat] = cell
@@ -181,14 +188,11 @@ def _attack_rows(cells: list[Cell], threats: tuple[str, ...], clean: Entry | Non
     for group in groups:
         first = next(iter(group.values()))
         entries = {threat: cell_entry(cell) for threat, cell in group.items()}
-        counts = sorted({cell.steps for cell in group.values() if cell.steps})
-        label = attack_text(first.attack, counts[0] if counts else None)
-        label += "".join(f"/{count}" for count in counts[1:])
         rows.append(
             Row(
                 "attack",
                 first.attack,
-                label,
+                evaluation.label(first),
                 first.condition,
                 clean,
                 _fill(threats, entries),
@@ -200,20 +204,25 @@ def _attack_rows(cells: list[Cell], threats: tuple[str, ...], clean: Entry | Non
 
 
 def _notes(rows: list[Row], heading: str, evaluation: Evaluation) -> tuple[str, ...]:
+    left_out = tuple(f"{sentence}." for sentence in evaluation.settings.left_out)
     if not evaluation.defended:
-        return ()
+        return left_out
     gaps = []
     for row in rows:
         oblivious, adaptive = row.robust.get("oblivious"), row.robust.get("adaptive")
         if oblivious and adaptive:
-            gap = 100 * (oblivious.score.accuracy - adaptive.score.accuracy)
+            gap = percent(oblivious.score.accuracy - adaptive.score.accuracy)
             bound = "" if row.condition == heading else f" ({row.condition})"
-            gaps.append(f"{row.attack}{bound} {gap:.1f}".replace(" -", " −"))
+            gaps.append(f"{row.attack}{bound} {gap}".replace(" -", " −"))
     if gaps:
-        return (f"Gap in points between oblivious and adaptive at {heading}: {', '.join(gaps)}.",)
+        return (
+            *left_out,
+            f"Gap in points between oblivious and adaptive at {heading}: {', '.join(gaps)}.",
+        )
     if any(row.robust.get("adaptive") for row in rows):
-        return ()
+        return left_out
     return (
+        *left_out,
         f"No adaptive attack was run at {heading}: "
         "these numbers say nothing of an attacker who knows the purifier.",
     )

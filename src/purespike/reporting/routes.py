@@ -36,9 +36,7 @@ def routes(evaluation: Evaluation) -> Iterator[Routes]:
             cells = [cell for cell in measured if same_eps(cell.eps, eps) and cell.threat == threat]
             if not cells:
                 continue
-            broken = [
-                {(part.surrogate, part.loss): part.broken for part in cell.components} for cell in cells
-            ]
+            broken = [{(part.gradient, part.loss): part.broken for part in cell.components} for cell in cells]
             names = dict.fromkeys(name for counts in broken for name in counts)
             yield Routes(
                 threat_words(threat),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -16,7 +15,7 @@ from purespike.reporting.drawing import png, svg
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
 from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
-from purespike.results.record import read_text
+from purespike.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,7 @@ class Report:
             InputError: damaged.
         """
         path = self._file("recipe.yaml")
-        try:
-            value = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+        value = read_yaml(path)
         if not isinstance(value, dict):
             raise InputError(f"{path}: not a mapping of settings")
         return value

@@ -11,7 +11,7 @@ from purespike.reporting.sample_grid import sample_grid
 from purespike.reporting.section import Report, section
 from purespike.reporting.training_curves import firing_rates, training_curves
 from purespike.reporting.waterfall import waterfall
-from purespike.results.vocabulary import ThreatWords, threat_words
+from purespike.results.vocabulary import ThreatWords
 
 
 @section("robustness", "Robustness")
@@ -45,7 +45,8 @@ def curve_section(report: Report) -> str:
     return report.figure(
         "accuracy_curve",
         "Accuracy against eps, one line per threat model",
-        "Each line is one threat model, each band its 95% Wilson interval. Eps 0 is the clean accuracy: of "
+        "Each line is the worst case of one threat model over all attacks up to that eps, each band its 95% "
+        "Wilson interval. Eps 0 is the clean accuracy: of "
         "the classifier alone for the undefended line, with the purifier for the others.",
         lambda: accuracy_curve(report.evaluation),
         lambda: accuracy_curve(report.evaluation, narrow=True),
@@ -103,6 +104,7 @@ def components_section(report: Report) -> str:
         adaptive=any(part.words.name == "adaptive" for part in found),
         others=any(part.words.name != "adaptive" for part in found),
         escalated=any(cell.raised_from for cell in report.evaluation.cells),
+        kept=bool(report.evaluation.settings.kept_surrogates),
         entry=cell_entry,
     )
 
@@ -169,4 +171,4 @@ def cost_section(report: Report) -> str:
 
 
 def _threats(report: Report) -> list[ThreatWords]:
-    return [threat_words(name) for name in table_threats(report.evaluation)]
+    return [report.evaluation.words(name) for name in table_threats(report.evaluation)]

@@ -18,30 +18,22 @@ class Tile:
 
 
 def headline_row(evaluation: Evaluation) -> Row | None:
-    """The attack the summary speaks of: at the headline eps, the one most threat models share.
+    """The row that the summary speaks of: the worst case at the headline eps.
 
-    Among these PGD comes first, and with it the most steps.
+    Without a bounded attack, the attack that most threat models share.
     """
-    rows = [row for row in robustness_table(evaluation).rows if row.kind == "attack"]
-
-    def rank(row: Row) -> tuple[bool, int, bool, int]:
-        shared = sum(map(bool, row.robust.values()))
-        return "no eps" not in row.condition, shared, row.name == "pgd", row.steps
-
-    return max(rows, key=rank, default=None)
+    rows = [row for row in robustness_table(evaluation).rows if row.kind != "clean"]
+    return max(rows, key=lambda row: (row.kind == "worst", sum(map(bool, row.robust.values()))), default=None)
 
 
 def summary(evaluation: Evaluation) -> list[str]:
-    """One sentence on robustness, one on its price, one on what the numbers do not show."""
+    """One sentence on robustness, and one on its price; no number that another attack of the page refutes."""
     row = headline_row(evaluation)
     if row is None:
         return [f"On {evaluation.data.text} no attack was run."]
     if not evaluation.defended:
         return _classifier_alone(evaluation, row)
     sentences = [_against(evaluation, row)]
-    worst = _worst(evaluation)
-    if worst:
-        sentences.append(worst)
     clean = evaluation.clean
     if clean.defended:
         sentences.append(
@@ -52,7 +44,7 @@ def summary(evaluation: Evaluation) -> list[str]:
 
 
 def tiles(evaluation: Evaluation) -> list[Tile]:
-    """Clean accuracy and the headline attack under each threat model that was measured."""
+    """Clean accuracy and the worst case under each threat model that was measured."""
     row = headline_row(evaluation)
     clean = robustness_table(evaluation).rows[0].clean
     where = "with purifier" if evaluation.defended else "no attack"
@@ -68,7 +60,8 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
 
 
 def _attack(row: Row) -> str:
-    return f"{row.attack} ({row.condition})"
+    """``the worst of all attacks (L∞, eps 8/255)``, or the name of an attack."""
+    return f"{'the worst of all attacks' if row.kind == 'worst' else row.attack} ({row.condition})"
 
 
 def _against(evaluation: Evaluation, row: Row) -> str:
@@ -108,24 +101,9 @@ def _against(evaluation: Evaluation, row: Row) -> str:
     return f"{text}; no attack that knows the purifier was run, so this is an upper bound."
 
 
-def _worst(evaluation: Evaluation) -> str:
-    table = robustness_table(evaluation)
-    row = table.rows[-1]
-    attacks = sum(other.kind == "attack" and "no eps" not in other.condition for other in table.rows)
-    if row.kind != "worst" or attacks < 2:
-        return ""
-    parts = [
-        f"{entry.text}% {threat_words(threat).inline}"
-        for threat, entry in row.robust.items()
-        if entry and threat_words(threat).end_to_end
-    ]
-    return (
-        f"In the worst case over all attacks at {row.condition} it keeps {', '.join(parts)}." if parts else ""
-    )
-
-
 def _classifier_alone(evaluation: Evaluation, row: Row) -> list[str]:
-    entry = row.robust.get("undefended")
+    # the attacker who knows all has every other one's images too
+    entry = row.robust.get("adaptive") or row.robust.get("undefended")
     start = f"On {evaluation.data.text} the undefended classifier"
     clean = evaluation.clean.undefended.text
     if entry is None:

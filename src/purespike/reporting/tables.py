@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 from purespike.reporting.grid import Cell, Grid, Group, Head, Row, csv_text
 from purespike.reporting.robustness import Row as Measured
 from purespike.reporting.robustness import robustness_tables
-from purespike.results import Evaluation, Score
+from purespike.results import Evaluation
+from purespike.results.frame import COLUMNS, rows
 from purespike.results.vocabulary import MISSING, threat_words
 
 if TYPE_CHECKING:
     import rich.table
-
-_CSV_SCORE = ("correct", "n", "accuracy", "low", "high")
-_CSV_CELL = ("mean_l2", "forwards", "backwards", "seconds")
-CSV_COLUMNS = (
-    *("attack", "steps", "norm", "eps", "level", "threat"),
-    *_CSV_SCORE,
-    *("passes", "pass_accuracy", "raised_from"),
-    *_CSV_CELL,
-    "warnings",
-)
 
 
 def robustness_grid(evaluation: Evaluation) -> Grid:
@@ -56,26 +47,9 @@ def console_table(evaluation: Evaluation) -> rich.table.Table:
 def csv_table(evaluation: Evaluation) -> str:
     """One line per cell, headed by the clean accuracies and followed by the worst cases; shares in [0, 1].
 
-    The attack of a clean line is ``none``, of a worst case ``worst``; the norm of the clean accuracy with
-    purifier is empty and its threat model ``defended``, a word used here only.
+    The lines are those of :func:`purespike.results.frame.rows`.
     """
-    clean = evaluation.clean
-    lines = [
-        {"attack": "none", "threat": name, **_csv_score(score)}
-        for name, score in (("undefended", clean.undefended), ("defended", clean.defended))
-        if score
-    ]
-    lines += [
-        {name: getattr(cell, name) for name in (*_CSV_CELL, "attack", "steps", "norm", "eps", "threat")}
-        | {name: getattr(cell, name) for name in ("passes", "pass_accuracy", "raised_from")}
-        | {"level": cell.settings.level, "warnings": "; ".join(cell.warnings), **_csv_score(cell.score)}
-        for cell in evaluation.cells
-    ]
-    lines += [
-        {"attack": "worst", "eps": case.eps, "threat": case.threat, **_csv_score(case.score)}
-        for case in evaluation.worst_case
-    ]
-    return csv_text(CSV_COLUMNS, [[line.get(name) for name in CSV_COLUMNS] for line in lines])
+    return csv_text(COLUMNS, [[line.get(name) for name in COLUMNS] for line in rows(evaluation)])
 
 
 def _grid_row(row: Measured) -> Row:
@@ -90,7 +64,3 @@ def _grid_row(row: Measured) -> Row:
     ]
     about = tuple(filter(None, (row.condition, row.remark)))
     return Row(row.attack, [clean, *entries], about, "bold" if row.kind == "worst" else "", once=first)
-
-
-def _csv_score(score: Score) -> dict[str, object]:
-    return {name: getattr(score, name) for name in _CSV_SCORE}

@@ -35,7 +35,7 @@ def waterfall(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
     if not cells:
         raise Absent("no attack with a bound was run")
     threat = max((cell.threat for cell in cells), key=lambda name: threat_words(name).knowledge)
-    words = threat_words(threat)
+    words = evaluation.words(threat)
     title = f"{words.title} ({words.short}), attack by attack: {bound}"
     panels = [(title, words.color, attack_waterfall(evaluation, eps, threat))]
     if len(evaluation.end_to_end_threats) > 1:

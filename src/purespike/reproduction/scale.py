@@ -5,12 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ValidationError
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
 from purespike.section import explain
+from purespike.yaml_text import parse_yaml, read_yaml
 
 SCALES = ("paper", "gpu", "cpu")
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
@@ -81,16 +81,14 @@ def load_scale(name: str) -> Scale:
         InputError: unknown name, or a file without a valid scale.
     """
     if name in SCALES:
-        text = (files(__package__) / "scales" / f"{name}.yaml").read_text(encoding="utf-8")
+        content = parse_yaml((files(__package__) / "scales" / f"{name}.yaml").read_text(encoding="utf-8"))
     else:
         path = Path(name)
         if not path.is_file():
             raise unknown("scale", name, [*SCALES, "a YAML file"])
-        text = path.read_text(encoding="utf-8")
+        content = read_yaml(path)
     try:
-        scale = Scale.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"{name}: not a YAML file: {' '.join(str(error).split())}") from error
+        scale = Scale.model_validate(content)
     except ValidationError as error:
         raise InputError(f"scale {name}: {explain(error)}") from error
     for dataset in scale.recipes:

@@ -26,7 +26,7 @@ def number(cell: SheetCell | None, unit: str) -> str:
         return MISSING
     if unit != "%":
         return f"{cell.mean:.0f}" if unit == "count" else f"{cell.mean:.3g}"
-    text = percent(cell.mean) if cell.n else f"{100 * cell.mean:.2f}"
+    text = percent(cell.mean) if cell.n else percent(cell.mean, 2)
     if cell.deviation is not None:
         return f"{text} ± {percent(cell.deviation)}"
     if cell.low is not None and cell.high is not None:

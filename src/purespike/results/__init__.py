@@ -1,7 +1,7 @@
 """What was measured, as types: read from and written to JSON, shown by reports; needs no torch."""
 
 from purespike.results.card import Accuracy, Card, read_card
-from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, bound_key
+from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, Rounded, bound_key
 from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
 from purespike.results.history import Epoch, read_history
@@ -36,6 +36,7 @@ __all__ = [
     "Provenance",
     "Quality",
     "Record",
+    "Rounded",
     "Samples",
     "Score",
     "Thresholds",

@@ -11,7 +11,7 @@ from purespike.budget import format_eps
 from purespike.results.finding import Finding, Verdict
 from purespike.results.lenient import Percent, Size, Text
 from purespike.results.record import Record, read_value
-from purespike.results.vocabulary import THREATS
+from purespike.results.vocabulary import THREATS, percent
 
 _MARKS = ("clean_acc", "autoattack_acc", "adaptive_acc")
 _NORMS = {
@@ -35,12 +35,14 @@ class Accuracy:
     @property
     def text(self) -> str:
         """The accuracy with two decimals."""
-        return f"{self.value:.2f}"
+        return percent(self.value / 100, 2)
 
     @property
     def interval(self) -> str:
         """The interval in brackets, or nothing."""
-        return "" if self.low is None or self.high is None else f"[{self.low:.2f}, {self.high:.2f}]"
+        if self.low is None or self.high is None:
+            return ""
+        return f"[{percent(self.low / 100, 2)}, {percent(self.high / 100, 2)}]"
 
 
 class CleanCard(Record):

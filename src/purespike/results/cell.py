@@ -9,7 +9,7 @@ from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
-from purespike.results.vocabulary import NORMS, attack_text, percent
+from purespike.results.vocabulary import NORMS, attack_text, attack_words, percent
 
 
 class Component(Record):
@@ -20,12 +20,19 @@ class Component(Record):
         loss: loss that was maximised; ``"own"`` for the attack's.
         attacked: number of images attacked along this route.
         broken: number of those that it broke.
+        reset: reset that was differentiated, ``"attached"`` or ``"detached"``; ``None`` for the neurons' own.
     """
 
     surrogate: str
     loss: str
     attacked: Count = 0
     broken: Count
+    reset: str | None = None
+
+    @property
+    def gradient(self) -> str:
+        """The surrogate, and the reset where it is not the neurons' own."""
+        return self.surrogate if self.reset is None else f"{self.surrogate}, {self.reset} reset"
 
 
 class Quality(Record):
@@ -42,11 +49,35 @@ class Quality(Record):
     ssim: Number | None = None
 
 
+class Rounded(Record):
+    """What is left of an attack when its images are saved in 8 bits.
+
+    Args:
+        broken: number of images that the attack broke.
+        survived: number of those that are broken in 8 bits too.
+        outcomes: as those of the cell, in 8 bits.
+    """
+
+    broken: Count
+    survived: Count
+    outcomes: tuple[Count, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """``13 of 17 broken in 8 bits``."""
+        return f"{self.survived} of {self.broken} broken in 8 bits"
+
+
 class AttackSettings(Record):
     """Settings of an attack, whatever it has, as further keys; these are the ones that reports look at."""
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """All settings by name."""
+        return self.model_extra or {}
+
     def _get(self, name: str) -> Any:
-        return (self.model_extra or {}).get(name)
+        return self.values.get(name)
 
     @property
     def steps(self) -> int | None:
@@ -113,6 +144,7 @@ class Cell(Bounded):
         pass_accuracy: see above; ``None`` for a deterministic model.
         raised_from: steps of the attack whose budget the evaluation escalated to this one.
         score: share of outcomes that are 1.
+        rounded: the same images in 8 bits, where they were saved.
     """
 
     outcomes: tuple[Count, ...] = ()
@@ -129,6 +161,7 @@ class Cell(Bounded):
     pass_accuracy: Number | None = None
     raised_from: Count | None = None
     score: Score
+    rounded: Rounded | None = None
 
     @property
     def steps(self) -> int | None:
@@ -197,11 +230,12 @@ class Cell(Bounded):
             budget = f"{norm} unbounded" + ("" if self.mean_l2 is None else f", mean {self.mean_l2:.2f}")
         else:
             budget = f"{norm} eps {format_eps(self.eps)}"
-        steps = f"-{self.steps}" if self.steps and self.steps > 1 else ""
+        steps = f"-{self.steps}" if self.steps and attack_words(self.attack).stepwise else ""
         score, took = self.score, "" if self.seconds is None else f", {self.seconds:.0f} s"
+        took += "" if self.rounded is None else f"; {self.rounded.text}"
         return (
             f"{self.attack}{steps} ({budget}), {self.threat}: "
-            f"{score.accuracy:.1%} of {score.n} [{score.low:.1%}, {score.high:.1%}]{took}"
+            f"{score.text}% of {score.n} [{percent(score.low)}%, {percent(score.high)}%]{took}"
         )
 
 

@@ -1,19 +1,26 @@
 """An evaluation: clean accuracy, every attack under every threat model, diagnostics and their verdict."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
 from purespike.errors import Absent, InputError
+from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
 from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
 from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
-from purespike.results.vocabulary import THREATS, attack_words, threat_words
+from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Conditions(Record):
@@ -25,7 +32,7 @@ class Conditions(Record):
         curve_eps: further budgets, of the accuracy-versus-eps curve.
         attacks: name and settings of each attack.
         threats: threat models.
-        surrogates: surrogates of the adaptive attacker.
+        surrogates: surrogates of the adaptive attacker; none where no neuron takes another one.
         losses: losses of the adaptive attacker.
         substitutes: substitute models by name.
         learned_bpda: fit of the approximation that the BPDA attacker learned, if it did.
@@ -35,6 +42,8 @@ class Conditions(Record):
         batch_size: images per forward.
         precision: precision of the passes.
         processes: number of processes.
+        kept_surrogates: modules that spike, and whose own surrogate the adaptive attacker had to keep.
+        left_out: sentences on attacks of the suite that could not apply.
     """
 
     norm: str | None = None
@@ -52,6 +61,8 @@ class Conditions(Record):
     batch_size: Count | None = None
     precision: str | None = None
     processes: Count | None = None
+    kept_surrogates: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class CleanScores(Record):
@@ -62,10 +73,19 @@ class CleanScores(Record):
 
 
 class CleanOutcomes(Record):
-    """Correct clean images, 0 or 1 each, without and with the purifier."""
+    """Correct clean images, 0 or 1 each, without and with the purifier.
+
+    Args:
+        undefended: correct without the purifier.
+        defended: correct with it.
+        tied: class and another one have the same, largest logit: counted as wrong; empty if none has.
+        not_finite: some logit is NaN or infinite: counted as wrong; empty if none is.
+    """
 
     undefended: tuple[Count, ...] = ()
     defended: tuple[Count, ...] = ()
+    tied: tuple[Count, ...] = ()
+    not_finite: tuple[Count, ...] = ()
 
 
 class WorstCase(Record):
@@ -147,29 +167,60 @@ class Evaluation(Record):
         """Measured threat models that attack the defended model: without a purifier all of them."""
         return tuple(name for name in self.threats if not self.defended or threat_words(name).end_to_end)
 
+    def words(self, threat: str) -> ThreatWords:
+        """The words of a threat model in this evaluation."""
+        words = threat_words(threat)
+        if threat == "adaptive" and self.settings.kept_surrogates:
+            return replace(words, short=KEPT["short"], definition=KEPT["definition"])
+        return words
+
     @property
     def passes(self) -> int:
         """Most passes over which an image was judged; 1 for a deterministic model."""
         return max((cell.passes for cell in self.cells), default=1)
 
-    def cell(self, attack: str, threat: str, eps: float | str | None = None) -> Cell:
-        """The first cell of this attack and threat model, at ``eps`` if given.
+    def cell(self, attack: str, threat: str, eps: float | str | None = None, **settings: Any) -> Cell:
+        """The one cell of this attack and threat model with these settings.
+
+        Args:
+            attack: ``"pgd"``, or with steps or settings, ``"PGD-20"``, ``"pgd:steps=20"``. An attack whose
+                budget was escalated answers for itself only where its settings are given.
+            threat: threat model.
+            eps: budget; may be left out where there is one.
+            settings: settings of the attack, ``steps=20``.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or several; the message names what tells them apart.
         """
         parse = parse_radius if self.norm == "l2" else parse_eps
         wanted = None if eps is None else parse(eps)
-        for cell in self.cells:
-            same_budget = wanted is None or (cell.eps is not None and same_eps(cell.eps, wanted))
-            if cell.attack == attack and cell.threat == threat and same_budget:
-                return cell
-        budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
-        raise InputError(f"evaluation: holds no {attack} under threat model {threat}{budget}")
+        found, more = selection.named((cell for cell in self.cells if cell.threat == threat), attack)
+        given = more | settings
+        found = [cell for cell in found if wanted is None or same_eps(cell.eps, wanted)]
+        found = selection.select(found, given)
+        if len(found) > 1:
+            raise selection.ambiguous(attack, threat, found)
+        if not found:
+            budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
+            budget += "".join(f", {name}={value}" for name, value in settings.items())
+            raise InputError(f"evaluation: holds no {attack} under threat model {threat}{budget}")
+        return found[0]
 
-    def accuracy(self, attack: str, threat: str, eps: float | str | None = None) -> float:
+    def accuracy(self, attack: str, threat: str, eps: float | str | None = None, **settings: Any) -> float:
         """Accuracy in [0, 1] of :meth:`cell`."""
-        return self.cell(attack, threat, eps).score.accuracy
+        return self.cell(attack, threat, eps, **settings).score.accuracy
+
+    def label(self, cell: Cell) -> str:
+        """The attack of a cell with what tells it apart from the others, ``PGD-20 (restarts 5)``."""
+        return selection.label(cell, self.cells)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row per clean accuracy, cell and worst case, with the columns of ``robustness.csv``.
+
+        Raises:
+            InputError: pandas is missing.
+        """
+        return frame.to_dataframe(self)
 
     def cells_at(self, eps: float, threats: Iterable[str]) -> list[Cell]:
         """The cells of one budget under some threat models, in the order of tables, then of steps."""
@@ -182,15 +233,48 @@ class Evaluation(Record):
         return sorted(found, key=lambda cell: (attack_words(cell.attack).order, cell.steps or 1))
 
     def worst_case_at(self, eps: float, threats: Iterable[str]) -> np.ndarray | None:
-        """Images robust to every attack of a budget and of some threat models, bool ``[N]``.
+        """Images robust to every attack up to a budget under some threat models, bool ``[N]``.
 
-        ``None`` if none of them was run.
+        An image broken within a smaller budget is broken within this one, and under a threat model that
+        :attr:`~purespike.results.vocabulary.ThreatWords.knows_all`, one broken by any attack on the defended
+        model is broken. ``None`` if none of ``threats`` was run at this budget.
 
         Raises:
             InputError: a cell has no outcomes per image.
         """
-        columns = [cell.robust for cell in self.cells_at(eps, threats)]
-        return np.logical_and.reduce(columns) if columns else None
+        threats = set(threats)
+        if not self.cells_at(eps, threats):
+            return None
+        counted = threats & set(self.threats)
+        if any(threat_words(name).knows_all for name in counted):
+            counted |= set(self.end_to_end_threats)
+        return np.logical_and.reduce(
+            [
+                cell.robust
+                for cell in self.cells
+                if cell.threat in counted and cell.norm == self.norm and _within(cell.eps, eps)
+            ]
+        )
+
+    def worst_score(self, eps: float, *threats: str) -> Score | None:
+        """Score of :meth:`worst_case_at`; where outcomes per image are absent, the lowest score known."""
+        try:
+            robust = self.worst_case_at(eps, threats)
+        except InputError:
+            kept = [case for case in self.worst_case if same_eps(case.eps, eps) and case.threat in threats]
+            known = [*(case.score for case in kept), *(cell.score for cell in self.cells_at(eps, threats))]
+            return min(known, key=lambda score: score.accuracy)
+        return None if robust is None else Score.of(robust.astype(int).tolist())
+
+    @property
+    def worst_cases(self) -> tuple[WorstCase, ...]:
+        """The worst case of each threat model at each budget of the tables."""
+        return tuple(
+            WorstCase(eps=eps, threat=threat, score=score)
+            for eps in self.budgets
+            for threat in self.threats
+            if (score := self.worst_score(eps, threat)) is not None
+        )
 
     def clean_correct(self, *, defended: bool) -> np.ndarray:
         """Correct clean images, bool ``[N]``, without or with the purifier.
@@ -204,16 +288,33 @@ class Evaluation(Record):
             raise Absent("the outcomes per image on clean images were not kept")
         return np.asarray(values, dtype=bool)
 
+    @property
+    def level(self) -> str:
+        """``"reliable"``, ``"suspicious"``, ``"unreliable"`` or ``"not examined"``."""
+        return self.verdict.level if self.verdict else "not examined"
+
+    @property
+    def verdict_line(self) -> str:
+        """The verdict in one line, also where there is none."""
+        return str(self.verdict or "VERDICT: not examined (the diagnostics were turned off)")
+
     def __str__(self) -> str:
         """One line per cell, each with its threat model, and the verdict."""
         lines = [f"Evaluation on {self.data.text}, {self.model.text}"]
         lines.append(f"clean: {self.clean.undefended.text}% {self.clean.undefended.interval}")
         if self.clean.defended is not None:
             lines[-1] += f", purified {self.clean.defended.text}% {self.clean.defended.interval}"
-        lines += [f"{cell.title} ({cell.condition}), {cell.threat}: {_score(cell)}" for cell in self.cells]
+        lines += [
+            f"{self.label(cell)} ({cell.condition}), {cell.threat}: {_score(cell)}" for cell in self.cells
+        ]
+        lines.append(self.verdict_line)
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _within(eps: float | None, budget: float) -> bool:
+    return eps is not None and (eps < budget or same_eps(eps, budget))
 
 
 def _score(cell: Cell) -> str:

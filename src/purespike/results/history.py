@@ -1,12 +1,12 @@
 """The course of training: one row per epoch in ``history.jsonl``."""
 
-import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from purespike.errors import InputError
-from purespike.results.record import Count, Record, read_text
+from purespike.reading import brief, parse_json, read_text
+from purespike.results.record import Count, Record
 from purespike.section import explain
 
 
@@ -47,9 +47,9 @@ def read_history(path: str | Path) -> list[Epoch]:
         if not line.strip():
             continue
         try:
-            rows.append(Epoch.model_validate(json.loads(line)))
+            rows.append(Epoch.model_validate(parse_json(line, "")))
         except ValueError as error:
-            reason = explain(error) if isinstance(error, ValidationError) else str(error)
+            reason = explain(error) if isinstance(error, ValidationError) else brief(error).removeprefix(": ")
             raise InputError(
                 f"{path}: damaged (line {number}: {reason}); delete it, the checkpoints hold what it says"
             ) from None

@@ -1,18 +1,19 @@
 """Fields of files that others wrote too: numbers as text, budgets as fractions, anything as a word."""
 
 import math
-from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from purespike.budget import format_eps
+from purespike.budget import format_eps, parse_number
+from purespike.errors import InputError
+from purespike.results.vocabulary import percent
 
 
 def _number(given: Any) -> float:
     try:
         number = math.nan if isinstance(given, bool) else float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError("is not a number")
@@ -33,8 +34,8 @@ def _size(given: Any) -> float | None:
         if given.strip().lower() in ("", "none", "null"):
             return None
         try:
-            given = Fraction(given.replace(" ", ""))
-        except (ValueError, ZeroDivisionError):
+            given = parse_number(given)
+        except InputError:
             raise ValueError("is not a number") from None
     if given is None:
         return None
@@ -45,7 +46,7 @@ def _size(given: Any) -> float | None:
 
 
 def _written(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2f}"
+    return None if value is None else percent(value / 100, 2)
 
 
 Percent = Annotated[float | None, BeforeValidator(_percentage), PlainSerializer(_written)]

@@ -42,17 +42,13 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
             f"evaluation: no attack was run at eps {format_eps(eps)}, so there is no card for it"
         )
 
-    def worst(*attackers: str) -> Score | None:
-        robust = evaluation.worst_case_at(eps, attackers)
-        return None if robust is None else Score.of(robust.astype(int).tolist())
-
     autoattack = _autoattack(evaluation, eps)
     clean, origin, verdict = evaluation.clean, evaluation.provenance or Provenance(), evaluation.verdict
-    robust = {threat: worst(threat) for threat in threats}
+    robust = {threat: evaluation.worst_score(eps, threat) for threat in threats}
     scores = {
         "clean_acc": clean.defended or clean.undefended,
         **{f"{threat}_acc": score for threat, score in robust.items()},
-        "worst_case": worst(*evaluation.end_to_end_threats),
+        "worst_case": evaluation.worst_score(eps, *evaluation.end_to_end_threats),
         "autoattack_acc": Score.of([int(one) for one in autoattack.robust]) if autoattack else None,
     }
     return Card(
@@ -73,7 +69,7 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
         intervals={key: (100 * score.low, 100 * score.high) for key, score in scores.items() if score},
         clean=CleanCard(bare=_percent(clean.undefended), purified=_percent(clean.defended)),
         attacks={
-            threat: tuple(dict.fromkeys(cell.title for cell in cells if cell.threat == threat))
+            threat: tuple(dict.fromkeys(evaluation.label(cell) for cell in cells if cell.threat == threat))
             for threat in threats
             if any(cell.threat == threat for cell in cells)
         },

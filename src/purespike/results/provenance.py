@@ -73,12 +73,13 @@ class ModelDescription(Record):
 
 
 class DataDescription(Record):
-    """The images that were attacked."""
+    """The images that were attacked; ``missing_classes`` are those that a subset lacks."""
 
     source: str
     split: str | None = None
     n: Count
     fingerprint: str | None = None
+    missing_classes: tuple[Count, ...] = ()
 
     @property
     def text(self) -> str:

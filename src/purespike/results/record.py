@@ -1,6 +1,5 @@
 """The base of all results, and reading one from a file: a bad file is one line that names file and field."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from purespike.errors import InputError
 from purespike.files import write_json
+from purespike.reading import parse_json, read_text
 from purespike.section import explain
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -65,20 +65,6 @@ class Record(BaseModel):
         write_json(path, self.to_json())
 
 
-def read_text(path: str | Path, *, hint: str = "") -> str:
-    """The text of a file.
-
-    Raises:
-        InputError: missing or unreadable.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-
-
 def read_json(path: str | Path, *, hint: str = "") -> Mapping[str, Any]:
     """The mapping in a JSON file.
 
@@ -97,9 +83,4 @@ def read_value(path: str | Path, *, hint: str = "") -> Any:
     Raises:
         InputError: missing or not JSON.
     """
-    try:
-        return json.loads(read_text(path, hint=hint))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from None
-    except RecursionError:
-        raise InputError(f"{path}: not JSON (nested too deeply)") from None
+    return parse_json(read_text(path, hint=hint), path)

@@ -8,6 +8,7 @@ import numpy as np
 
 from purespike.errors import InputError
 from purespike.files import replacing
+from purespike.reading import read_npz
 
 _IMAGES = ("clean", "adversarial", "purified")
 _LABELS = ("labels", "undefended_prediction", "defended_prediction")
@@ -75,11 +76,4 @@ def read_arrays(path: str | Path, *, hint: str = "") -> dict[str, np.ndarray]:
     Raises:
         InputError: missing or not such an archive.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file{hint}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # numpy and zipfile raise half a dozen types for a damaged archive
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable npz archive ({reason})") from None
+    return read_npz(path, hint=hint)

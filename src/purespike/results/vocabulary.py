@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 from purespike.errors import InputError
 
@@ -25,6 +26,8 @@ class ThreatWords:
         end_to_end: whether it attacks the defended model; ``False`` for the classifier without its purifier.
         always_shown: whether a table of a defended model has its column even when it was not measured.
         ranked: whether a leaderboard has its column.
+        knows_all: whether the attacker may use every other one's images too; its worst case then is over
+            everything that attacked the defended model.
         route: head of the column that tells its routes apart: a surrogate, an approximation, a substitute.
     """
 
@@ -39,6 +42,7 @@ class ThreatWords:
     end_to_end: bool = True
     always_shown: bool = False
     ranked: bool = True
+    knows_all: bool = False
     route: str = "Surrogate"
 
     @property
@@ -72,6 +76,13 @@ class AttackWords:
     by_queries: bool = False
     suite: bool = False
 
+
+KEPT = {
+    "short": "full gradient, own surrogates",
+    "definition": "The attacker knows both and differentiates through purifier and classifier, with several "
+    "losses. Neurons of another kind kept their own surrogate derivative: another one may break more.",
+}
+"""Words of the adaptive attacker where neurons kept their own surrogate."""
 
 THREATS: dict[str, ThreatWords] = {}
 """Threat models in the order of their columns."""
@@ -120,14 +131,16 @@ def threat_words(name: str) -> ThreatWords:
 
 
 def attack_text(attack: str, steps: int | None = None) -> str:
-    """An attack's title with its steps, ``PGD-20``; a single step goes without saying."""
+    """An attack's title with its steps, ``PGD-20``, if it has any and may have other steps."""
     words = attack_words(attack)
-    return f"{words.title}-{steps}" if steps and steps > 1 and words.stepwise else words.title
+    return f"{words.title}-{steps}" if steps and words.stepwise else words.title
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent with one decimal, without the sign."""
-    return f"{100 * share:.1f}"
+def percent(share: float, decimals: int = 1) -> str:
+    """A share of 1 in percent, without the sign; a half is rounded up, as by hand: 51 of 80 are 63.8."""
+    # binary fractions leave 63.75 a hair below itself
+    exact = Decimal(repr(round(100 * float(share), 9)))
+    return str(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))
 
 
 # colours that common colour vision deficiencies leave distinct
@@ -184,12 +197,13 @@ register_threat(
         title="Adaptive",
         short="full gradient, worst case",
         definition="The attacker knows both and differentiates through purifier and classifier, with several "
-        "surrogate derivatives and losses. An image counts as broken if any of them breaks it: "
-        "the number to judge a defence by.",
+        "surrogate derivatives and losses. An image counts as broken if any of them breaks it; in the worst "
+        "case, also if any attacker who knows less does: the number to judge a defence by.",
         color="#b5174b",
         marker="D",
         knowledge=5,
         always_shown=True,
+        knows_all=True,
     )
 )
 register_threat(

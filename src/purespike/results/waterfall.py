@@ -27,7 +27,7 @@ class Stage:
 
 
 def attack_waterfall(evaluation: Evaluation, eps: float, threat: str) -> list[Stage]:
-    """Robust images after each attack of one threat model in turn, clean first.
+    """Robust images after each attack of one threat model in turn, clean first; it ends at the worst case.
 
     Raises:
         Absent: no attack of this threat model and budget, or outcomes were not kept.
@@ -36,8 +36,14 @@ def attack_waterfall(evaluation: Evaluation, eps: float, threat: str) -> list[St
     if not cells:
         raise Absent(f"no attack was run at eps {format_eps(eps)} under threat model {threat}")
     stages = [
-        (f"{cell.title}\n(raised)" if cell.raised_from else cell.title, [cell.robust]) for cell in cells
+        (f"{evaluation.label(cell)}\n(raised)" if cell.raised_from else evaluation.label(cell), [cell.robust])
+        for cell in cells
     ]
+    worst = evaluation.worst_case_at(eps, [threat])
+    assert worst is not None
+    if (np.logical_and.reduce([robust for _, (robust,) in stages]) > worst).any():
+        # attackers who know less, and smaller budgets, where they break more
+        stages.append(("other threat models\nor smaller eps", [worst]))
     return _fall(evaluation.clean_correct(defended=threat != "undefended"), stages)
 
 
@@ -52,9 +58,9 @@ def threat_waterfall(evaluation: Evaluation, eps: float) -> list[Stage]:
     threats = sorted(evaluation.end_to_end_threats, key=lambda name: threat_words(name).knowledge)
     stages = []
     for threat in threats:
-        columns = [cell.robust for cell in evaluation.cells_at(eps, [threat])]
-        if columns:
-            stages.append((threat_words(threat).title, columns))
+        worst = evaluation.worst_case_at(eps, [threat])
+        if worst is not None:
+            stages.append((threat_words(threat).title, [worst]))
     if not stages:
         raise Absent(f"no attack was run at eps {format_eps(eps)}")
     return _fall(evaluation.clean_correct(defended=True), stages)

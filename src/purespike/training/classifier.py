@@ -23,10 +23,12 @@ from purespike.progress import bar
 from purespike.recipe import ClassifierRecipe
 from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
+from purespike.training.estimate import say_estimate
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.origin import origin_of
 from purespike.training.state import TrainingState
-from purespike.training.step import Tally, take_steps
+from purespike.training.step import Tally, check_epoch, take_steps
 
 # test images that are predicted after each epoch: enough to see a trend, few enough not to cost an epoch
 WATCHED = 1000
@@ -57,7 +59,13 @@ def train_classifier(
     device, speaks = accelerator.device, accelerator.is_main_process
     smoothing = OnlineLabelSmoothing(data.train.num_classes).to(device) if recipe.smoothing == "ols" else None
     state = TrainingState(
-        folder, "classifier", classifier, optimiser, criterion=smoothing, objective=objective
+        folder,
+        "classifier",
+        classifier,
+        optimiser,
+        criterion=smoothing,
+        objective=objective,
+        origin=origin_of("classifier", recipe, data.train, seed=seed),
     )
     done = state.restore()
     stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator)
@@ -74,6 +82,11 @@ def train_classifier(
     count, steps = len(images), batch_count(len(images), recipe)
     rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
     with bar("classifier", recipe.epochs * count, done=done * count, show=speaks) as progress:
+        if done < recipe.epochs and speaks:
+            what = (
+                f"classifier: {recipe.architecture}, width {recipe.width:g}, {recipe.time_steps} time steps"
+            )
+            say_estimate(progress, what, classifier, sample, recipe, count)
         for epoch in range(done + 1, recipe.epochs + 1):
             begun, tally = time.monotonic(), Tally()
             model.train()
@@ -96,6 +109,7 @@ def train_classifier(
             if smoothing is not None:
                 smoothing.renew(partial(accelerator.reduce, reduction="sum"))
             # fetching the loss waits for a GPU, whose work belongs to the time
+            check_epoch(stage, tally, epoch)
             losses, shares = tally.losses(), tally.shares()
             seconds = time.monotonic() - begun
             if speaks:

@@ -14,10 +14,11 @@ from purespike.checks import as_float
 from purespike.chunks import Format, Store, shares
 from purespike.data import ImageSet
 from purespike.errors import InputError
-from purespike.models.checkpoint import read_tensors, write_tensors
-from purespike.models.predict import check_fit
+from purespike.models.fit import check_fit
+from purespike.models.identity import identity
 from purespike.progress import bar
 from purespike.seeding import derive, seeded
+from purespike.tensors import read_tensors, write_tensors
 
 SHARD = 1024
 
@@ -46,8 +47,7 @@ def craft(
     """
     classifier = classifier.to(accelerator.device)
     check_fit(classifier, as_float(data.images[:1].to(accelerator.device)), data.labels)
-    weights = [part for pair in classifier.state_dict().items() for part in pair]
-    store = Store(folder, weights, data.fingerprint(), seed, recorded(attack))
+    store = Store(folder, identity(classifier), data.fingerprint(), seed, recorded(attack))
     with bar("crafting", len(data), show=accelerator.is_main_process) as progress:
         for start in shares(len(data), SHARD, accelerator):
             rows = range(start, min(start + SHARD, len(data)))

@@ -20,11 +20,13 @@ from purespike.progress import bar
 from purespike.recipe import PurifierRecipe
 from purespike.seeding import derive, seeded
 from purespike.training.batches import batch_count, batches
+from purespike.training.estimate import say_estimate
 from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import TrainingState
-from purespike.training.step import Tally, take_steps
+from purespike.training.step import Tally, check_epoch, take_steps
 
 
 def train_purifier(
@@ -57,6 +59,9 @@ def train_purifier(
         InputError: a setting out of range, or a checkpoint that does not fit.
     """
     objective = create_objective(recipe.objective, stage="purifier")
+    origin = origin_of("purifier", recipe, data, seed=seed, classifier=classifier)
+    # before the examples, which take their time
+    check_origin(folder / "checkpoint" / "purifier.safetensors", origin)
     crafted = craft(
         classifier,
         data,
@@ -71,7 +76,7 @@ def train_purifier(
     optimiser = create_optimiser(recipe.optimiser, purifier, recipe.learning_rate)
     model, stepper = accelerator.prepare(purifier, optimiser)
     device, speaks = accelerator.device, accelerator.is_main_process
-    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective)
+    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective, origin=origin)
     done = state.restore()
     stage = Stage("purifier", purifier, data, recipe, folder, seed, accelerator, classifier)
 
@@ -82,6 +87,9 @@ def train_purifier(
     rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
     total = recipe.epochs * count
     with frozen_eval(classifier), bar("purifier", total, done=done * count, show=speaks) as progress:
+        if done < recipe.epochs and speaks:
+            what = f"purifier: width {recipe.width:g}, {recipe.time_steps} time steps"
+            say_estimate(progress, what, purifier, sample, recipe, count)
         objective.begin(stage, state.kept)
         if done == 0 and speaks:
             with seeded(seed, "purifier", "watch", 0, device=device):
@@ -110,6 +118,7 @@ def train_purifier(
                 take_steps(objective, batch, stepper, stage, number=number, tally=tally)
                 shown = len(rows) * accelerator.num_processes
                 progress.advance(shown, "epoch {} loss {:.4f}", epoch, tally.loss())
+            check_epoch(stage, tally, epoch)
             losses = tally.losses()
             seconds = time.monotonic() - begun
             if speaks:

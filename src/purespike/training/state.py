@@ -1,6 +1,7 @@
 """The state of a training run on disk: one file, replaced atomically after each epoch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.files import write_text
-from purespike.models.checkpoint import read_tensors, write_tensors
+from purespike.reading import brief, parse_json, read_text
+from purespike.tensors import read_tensors, write_tensors
 from purespike.training.objectives import Composition
+from purespike.training.origin import KEY, check_origin
 
 History = list[dict[str, Any]]
 
@@ -29,6 +32,7 @@ class TrainingState:
         optimiser: optimiser of its parameters.
         criterion: the loss, if it has a state of its own.
         objective: the objective, whose parts may have a state of their own.
+        origin: origin of the weights (:func:`purespike.training.origin.origin_of`), kept and compared.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class TrainingState:
         *,
         criterion: nn.Module | None = None,
         objective: Composition | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
@@ -47,6 +52,7 @@ class TrainingState:
         self.modules = {"model": model} if criterion is None else {"model": model, "criterion": criterion}
         self.optimiser = optimiser
         self.objective = objective
+        self.origin = origin
         self.kept: dict[str, Tensor] | None = None
         """State of the objective that :meth:`restore` found; ``None`` in a fresh run."""
         self.history: History = []
@@ -55,10 +61,12 @@ class TrainingState:
         """Load what an earlier run saved; return how many epochs it had finished, 0 if none.
 
         Raises:
-            InputError: a damaged checkpoint, or one of another architecture.
+            InputError: a damaged checkpoint, or one of another architecture or origin.
         """
         if not self.path.exists():
             return 0
+        if self.origin is not None:
+            check_origin(self.path, self.origin)
         tensors, metadata = read_tensors(self.path)
         try:
             parts = {key.partition("/")[0] for key in tensors} - {"optimiser", "objective"}
@@ -70,13 +78,18 @@ class TrainingState:
             self.optimiser.load_state_dict(_unpack(plan, tensors))
             self.history = json.loads(metadata["history"])
             self.kept = _under("objective", tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
-            detail = " ".join(str(error).split())[:160]
+            epoch = int(metadata["epoch"])
+            # the rows tell the epochs of the stage apart, and a last one that differs is of another file
+            if epoch != max(row["epoch"] for row in self.history):
+                raise ValueError(f"epoch {epoch} is not the last of its history")
+        # a damaged file fails anywhere in its parts, with whatever error comes to their readers
+        except Exception as error:
             raise InputError(
-                f"{self.path}: does not belong to this model ({detail}); delete it to train from the start"
+                f"{self.path}: does not belong to this model ({brief(error)}); "
+                "delete it to train from the start"
             ) from error
         self._write_history()
-        return int(metadata["epoch"])
+        return epoch
 
     def save(self, epoch: int, row: dict[str, Any]) -> None:
         """Append ``row`` to the history and write the state after ``epoch`` epochs."""
@@ -96,6 +109,8 @@ class TrainingState:
             "optimiser": json.dumps(plan),
             "history": json.dumps(self.history),
         }
+        if self.origin is not None:
+            metadata[KEY] = json.dumps(self.origin)
         write_tensors(self.path, tensors, metadata)
         self._write_history()
 
@@ -114,9 +129,12 @@ def read_history(path: Path) -> History:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); delete it, the checkpoints hold its rows") from error
+        rows = [parse_json(line, path) for line in read_text(path).splitlines() if line]
+        if not all(isinstance(row, dict) and {"stage", "epoch"} <= row.keys() for row in rows):
+            raise InputError(f"{path}: a row without stage or epoch")
+        return rows
+    except InputError as error:
+        raise InputError(f"{error}; damaged: delete it, the checkpoints hold its rows") from error
 
 
 def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

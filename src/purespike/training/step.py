@@ -1,10 +1,14 @@
 """The optimiser's steps on one batch, and the means of an epoch over them."""
 
+import math
+
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor
 
+from purespike.errors import InputError
 from purespike.seeding import seeded
+from purespike.tensors import first_not_finite
 from purespike.training.objectives import Batch, Composition, Stage, Step
 
 
@@ -35,6 +39,20 @@ class Tally:
         total, count = self._losses["loss"]
         return total / count
 
+    def check(self, stage: Stage, place: str) -> None:
+        """Stop a training whose loss is not finite: no later step makes it finite again.
+
+        Args:
+            stage: the stage, for the message.
+            place: epoch and batch, for the message.
+
+        Raises:
+            InputError: the loss, summed over the epoch so far, is NaN or infinite.
+        """
+        loss = self.loss().item()
+        if not math.isfinite(loss):
+            raise diverged(stage, f"the loss is {loss} in {place}")
+
     def losses(self) -> dict[str, float]:
         """Mean loss, and the means of its terms by name."""
         return {name: total.item() / count for name, (total, count) in self._losses.items()}
@@ -42,6 +60,29 @@ class Tally:
     def shares(self) -> dict[str, float]:
         """Shares of the images that were classified correctly, by name."""
         return {name: total.item() / count for name, (total, count) in self._right.items()}
+
+
+def diverged(stage: Stage, what: str) -> InputError:
+    """The error of a training whose numbers are no longer finite."""
+    return InputError(
+        f"{stage.name}: training diverged: {what}; lower {stage.name}.learning_rate "
+        f"({stage.recipe.learning_rate:g}); the last good epoch is in "
+        f"{stage.folder / 'checkpoint' / f'{stage.name}.safetensors'}"
+    )
+
+
+def check_epoch(stage: Stage, tally: Tally, epoch: int) -> None:
+    """Check that loss, weights and statistics are finite, before they replace those of the last good epoch.
+
+    Raises:
+        InputError: a loss or a tensor is not finite; in every process, if in any.
+    """
+    # gradients are averaged, so that weights are the same everywhere; losses are not
+    worst = stage.accelerator.reduce(tally.loss(), reduction="sum").item()
+    if not math.isfinite(worst):
+        raise diverged(stage, f"the loss is {worst} in epoch {epoch}")
+    if name := first_not_finite(stage.model.state_dict()):
+        raise diverged(stage, f"{name} is not finite")
 
 
 def take_steps(
@@ -66,6 +107,9 @@ def take_steps(
         stage: the stage, with the model that is not wrapped.
         number: number of the batch in its epoch, from 0.
         tally: sums of the epoch.
+
+    Raises:
+        InputError: the loss is not finite.
     """
     accelerator, place = stage.accelerator, (stage.seed, stage.name, "step", batch.epoch, number)
     with seeded(*place, "process", accelerator.process_index, device=accelerator.device):
@@ -75,4 +119,7 @@ def take_steps(
             optimiser.step()
             objective.project(stage.model, *place, index, device=accelerator.device)
             tally.add(step, len(batch.images))
+    # several processes must stop together, and a GPU runs ahead: there the epoch's end tells
+    if accelerator.num_processes == 1 and (accelerator.device.type == "cpu" or number % 50 == 0):
+        tally.check(stage, f"epoch {batch.epoch}, batch {number + 1}")
     tally.seen += len(batch.images)

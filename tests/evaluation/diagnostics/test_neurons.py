@@ -8,6 +8,7 @@ import purespike
 from purespike.attacks import create_attack
 from purespike.evaluation.diagnostics.neurons import check_unknown_neurons
 from purespike.evaluation.plan import Job
+from purespike.reporting.robustness import table_title
 
 from ..victims import defended, foreign, photographs, spiking
 from .asking import ask, one
@@ -36,15 +37,15 @@ def test_of_known_modules_nothing_is_said(model):
         (["spsa", "pgd", "autoattack"], ["spsa", "autoattack"]),
     ],
 )
-def test_an_attack_without_gradients_needs_no_surrogate(attacks, without):
+def test_an_attack_without_gradients_is_named(attacks, without):
     jobs = [
         Job(create_attack(name), None if name in ("gaussian_noise", "cw") else 8 / 255) for name in attacks
     ]
     torch.manual_seed(0)
     found = one(check_unknown_neurons, MODEL, *GIVEN, jobs=jobs)
-    assert found.level == ("reliable" if without else "suspicious")
+    assert found.level == "suspicious"
     assert found.message == (
-        "modules spike whose surrogate the attacker cannot choose: 2"
+        "the neurons are not ours, their surrogate was kept: 2"
         + (f"; {', '.join(without)} attacks without gradients" if without else "")
     )
 
@@ -52,5 +53,11 @@ def test_an_attack_without_gradients_needs_no_surrogate(attacks, without):
 def test_an_evaluation_says_so():
     torch.manual_seed(0)
     labels = MODEL(GIVEN[0]).argmax(1)
-    verdict = purespike.evaluate(MODEL, (GIVEN[0], labels), attacks=["fgsm"], eps="8/255").verdict
-    assert any(reason.startswith("unknown neurons: ") for reason in verdict.reasons)
+    found = purespike.evaluate(MODEL, (GIVEN[0], labels), attacks=["fgsm"], eps="8/255", threat="adaptive")
+    assert any(reason.startswith("unknown neurons: ") for reason in found.verdict.reasons)
+    # neither the file nor the page speaks of surrogates that did not run
+    assert found.content["settings"]["surrogates"] == []
+    assert found.content["settings"]["kept_surrogates"] == ["2"]
+    assert {part.surrogate for cell in found.cells for part in cell.components} == {"own"}
+    assert "full gradient, own surrogates" in table_title(found)
+    assert "worst case)" not in table_title(found)

@@ -15,9 +15,10 @@ from .asking import cell
 
 ATTACK = SignAttack(eps=0.05, steps=2, step_size=0.02)
 ORDER = [
-    *("mode", "invariants", "bpda_beyond", "function", "gradients", "neurons", "unknown_neurons"),
-    *("norms", "direction", "scale", "surrogates", "large_budgets", "verdicts", "passes", "expectation"),
-    *("budget", "silent", "loss", "stability", "planted", "bpda_transfer", "gradient_free"),
+    *("evidence", "answers", "mode", "invariants", "bpda_beyond", "function", "outputs", "gradients"),
+    *("neurons", "unknown_neurons", "norms", "direction", "scale", "surrogates", "resets", "large_budgets"),
+    *("verdicts", "passes", "expectation", "budget", "silent", "loss", "stability", "planted"),
+    *("bpda_transfer", "gradient_free"),
 ]
 
 

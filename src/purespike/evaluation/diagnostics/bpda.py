@@ -13,6 +13,7 @@ from purespike.evaluation.diagnostics.determinism import TRAMER
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.models import Defended
+from purespike.models.answer import correct, logits_of
 from purespike.results import Finding
 
 
@@ -54,7 +55,7 @@ def check_bpda_transfer(e: Examination) -> Iterator[Finding]:
     attack = replace(e.side, stop_early=False)
     result = attack(IdentityBackward(model).eval(), e.images, e.labels)
     with torch.no_grad():
-        fooled = model.classifier(result.images).argmax(1) != e.labels
+        fooled = ~correct(logits_of(model.classifier, result.images), e.labels)
     lost = fooled & ~result.success
     failed = int((lost & ~e.robust).sum())
     objects = failed > e.thresholds.allowed(len(e)) and "adaptive" not in e.threats

@@ -10,11 +10,12 @@ import torch
 from purespike.attacks import create_attack
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import correct, logits_of
 from purespike.results import Finding, Level
 
 PINTOR = "Pintor et al. 2022, Indicators of Attack Failure"
 # queries of the gradient-free attack: enough to notice a mask, too few to measure with
-QUERIES = 300
+QUERIES, FEWEST_QUERIES = 300, 50
 
 
 def _optimisation(name: str, level: Level, message: str, advice: str, **more: Any) -> Finding:
@@ -28,7 +29,7 @@ def check_verdicts(e: Examination) -> Iterator[Finding]:
     """Are the returned images misclassified where the attack says so, and only there?"""
     if e.stochastic:
         return
-    wrong = e.model(e.result.images).argmax(1) != e.labels
+    wrong = ~correct(logits_of(e.model, e.result.images), e.labels)
     silent = int((wrong & ~e.result.success).sum())
     empty = int((e.result.success & ~wrong).sum())
     yield _optimisation(
@@ -85,7 +86,7 @@ def check_silent(e: Examination) -> Iterator[Finding]:
     A margin above zero, or a cross-entropy above :math:`\log K`, is reached by misclassified images only.
     """
     with torch.no_grad():
-        classes = e.model(e.images[:1]).shape[1]
+        classes = logits_of(e.model, e.images[:1]).shape[1]
     bound = 0.0 if e.attack.loss == "margin" else math.log(classes) + 1e-4
     fooled = (e.as_run.loss_trace > bound).any(0)
     silent = int((fooled & ~e.as_run.success).sum())
@@ -153,9 +154,11 @@ def check_stability(e: Examination) -> Iterator[Finding]:
 def check_gradient_free(e: Examination) -> Iterator[Finding]:
     """Does an attack without gradients break images that gradients left robust?
 
-    A single image is suspicious, where it is more than ``thresholds.gain``; several make it unreliable.
+    A single image is suspicious, where it is more than ``thresholds.gain``; several make it unreliable. An
+    image takes at most as many queries as it took passes of the attacks, and never more than 300.
     """
-    square = create_attack("square", eps=e.attack.eps, norm=e.attack.norm, queries=QUERIES)
+    queries = max(min(QUERIES, e.passes_taken or QUERIES), FEWEST_QUERIES)
+    square = create_attack("square", eps=e.attack.eps, norm=e.attack.norm, queries=queries)
     robust, gained = e.robust, 0
     if robust.any():
         gained = int(square(e.model, e.images[robust], e.labels[robust]).success.sum())
@@ -163,7 +166,7 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
     yield _optimisation(
         "witness without gradients",
         "unreliable" if gained > e.thresholds.allowed(len(e)) else level,
-        f"Square ({QUERIES} queries) breaks {gained} of the {int(robust.sum())} images that gradients left "
+        f"Square ({queries} queries) breaks {gained} of the {int(robust.sum())} images that gradients left "
         "robust",
         "gradients are masked: an attack that does not use them is stronger",
         source="Carlini et al. 2019; Athalye et al. 2018",

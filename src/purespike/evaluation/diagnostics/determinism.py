@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.evaluation.inputs import apart
+from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 from purespike.seeding import seeded
 
@@ -34,32 +36,30 @@ def check_mode(e: Examination) -> Iterator[Finding]:
 def check_function(e: Examination) -> Iterator[Finding]:
     """Does the model give one answer to one image: again, from the same random numbers, and alone?"""
     model, images, tolerance = e.model, e.images, e.thresholds.nondeterminism
-    first = _logits(model, images, 0)
-    # on the same images over and over, a state may come to rest and hide
-    _logits(model, 1 - images, 0)
-    apart = _apart(first, _logits(model, images, 0))
-    if apart > tolerance:
+    found = e.nature
+    if found.kind == "stateful":
         yield _defence(
             "unreliable",
-            f"the same images and random numbers give logits {apart:.2g} apart the second time: "
+            f"the same images and random numbers give logits {found.apart:.2g} apart the second time: "
             "the model keeps state between calls",
-            "reset its neurons in every forward (SpikingJelly: functional.reset_net; snnTorch: utils.reset)",
+            "reset its neurons before every forward: purespike.Resetting(model)",
         )
         return
-    apart = _apart(first, _logits(model, images, 1))
-    if apart > tolerance:
+    if found.kind == "stochastic":
+        own = "" if found.seeded else ", by random numbers of its own that no seed repeats"
         yield _defence(
             "suspicious",
-            f"other random numbers give logits {apart:.2g} apart: the model is stochastic",
+            f"other random numbers give logits {found.apart:.2g} apart: the model is stochastic{own}",
             "attack the expectation over its randomness, and judge over at least ten passes",
         )
         return
-    apart = _apart(first[:4], torch.cat([_logits(model, image[None], 0) for image in images[:4]]))
+    first = _logits(model, images, 0)
+    distance = apart(first[:4], torch.cat([_logits(model, image[None], 0) for image in images[:4]]))
     # batches of other sizes round differently; a spiking network may flip a spike for it
-    if apart > max(0.02 * first.abs().max().item(), tolerance):
+    if distance > max(0.02 * first.abs().max().item(), tolerance):
         yield _defence(
             "suspicious",
-            f"an image alone and in a batch gives logits {apart:.2g} apart",
+            f"an image alone and in a batch gives logits {distance:.2g} apart",
             "batch norm in training mode? the model must be a function of one image",
         )
         return
@@ -78,11 +78,7 @@ def in_training(model: nn.Module) -> list[str]:
 
 def _logits(model: nn.Module, images: Tensor, seed: int) -> Tensor:
     with seeded(seed, device=images.device):
-        return model(images).float()
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
+        return logits_of(model, images)
 
 
 def _defence(level: Level, message: str, advice: str) -> Finding:

@@ -12,7 +12,8 @@ from purespike.attacks import spsa_gradient
 from purespike.attacks.objective import frozen_eval, margin
 from purespike.evaluation.diagnostics.examination import Examination, input_gradient_of_margin
 from purespike.evaluation.diagnostics.rule import rule
-from purespike.neurons import spiking_neurons, surrogate_gradient
+from purespike.models.answer import logits_of
+from purespike.neurons import surrogate_gradient
 from purespike.results import Finding
 from purespike.seeding import generator
 
@@ -42,13 +43,13 @@ def check_direction(e: Examination) -> Iterator[Finding]:
     draw = generator(e.attack.seed, "directions")
 
     def loss(probes: Tensor) -> Tensor:
-        return margin(model(probes).float(), labels)
+        return margin(logits_of(model, probes), labels)
 
     with frozen_eval(model):
         samples = torch.stack(
             [spsa_gradient(loss, images, samples=1, delta=delta, generator=draw) for _ in range(DIRECTIONS)]
         ).double()
-    names = ["own", *e.surrogates] if spiking_neurons(model) else ["own"]
+    names = ["own", *e.surrogates]
     judged = {}
     for name in names:
         with surrogate_gradient(model, name) if name != "own" else contextlib.nullcontext():

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from purespike.attacks import AttackResult, SignAttack, worst_case
 from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
-from purespike.evaluation.inputs import is_stochastic
+from purespike.evaluation.inputs import Nature, nature
 from purespike.evaluation.plan import LOSSES, SURROGATES, Job
+from purespike.evaluation.threat import classifier_of
+from purespike.models.answer import logits_of
+from purespike.neurons import accepted
 from purespike.results import Cell, Finding
 from purespike.seeding import seeded
 from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
@@ -53,6 +56,8 @@ class Examination:
         surrogates: surrogates of the adaptive attacker.
         losses: losses of the adaptive attacker.
         arrived_training: modules that were handed over in training mode.
+        truth: true class of each image of the evaluation, right or wrong.
+        missing_classes: classes of the data that the evaluated subset lacks.
         thresholds: tolerances.
         known: any lazily computed property, by name, that is known already: ``attack``, ``robust``, …
 
@@ -71,13 +76,16 @@ class Examination:
         surrogates: Sequence[str] = SURROGATES,
         losses: Sequence[str] = LOSSES,
         arrived_training: Sequence[str] = (),
+        truth: Sequence[int] = (),
+        missing_classes: Sequence[int] = (),
         thresholds: Thresholds = DEFAULT_THRESHOLDS,
         **known: Any,
     ) -> None:
         self.model, self.images, self.labels = model, images, labels
         self.jobs, self.cells, self.clean = tuple(jobs), tuple(cells), dict(clean or {})
-        self.surrogates, self.losses = tuple(surrogates), tuple(losses)
+        self.surrogates, self.losses = accepted(model, surrogates), tuple(losses)
         self.arrived_training, self.thresholds = tuple(arrived_training), thresholds
+        self.truth, self.missing_classes = tuple(truth), tuple(missing_classes)
         self.budget: Sequence[Finding] | None = None
         for name, value in known.items():
             assert isinstance(getattr(type(self), name), cached_property), name
@@ -118,25 +126,43 @@ class Examination:
         """Threat models of the evaluation."""
         return tuple(dict.fromkeys(cell.threat for cell in self.cells))
 
+    @property
+    def trained_accuracy(self) -> float | None:
+        """Test accuracy that the classifier's training recorded, where its checkpoint is in a run folder."""
+        accuracy = getattr(classifier_of(self.model), "trained_accuracy", None)
+        return accuracy if isinstance(accuracy, float) else None
+
     @cached_property
     def passes(self) -> int:
         """Passes over which the evaluation judged each image."""
         return max((cell.passes for cell in self.cells), default=1)
 
     @cached_property
+    def passes_taken(self) -> int | None:
+        """Passes of an image through the model that all attacks of the table took; ``None`` if unknown."""
+        images = len(self.cells[0].outcomes) if self.cells else 0
+        taken = sum((cell.forwards or 0) + (cell.backwards or 0) for cell in self.cells)
+        return -(-taken // images) if images and taken else None
+
+    @cached_property
+    def nature(self) -> Nature:
+        """How the answers of the model to the same images differ."""
+        return nature(self.model, self.images, self.thresholds.nondeterminism)
+
+    @cached_property
     def stochastic(self) -> bool:
         """Whether the model is stochastic."""
-        return is_stochastic(self.model, self.images, self.thresholds.nondeterminism)
+        return self.nature.kind == "stochastic"
 
     @_seeded
     def gradients(self) -> tuple[Tensor, Tensor] | None:
         """Input gradients of cross-entropy and margin; ``None`` where autograd finds no path."""
         with frozen_eval(self.model), torch.enable_grad():
             leaf = self.images.detach().clone().requires_grad_()
-            logits = self.model(leaf)
+            logits = logits_of(self.model, leaf)
             if not logits.requires_grad:
                 return None
-            entropies, margins = (loss(logits.float(), self.labels).sum() for loss in (cross_entropy, margin))
+            entropies, margins = (loss(logits, self.labels).sum() for loss in (cross_entropy, margin))
             (by_entropy,) = torch.autograd.grad(entropies, leaf, retain_graph=True, allow_unused=True)
             (by_margin,) = torch.autograd.grad(margins, leaf, allow_unused=True)
         return None if by_entropy is None or by_margin is None else (by_entropy, by_margin)
@@ -156,7 +182,7 @@ class Examination:
 
     @_seeded
     def result(self) -> AttackResult:
-        """The attack over all surrogates and losses; those that lead come first."""
+        """The attack over all surrogates, resets and losses; those that lead come first."""
         surrogates = tuple(dict.fromkeys((*self.leading, *self.surrogates)))
         return self.attacker(self.attack, surrogates)(*self.given)
 
@@ -179,11 +205,18 @@ class Examination:
         return attack(self.model, self.images[self.robust], self.labels[self.robust])
 
     def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
-        """``settings`` over some surrogates, the leading ones if none are named, and all losses."""
+        """``settings`` over all losses, and both resets of the surrogates named, or else the leading ones."""
 
         def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-            chosen = {"surrogates": surrogates or self.leading, "losses": self.losses}
-            return worst_case(model, images, labels, attack=settings, **chosen)[0]
+            return worst_case(
+                model,
+                images,
+                labels,
+                attack=settings,
+                surrogates=surrogates or self.leading,
+                losses=self.losses,
+                both_resets=bool(surrogates),
+            )[0]
 
         return attack
 
@@ -210,5 +243,5 @@ def input_gradient_of_margin(model: nn.Module, images: Tensor, labels: Tensor) -
     """Gradient of the margin, which does not saturate as the cross-entropy does, ``[N, C, H, W]``."""
     with frozen_eval(model), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margin(model(leaf).float(), labels).sum(), leaf)
+        (gradient,) = torch.autograd.grad(margin(logits_of(model, leaf), labels).sum(), leaf)
     return gradient

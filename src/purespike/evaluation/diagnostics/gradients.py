@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination, input_gradient_of_margin
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 
 ATHALYE = "Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security"
@@ -111,7 +112,7 @@ class _Divided(nn.Module):
         self.model, self.scale = model, scale
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(images).float() / self.scale
+        return logits_of(self.model, images) / self.scale
 
 
 @rule(order=90)
@@ -122,7 +123,7 @@ def check_scale(e: Examination) -> Iterator[Finding]:
     that used the margin as well, large logits have hidden nothing from it.
     """
     with torch.no_grad():
-        deviation = e.model(e.images).float().std().clamp(min=1e-12).item()
+        deviation = logits_of(e.model, e.images).std().clamp(min=1e-12).item()
     by_entropy = replace(e.side, loss="ce", stop_early=True)
     plain = by_entropy(*e.given).success
     divided = by_entropy(_Divided(e.model, deviation).eval(), e.images, e.labels).success

@@ -11,13 +11,11 @@ from purespike.results import Finding
 
 @rule(needs="images", order=65)
 def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
-    """Do modules spike whose surrogate the attacker cannot choose, because they are not ours?
+    """Do modules spike whose surrogate the attacker cannot choose?
 
     The attacker then has the gradient that such a module defines for itself, and no other; the sweep over
     surrogates and the census pass it by. Surrogates move accuracies by tens of points, hence the number may
-    be too high: suspicious, unless an attack of the evaluation works without gradients, to which no surrogate
-    matters. The 300 queries of the rule ``gradient_free`` are no such attack: they notice gradients that are
-    masked, not gradients that are worse than others.
+    be too high, also beside an attack without gradients, which is weaker than a good gradient.
     """
     names = unknown_spiking_modules(e.model, e.images)
     if not names:
@@ -27,12 +25,12 @@ def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
     yield Finding(
         name="unknown neurons",
         group="gradients",
-        level="reliable" if without else "suspicious",
-        message="modules spike whose surrogate the attacker cannot choose: "
+        level="suspicious",
+        message="the neurons are not ours, their surrogate was kept: "
         + ", ".join(name or type(e.model).__name__ for name in names)
         + covered,
-        advice="add an attack without gradients (square, spsa) to the evaluation, or rebuild the modules "
-        "with purespike.neurons, whose surrogates the attacker chooses",
+        advice="rebuild the modules with purespike.neurons, SpikingJelly or snnTorch, whose surrogates the "
+        "attacker chooses; an attack without gradients (square, spsa) is a further witness",
         source="Bu et al.: the attacker's surrogate decides the number",
     )
 

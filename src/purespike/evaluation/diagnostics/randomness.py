@@ -10,6 +10,7 @@ from purespike.attacks import AttackResult
 from purespike.evaluation.diagnostics.determinism import TRAMER
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import correct, logits_of
 from purespike.results import Finding
 
 ATHALYE = "Athalye et al. 2018, Synthesizing Robust Adversarial Examples"
@@ -70,4 +71,4 @@ def check_expectation(e: Examination) -> Iterator[Finding]:
 @torch.no_grad()
 def _right(model: nn.Module, result: AttackResult, labels: Tensor, passes: int = PASSES) -> Tensor:
     """``[passes, N]``, 1.0 where right."""
-    return torch.stack([(model(result.images).argmax(1) == labels).float() for _ in range(passes)])
+    return torch.stack([correct(logits_of(model, result.images), labels).float() for _ in range(passes)])

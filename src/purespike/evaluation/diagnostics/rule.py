@@ -7,6 +7,7 @@ import torch
 
 from purespike.errors import InputError, unknown
 from purespike.evaluation.diagnostics.examination import Examination
+from purespike.models.guard import brief
 from purespike.results import Finding
 from purespike.seeding import seeded
 
@@ -65,8 +66,12 @@ def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Che
 
 def examine(e: Examination) -> list[Finding]:
     """The findings of all rules, in their order."""
-    names = sorted(RULES, key=lambda name: RULES[name].order)
-    return [finding for name in names for finding in ask(name, e)]
+    return [finding for name in in_order() for finding in ask(name, e)]
+
+
+def in_order() -> list[str]:
+    """Names of all rules, in the order of their findings."""
+    return sorted(RULES, key=lambda name: RULES[name].order)
 
 
 def ask(name: str, e: Examination) -> list[Finding]:
@@ -85,13 +90,12 @@ def ask(name: str, e: Examination) -> list[Finding]:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return [
             Finding(
                 name=name.removeprefix("check_").replace("_", " "),
                 group="defence",
                 level="suspicious",
-                message=f"could not be examined: {detail}",
+                message=f"could not be examined: {brief(error)}",
                 advice="the rule failed; the numbers are unexamined in this respect",
                 source="purespike",
             )

@@ -11,6 +11,8 @@ from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.neurons import (
     accepts,
+    exchangeable_neurons,
+    foreign_neurons,
     parse_surrogate,
     spiking_neurons,
     surrogate_gradient,
@@ -37,21 +39,28 @@ SWEEP = (
 )
 # images of the sweep
 SWEPT = 16
+# the surrogate with which another library's neurons came
+OWN = "as trained"
 
 
 @rule(order=100)
 def check_surrogates(e: Examination) -> Iterator[Finding]:
     """Does the surrogate that the attacker differentiates decide the number?
 
-    Without neurons of ours there is nothing to check.
+    Without neurons whose surrogate can be exchanged there is nothing to check.
     """
     model, images, labels = e.first(SWEPT)
-    neurons = spiking_neurons(model)
+    neurons = exchangeable_neurons(model)
     if not neurons:
         return
-    own, count = str(neurons[0].surrogate), len(images)
+    count = len(images)
+    # those of other libraries have no written form
+    own = OWN if foreign_neurons(model) else str(spiking_neurons(model)[0].surrogate)
     broken: dict[str, Tensor] = {}
-    for surrogate in filter(partial(accepts, model), dict.fromkeys((own, *e.surrogates, *SWEEP))):
+    if own == OWN:
+        broken[own] = replace(e.side, stop_early=True)(model, images, labels).success
+    names = dict.fromkeys((*(() if own == OWN else (own,)), *e.surrogates, *SWEEP))
+    for surrogate in filter(partial(accepts, model), names):
         # a surrogate's memory of each image is lost when others leave the batch
         early = not parse_surrogate(surrogate).remembers
         with surrogate_gradient(model, surrogate):

@@ -1,0 +1,65 @@
+"""What a model answers to images, and when an answer is correct."""
+
+import torch
+from torch import Tensor, nn
+
+from purespike.errors import InputError
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits ``[N, K]`` of ``model``, in float32 or, of a float64 model, in float64; differentiable.
+
+    The model receives a copy, which it may change, in the type of its parameters.
+
+    Args:
+        model: images to logits.
+        images: ``[N, C, H, W]``.
+
+    Raises:
+        InputError: the model returned something else.
+    """
+    logits = model(copy_for(model, images))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"{type(model).__name__} returned {shape} for {len(images)} images; it must return logits [N, K]"
+        )
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the logit of its label alone is the largest of each image, and all are finite; bool ``[N]``.
+
+    A tie is no answer: which class ``argmax`` takes depends on the order of the classes.
+
+    Args:
+        logits: ``[N, K]``.
+        labels: classes, ``[N]``.
+
+    Example:
+        >>> correct(torch.tensor([[2.0, 1.0], [1.0, 1.0], [1.0, float("nan")]]), torch.tensor([0, 0, 0]))
+        tensor([ True, False, False])
+    """
+    true, others = _true_and_others(logits, labels)
+    return (true > others) & logits.isfinite().all(1)
+
+
+def tied(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the logit of its label is the largest one of each image together with another, bool ``[N]``."""
+    true, others = _true_and_others(logits, labels)
+    return (true == others) & logits.isfinite().all(1)
+
+
+def _true_and_others(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit of the label, and the largest of the other classes, ``[N]`` each."""
+    true = logits.gather(1, labels[:, None]).squeeze(1)
+    return true, logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def copy_for(model: nn.Module, images: Tensor) -> Tensor:
+    """A differentiable copy of ``images``, in the type of all parameters of ``model`` if they share one."""
+    types = (each.dtype for each in model.parameters() if each.is_floating_point())
+    own = next(types, images.dtype)
+    # the first parameter tells most models; only of others are all of them looked at
+    cast = own != images.dtype and all(each == own for each in types)
+    return images.to(own if cast else images.dtype, copy=True)

@@ -1,0 +1,94 @@
+"""Failures of a foreign model as one line that names it, at whichever call it fails."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from purespike.errors import InputError
+from purespike.models.defended import Defended
+from purespike.models.state import buffers_kept
+
+
+class ModelFailure(InputError):
+    """The model of the user failed, at whichever call."""
+
+
+class Guard:
+    """The forward of a model, whose failures become a :class:`ModelFailure`.
+
+    Args:
+        forward: the model's own forward.
+        name: name of the model in messages.
+    """
+
+    def __init__(self, forward: Callable[..., Any], name: str) -> None:
+        self.forward, self.name, self.calls = forward, name, 0
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        self.calls += 1
+        try:
+            return self.forward(*given, **named)
+        except (InputError, torch.OutOfMemoryError, KeyboardInterrupt):
+            raise
+        except SystemExit as leaving:
+            detail = f"it calls sys.exit({leaving.code!r})"
+            raise ModelFailure(f"{self.name} {self._where(given)}: {detail}") from leaving
+        except Exception as error:
+            raise ModelFailure(f"{self.name} {self._where(given)}: {brief(error)}") from error
+
+    def _where(self, given: tuple[Any, ...]) -> str:
+        shapes = [f" on images of shape {list(each.shape)}" for each in given[:1] if isinstance(each, Tensor)]
+        return f"fails at call {self.calls}{''.join(shapes)}"
+
+
+@contextlib.contextmanager
+def guarded(model: nn.Module, name: str = "the model") -> Iterator[None]:
+    """Let failures of ``model`` raise a :class:`ModelFailure` inside; its forward is put back on any exit.
+
+    In a ``Defended`` each of the two parts is guarded. A model that is guarded already keeps its name.
+
+    Args:
+        model: any module.
+        name: name of the model in messages.
+    """
+    each = {name: model}
+    if isinstance(model, Defended):
+        each = {f"the purifier of {name}": model.purifier, f"the classifier of {name}": model.classifier}
+    with contextlib.ExitStack() as put_back:
+        for own_name, part in each.items():
+            attributes = vars(part)
+            if isinstance(attributes.get("forward"), Guard):
+                continue
+            put_back.callback(_restore, attributes, attributes.get("forward"))
+            # an instance's own forward goes before that of its class
+            attributes["forward"] = Guard(part.forward, f"{own_name} ({type(part).__name__})")
+        yield
+
+
+@contextlib.contextmanager
+def lent(models: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Models whose failures name them inside, and whose buffers are put back on any exit.
+
+    Args:
+        models: models by their names in messages.
+    """
+    with contextlib.ExitStack() as back:
+        for name, model in models.items():
+            back.enter_context(buffers_kept(model))
+            back.enter_context(guarded(model, name))
+        yield
+
+
+def _restore(attributes: dict[str, Any], forward: Callable[..., Any] | None) -> None:
+    if forward is None:
+        del attributes["forward"]
+    else:
+        attributes["forward"] = forward
+
+
+def brief(error: BaseException) -> str:
+    """Kind and message of an error in one line of at most 200 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,189 @@
+"""The identity of a model: everything that decides its answers and gradients, as far as Python shows it."""
+
+import functools
+import hashlib
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from purespike.models.guard import Guard
+
+# objects by their address, kept so that no other one gets it
+Seen = dict[int, Any]
+
+# torch's own bookkeeping of a module; parameters, buffers, hooks and children are visited by themselves, and
+# the mode is set by whoever uses the model
+_BOOKKEEPING = frozenset(vars(nn.Module()))
+_PLAIN = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    torch.dtype,
+    torch.device,
+    torch.Size,
+    np.generic,
+)
+
+
+def identity(model: nn.Module) -> str:
+    """Digest of the weights, the plain attributes and the code of ``model``, at every depth.
+
+    Two models with the same digest answer alike, also with equal weights. The code is that of the classes, of
+    the functions in attributes, and of the functions and values of the same files that they refer to; the
+    code of installed packages is known by its name, and random generators by their kind. Memory addresses
+    never enter, so that another process finds the same digest.
+    """
+    digest = hashlib.sha256()
+    for part in _module(model, {}):
+        digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
+    return digest.hexdigest()
+
+
+def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
+    seen.update((id(module), module) for module in model.modules())
+    for name, module in model.named_modules():
+        yield f"module {name}"
+        yield from _value(type(module), seen)
+        for tensors in (module._parameters, module._buffers):
+            for key, tensor in tensors.items():
+                yield key
+                yield from _value(tensor, seen)
+        hooks = (module._forward_hooks, module._forward_pre_hooks)
+        for function in (function for each in hooks for function in each.values()):
+            yield from _value(function, seen)
+        yield from _attributes(module, seen)
+
+
+def _attributes(thing: Any, seen: Seen) -> Iterator[str | bytes]:
+    attributes = getattr(thing, "__dict__", {})
+    bookkeeping = _BOOKKEEPING if isinstance(thing, nn.Module) else frozenset()
+    for key in sorted(attributes.keys() - bookkeeping, key=str):
+        value = attributes[key]
+        if isinstance(value, Guard):
+            if isinstance(value.forward, types.MethodType):
+                continue
+            value = value.forward
+        yield f"attribute {key}"
+        yield from _value(value, seen)
+
+
+def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:
+    if isinstance(value, _PLAIN):
+        yield repr(value)
+        return
+    if isinstance(value, Tensor):
+        yield repr((value.dtype, tuple(value.shape)))
+        if not value.is_meta:
+            plain = value.detach().cpu().to_dense() if value.is_sparse else value.detach().cpu()
+            yield plain.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return
+    if id(value) in seen:
+        yield f"again {type(value).__qualname__}"
+        return
+    seen[id(value)] = value
+    if isinstance(value, np.ndarray):
+        yield repr((value.dtype, value.shape))
+        yield value.tobytes() if value.dtype != object else repr(value.shape)
+    elif isinstance(value, Mapping):
+        yield f"{type(value).__qualname__} {len(value)}"
+        for key in value:
+            yield from _value(key, seen)
+            yield from _value(value[key], seen)
+    elif isinstance(value, set | frozenset):
+        yield repr(sorted(map(repr, value)))
+    elif isinstance(value, list | tuple):
+        yield f"{type(value).__qualname__} {len(value)}"
+        for each in value:
+            yield from _value(each, seen)
+    elif isinstance(value, type):
+        yield from _class(value, seen)
+    elif isinstance(value, functools.partial):
+        yield from _value([value.func, value.args, value.keywords], seen)
+    elif isinstance(value, types.MethodType):
+        yield from _value(value.__func__, seen)
+        yield from _value(value.__self__, seen)
+    elif isinstance(value, types.FunctionType):
+        yield from _function(value, seen)
+    elif isinstance(value, nn.Module):
+        yield from _module(value, seen)
+    else:
+        yield from _value(type(value), seen)
+        if isinstance(value, types.SimpleNamespace) or not _of_python(type(value).__module__):
+            yield from _attributes(value, seen)
+
+
+def _class(kind: type, seen: Seen) -> Iterator[str | bytes]:
+    yield f"class {kind.__module__}.{kind.__qualname__}"
+    for base in kind.__mro__:
+        if _installed(base):
+            continue
+        yield base.__qualname__
+        for name, member in sorted(vars(base).items()):
+            if name.startswith("__") and name not in ("__init__", "__call__", "__getattr__"):
+                continue
+            yield name
+            inner = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
+            yield from _value(inner, seen)
+
+
+def _function(function: types.FunctionType, seen: Seen) -> Iterator[str | bytes]:
+    yield f"function {function.__module__}.{function.__qualname__}"
+    if _installed(function) and function.__closure__ is None:
+        return
+    yield from _value([function.__defaults__, function.__kwdefaults__], seen)
+    for cell in function.__closure__ or ():
+        try:
+            yield from _value(cell.cell_contents, seen)
+        except ValueError:
+            yield "empty cell"
+    if not _installed(function):
+        codes: list[types.CodeType] = []
+        yield from _code(function.__code__, codes)
+        for name in sorted({name for code in codes for name in code.co_names} & function.__globals__.keys()):
+            yield f"global {name}"
+            yield from _global(function.__globals__[name], seen)
+
+
+def _global(value: Any, seen: Seen) -> Iterator[str | bytes]:
+    if isinstance(value, types.ModuleType):
+        yield value.__name__
+    else:
+        yield from _value(value, seen)
+
+
+def _code(code: types.CodeType, codes: list[types.CodeType]) -> Iterator[str | bytes]:
+    """The instructions and constants of a function and of the functions inside it, gathered in ``codes``."""
+    codes.append(code)
+    yield code.co_code
+    yield repr(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _code(constant, codes)
+        else:
+            yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
+
+
+def _installed(thing: Any) -> bool:
+    """Whether a class or function belongs to Python or an installed package, purespike included."""
+    return _is_installed(getattr(thing, "__module__", None) or "builtins")
+
+
+def _of_python(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
+
+
+@functools.cache
+def _is_installed(module: str) -> bool:
+    if _of_python(module) or module.partition(".")[0] == "purespike":
+        return True
+    places = getattr(sys.modules.get(module), "__file__", None) or ""
+    return any(part in places for part in ("site-packages", "dist-packages"))

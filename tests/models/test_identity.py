@@ -1,0 +1,129 @@
+"""What identifies a model: weights, attributes, code; the same in another process."""
+
+import importlib.util
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from purespike.models import create
+from purespike.models.identity import identity
+from purespike.neurons import spiking_neurons
+
+SOURCE = """
+import torch
+from torch import nn
+
+SCALE = 2.0
+
+def helper(x):
+    return x * SCALE
+
+class Part:
+    def __init__(self):
+        self.gain = 1
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(1, 2, 3, stride=1)
+        self.steps, self.names, self.part, self.act = 4, {"a": [1, 2]}, Part(), lambda x: x + 1
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        return helper(self.layer(x)).flatten(1)
+"""
+
+
+def built(folder, source=SOURCE, name="victim"):
+    path = folder / f"{name}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Net()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x * SCALE", "x / SCALE"),
+        ("SCALE = 2.0", "SCALE = 2.5"),
+        ("helper(self.layer(x)).flatten(1)", "helper(self.layer(x.detach())).flatten(1)"),
+        ("self.gain = 1", "self.gain = 2"),
+        ("= 4, ", "= 5, "),
+        ('"a": [1, 2]', '"a": [1, 3]'),
+        ("lambda x: x + 1", "lambda x: x + 2"),
+        ("stride=1", "stride=2"),
+        ("manual_seed(0)\n        self.layer", "manual_seed(1)\n        self.layer"),
+        ("class Part:", "class Part(list):"),
+    ],
+)
+def test_a_change_of_code_attribute_or_weight_is_seen(tmp_path, old, new):
+    assert SOURCE.count(old) == 1
+    before = identity(built(tmp_path))
+    assert identity(built(tmp_path)) == before
+    assert identity(built(tmp_path, SOURCE.replace(old, new))) != before
+
+
+def test_a_change_of_space_or_mode_is_none(tmp_path):
+    before = identity(built(tmp_path))
+    assert identity(built(tmp_path, SOURCE.replace("\nclass", "\n# a comment\n\n\nclass")).eval()) == before
+
+
+def test_another_process_finds_the_same(tmp_path):
+    mine = identity(built(tmp_path))
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from victim import Net; "
+        "from purespike.models.identity import identity; print(identity(Net()))"
+    )
+    run = [sys.executable, "-c", script, str(tmp_path)]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == mine
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(3),
+        torch.arange(3),
+        {1, 2},
+        ("x", 1.0, None),
+        types.SimpleNamespace(a=1),
+        torch.float64,
+        nn.Linear(2, 2).forward,
+        [nn.ReLU(), [torch.ones(1)]],
+        np.random.default_rng(0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_attribute_may_be_there(value):
+    model = nn.Identity()
+    plain = identity(model)
+    model.value = value
+    assert identity(model) == identity(model) != plain
+
+
+def test_a_cycle_ends():
+    model = nn.Identity()
+    model.loop = [model]
+    model.loop.append(model.loop)
+    assert identity(model) == identity(model)
+
+
+def test_settings_of_own_models_are_seen():
+    def make(**settings):
+        torch.manual_seed(0)
+        return identity(create("resnet14_snn", width=1 / 16, **{"time_steps": 2, **settings}))
+
+    found = [make(), make(decay=0.5), make(time_steps=3), make(thresholds=(0.5,)), make(surrogate="atan")]
+    found += [make(reset="detached"), make(coding="poisson")]
+    assert len(set(found)) == len(found) and make() == found[0]
+    model = create("resnet14_snn", width=1 / 16)
+    before = identity(model)
+    spiking_neurons(model)[0].reset = "detached"
+    assert identity(model) != before

@@ -1,0 +1,48 @@
+"""Progress in a pipe: a line when work begins, and lines while it lasts, also within one unit."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from purespike import progress
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=stream, highlight=False, width=200))
+    return stream
+
+
+def test_work_announces_itself_and_speaks_while_it_lasts(heard, monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    with progress.bar("training", 1000, done=200) as bar:
+        assert heard.getvalue() == "training: 1,000 images, 200 of them done before\n"
+        until = time.monotonic() + 10
+        while "time left unknown yet" not in heard.getvalue() and time.monotonic() < until:
+            time.sleep(0.005)
+        bar.advance(300, "epoch {} loss {:.1f}", 2, 0.25)
+        while "epoch 2 loss 0.2" not in heard.getvalue() and time.monotonic() < until:
+            time.sleep(0.005)
+        bar.begin("examination", 17, unit="rules")
+    lines = heard.getvalue().splitlines()
+    assert any(line.startswith("training: 500 of 1,000 images, about ") for line in lines)
+    assert "examination: 17 rules" in lines
+
+
+def test_other_processes_are_silent(heard):
+    with progress.bar("training", 10, show=False) as bar:
+        bar.advance(10, "done")
+        bar.begin("more", 2, unit="rules")
+        bar.say("a line")
+    assert heard.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (89, "89 s"), (600, "10 min"), (12_000, "3 h 20 min"), (367_200, "4 days 6 h")],
+)
+def test_durations(seconds, text):
+    assert progress.duration(seconds) == text

@@ -1,0 +1,56 @@
+"""Owners of folders: one process at a time, and nothing of anybody else is replaced."""
+
+import subprocess
+import sys
+
+import pytest
+
+from purespike import InputError
+from purespike.run_folder import check_output, in_use
+
+HOLD = """
+import sys
+from pathlib import Path
+from purespike.run_folder import in_use
+with in_use(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_folder_is_one_processs_until_it_ends_or_dies(tmp_path):
+    folder = tmp_path / "run"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], **pipes) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="run: another process works in it"), in_use(folder):
+            pass
+        with in_use(folder, by=False):
+            pass
+        holder.kill()
+    with in_use(folder):
+        pass
+    assert not list(folder.iterdir()), "a lock leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("report.html", "my thesis", r"report\.html: belongs to no evaluation"),
+        ("evaluation.json", '{"grade": 1}', r"evaluation\.json: .*would be replaced"),
+        ("recipe.yaml", "", "is a run folder"),
+    ],
+)
+def test_a_strangers_files_are_not_replaced(tmp_path, name, content, says):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=says):
+        check_output(tmp_path)
+    assert (tmp_path / name).read_text() == content
+
+
+def test_other_folders_may_take_an_evaluation(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    check_output(tmp_path)
+    check_output(tmp_path / "new")
+    with pytest.raises(InputError, match="is a file"):
+        check_output(tmp_path / "letter.txt")
