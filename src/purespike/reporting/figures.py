@@ -1,5 +1,7 @@
 """Pictures of measured robustness as matplotlib ``Figure``: a curve over budgets, bars over attacks."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -28,13 +30,14 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
         raise Absent(f"no attack with an {NORMS.get(norm, norm)} bound was run")
     attacks = {cell.title for cell in cells}
     title = attacks.pop() if len(attacks) == 1 else "Worst case over all attacks"
+    title += f", {NORMS.get(norm, norm)}, on {evaluation.data.text}"
     scale, unit = (255, "/255") if norm == "linf" else (1, "")
     lines = _curve_lines(evaluation, scale)
     figure = new_figure(NARROW, 3.9) if narrow else new_figure(WIDE, 4.9)
     axes = figure.add_subplot()
     dress(
         axes,
-        title=f"{title}, {NORMS.get(norm, norm)}, on {evaluation.data.text}",
+        title=textwrap.fill(title, 36 if narrow else 90),
         x="eps, in n/255" if unit else "eps, radius in pixel units",
         y="Accuracy, %",
         text=TEXT,

@@ -77,3 +77,4 @@ def _fall(axes: Axes, stages: list[Stage], images: int, color: str) -> None:
     axes.set_xlim(0, 185)
     axes.set_xticks(range(0, 101, 25))
     axes.spines["bottom"].set_bounds(0, 100)
+    axes.xaxis.label.set_x(50 / 185)
