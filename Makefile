@@ -6,16 +6,26 @@ BIN := $(VENV)/bin
 TORCH_ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench check format clean
+.PHONY: demo test test-slow test-browser bench check format clean
 
 demo: $(READY)
 	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# The pages in Chromium: the one that CHROMIUM names, one on the path, or Debian's, installed here; skipped,
+# with a line that says why, where there is none to be had.
+test-browser: $(VENV)/.browser
+	@CHROMIUM=$$(CHROMIUM="$(CHROMIUM)" sh tests/browser/chromium.sh) && export CHROMIUM && \
+	$(BIN)/python -m pytest tests/browser
+
+$(VENV)/.browser: $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]" && touch $@ || \
+	echo "make test-browser: skipped, playwright and pypdf cannot be installed" >&2
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out runs/benchmarks

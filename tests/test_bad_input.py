@@ -303,7 +303,7 @@ def test_a_mistake_is_one_clear_line_and_touches_nothing(at_desk, monkeypatch, c
     assert stop.value.code == 2
     # only work on files says what it begins with
     *begun, error = printed.err.splitlines()
-    assert begun == (["purifying: 1 files"] if "purify --model run/classifier" in line else [])
+    assert begun == (["purifying: 1 file"] if "purify --model run/classifier" in line else [])
     assert error.startswith("purespike: error: ")
     assert re.search(says, error), error
     assert printed.out == ""

@@ -32,6 +32,14 @@ def test_work_announces_itself_and_speaks_while_it_lasts(heard, monkeypatch):
     assert "examination: 17 rules" in lines
 
 
+@pytest.mark.parametrize("unit", ["file", "image", "pass"])
+def test_one_unit_is_called_one(heard, unit):
+    with progress.bar("purifying", 1, unit=f"{unit}es" if unit == "pass" else f"{unit}s") as bar:
+        line = bar.line()
+    assert heard.getvalue() == f"purifying: 1 {unit}\n"
+    assert line.startswith(f"purifying: 0 of 1 {unit}, ")
+
+
 def test_other_processes_are_silent(heard):
     with progress.bar("training", 10, show=False) as bar:
         bar.advance(10, "done")

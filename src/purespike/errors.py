@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class Absent(InputError):
+    """Something that was not measured or not kept: a page leaves out what would have shown it."""
+
+
 def brief(value: object) -> str:
     """``value`` as a message shows it: its repr, cut after 80 characters."""
     try:

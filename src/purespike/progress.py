@@ -1,6 +1,7 @@
 """Progress of long work: a live bar on a terminal; elsewhere a line when it begins, and one a minute."""
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Bar:
         """Say what begins and how much it is, where no bar shows it."""
         if self._progress is None:
             left = f", {self._done:,} of them done before" if self._done else ""
-            self.say(f"{self._title}: {self._total:,} {self._unit}{left}")
+            self.say(f"{self._title}: {_counted(self._total, self._unit)}{left}")
 
     def advance(self, count: int, note: str = "", *values: Any) -> None:
         """Report ``count`` more units done; ``note``, formatted with ``values``, is shown beside the bar.
@@ -75,7 +76,7 @@ class Bar:
         if rate:
             left = f"about {duration((self._total - self._done) / rate)} left"
         said = f", {text}" if (text := note.format(*values)) else ""
-        return f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {left}{said}"
+        return f"{self._title}: {self._done:,} of {_counted(self._total, self._unit)}, {left}{said}"
 
     def _rate(self) -> float:
         return (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
@@ -84,6 +85,11 @@ class Bar:
         """Print a permanent line."""
         if not self._silent:
             (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
+
+
+def _counted(count: int, unit: str) -> str:
+    """``1,000 images``, ``1 pass``."""
+    return f"{count:,} {unit if count != 1 else re.sub('(?<=ss)es$|s$', '', unit)}"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from purespike.errors import InputError
+from purespike.errors import Absent, InputError
 from purespike.reporting.page import write_report
 from purespike.reporting.section import SECTIONS, Report, section
 from purespike.results import Evaluation
@@ -68,9 +68,18 @@ def test_a_section_may_be_html_a_figure_or_missing(tmp_path):
     def missing(report: Report) -> str:
         raise InputError("nothing was measured")
 
+    @section("absent", "Absent")
+    def absent(report: Report) -> str:
+        raise Absent("nothing is wrong")
+
+    @section("empty", "Empty")
+    def empty(report: Report) -> str:
+        return ""
+
     page = written(tmp_path)
+    assert 'id="missing"' in page and 'id="absent"' not in page and 'id="empty"' not in page
     assert "<b>&lt;i&gt;</b>" in page
-    assert (tmp_path / "run" / "figures" / "drawn.png").is_file() and 'alt="An empty figure"' in page
+    assert (tmp_path / "run" / "figures" / "drawn.png").is_file() and 'aria-label="An empty figure"' in page
     assert '<p class="absent">Left out: nothing was measured.</p>' in page
 
 

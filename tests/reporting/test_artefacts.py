@@ -17,6 +17,7 @@ def test_a_committed_evaluation_leaves_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(section, "png", lambda figure: b"")
+    monkeypatch.setattr(section, "svg", lambda figure, name: f"<svg {name}>")
     evaluation = Evaluation.read(ROOT / name / "evaluation.json")
     report = write_artefacts(evaluation, tmp_path / "out", name=name)
     (card,) = report.parent.glob("card-*.json")
@@ -25,7 +26,9 @@ def test_a_committed_evaluation_leaves_its_files(
     assert {path.name for path in report.parent.iterdir()} == {*names, *tables_, card.name}
     assert (report.parent / "evaluation.json").read_bytes() == (ROOT / name / "evaluation.json").read_bytes()
     assert (report.parent / "robustness.md").read_text(encoding="utf-8") == tables.markdown_table(evaluation)
-    assert report.read_text(encoding="utf-8").count("data:image/png") == 2
+    text = report.read_text(encoding="utf-8")
+    figures = ("waterfall", "accuracy_curve")
+    assert all(f"<svg {figure}>" in text and f"<svg {figure}-narrow>" in text for figure in figures)
     found = json.loads(card.read_text(encoding="utf-8"))
     robust = read_outcomes(report.parent / "outcomes.npz")
     for case in evaluation.worst_case:

@@ -92,19 +92,21 @@ def test_curve_leaves_escalated_budgets_out(content: Content) -> None:
 def test_waterfall_has_the_heights_of_the_count(evaluation: Evaluation) -> None:
     figure = waterfall(evaluation)
     eps, n = evaluation.budgets[0], evaluation.data.n
-    above, below = figure.axes
+    left, right = figure.axes
     wanted = attack_waterfall(evaluation, eps, "adaptive")
-    bars = [patch for patch in above.patches if patch.get_y() == 0 and patch.get_alpha() is None]  # type: ignore[attr-defined]
-    heights = [bar.get_height() for bar in bars]  # type: ignore[attr-defined]
-    np.testing.assert_allclose(heights, [100 * stage.robust / n for stage in wanted])
-    assert "Adaptive" in above.get_title(loc="left") and "eps 16/255" in above.get_title(loc="left")
-    assert [tick.get_text() for tick in below.get_xticklabels()] == ["clean", "Oblivious", "BPDA", "Adaptive"]
-    assert f"12.5%\n{round(0.125 * n)} (−" in words_of(figure)
+    bars = [patch for patch in left.patches if patch.get_x() == 0 and patch.get_alpha() is None]  # type: ignore[attr-defined]
+    lengths = [bar.get_width() for bar in bars]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(lengths, [100 * stage.robust / n for stage in wanted])
+    titles = [part.get_suptitle() for part in figure.subfigs]
+    assert "Adaptive" in titles[0] and all("eps 16/255" in " ".join(title.split()) for title in titles)
+    names = [tick.get_text() for tick in right.get_yticklabels()]
+    assert names == ["clean", "Oblivious", "BPDA", "Adaptive"]
+    assert f"12.5%  {round(0.125 * n)} (−" in words_of(figure)
 
 
 def test_waterfall_of_a_classifier_alone_has_one_panel(classifier_only: Evaluation) -> None:
-    (axes,) = waterfall(classifier_only).axes
-    assert "Undefended" in axes.get_title(loc="left")
+    (part,) = waterfall(classifier_only).subfigs
+    assert "Undefended" in part.get_suptitle()
 
 
 def test_bars_have_the_heights_of_the_table(evaluation: Evaluation) -> None:

@@ -1,6 +1,5 @@
-"""The page stands alone, says what the files say, and names what is missing."""
+"""The page stands alone, says what the files say, names what is damaged and leaves out what is not there."""
 
-import base64
 import dataclasses
 import html
 import io
@@ -26,6 +25,7 @@ from purespike.results import Evaluation, Samples
 def blank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build every figure but draw a blank one: drawing takes seconds and has tests of its own."""
     monkeypatch.setattr(section, "png", lambda figure: drawing.png(Figure(figsize=(1, 1)), dpi=10))
+    monkeypatch.setattr(section, "svg", lambda figure, name: f'<svg class="{name}"></svg>')
 
 
 class Cells(HTMLParser):
@@ -40,7 +40,8 @@ class Cells(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        names = ("src", "href", "xlink:href", "srcset", "data")
+        self.links += [value or "" for name, value in attrs if name in names]
         if tag == "td" and dict(attrs).get("data-threat"):
             self.cells.append((dict(attrs), []))
             self.inside = True
@@ -85,31 +86,29 @@ def test_every_robust_number_carries_eps_and_threat(run: Path, evaluation: Evalu
         assert texts[:2] == [entry.text, entry.interval]
 
 
-def test_page_stands_alone(run: Path) -> None:
-    shown = parsed(run)
-    assert shown.links and all(link.startswith("data:image/png;base64,") for link in shown.links)
-    assert not {"script", "link", "iframe"} & set(shown.tags)
-    assert "@import" not in written(run) and "url(" not in written(run)
+def test_page_stands_alone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(section, "svg", drawing.svg)
+    shown, text = parsed(run), written(run)
+    assert any(link.startswith("data:image/png;base64,") for link in shown.links)
+    names = re.findall(r' id="([^"]*)"', text)
+    assert len(names) == len(set(names))
+    inside = [link for link in shown.links if not link.startswith("data:image/png;base64,")]
+    inside += re.findall(r"url\((.*?)\)", text)
+    # whatever else is referred to is on the page itself
+    assert inside and {link.removeprefix("#") for link in inside} <= set(names)
+    assert shown.tags.count("svg") == 10 and not {"script", "link", "iframe", "img"} & set(shown.tags)
+    assert "@import" not in text and "http" not in text.replace("http://www.w3.org/", "")
 
 
-def test_images_decode_and_equal_the_files(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(section, "png", lambda figure: drawing.png(figure, dpi=30))
-    inside = {base64.b64decode(link.partition(",")[2]) for link in parsed(run).links}
+def test_figures_are_written_beside_the_page(run: Path) -> None:
+    text = written(run)
+    names = ("accuracy_curve", "firing_rates", "samples", "training_curves", "waterfall")
     files = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
-    assert set(files) == {
-        f"{name}.png"
-        for name in (
-            "accuracy_curve",
-            "firing_rates",
-            "robustness",
-            "samples",
-            "training_curves",
-            "waterfall",
-        )
-    }
-    assert inside == set(files.values()) - {files["robustness.png"]}
+    assert set(files) == {f"{name}.png" for name in (*names, "robustness")}
     for content in files.values():
         PIL.Image.open(io.BytesIO(content)).verify()
+    for name in names:
+        assert f'<svg class="{name}"></svg>' in text and f'<svg class="{name}-narrow"></svg>' in text
 
 
 def test_what_was_run_is_on_the_page(run: Path) -> None:
@@ -144,17 +143,17 @@ def part_of(text: str, name: str) -> str:
 
 
 def test_diagnostics_are_on_the_page(run: Path, content: dict[str, Any]) -> None:
-    assert "did not examine itself" in part_of(written(run), "diagnostics")
+    assert 'id="diagnostics"' not in written(run)
     levels = ("reliable", "suspicious", "unreliable")
     content["diagnostics"] = [finding(level, number) for number, level in enumerate(levels)]
     content["diagnostics"][0]["advice"] = ""
     replace_evaluation(run, content)
     shown = part_of(written(run), "diagnostics")
     for number, level in enumerate(levels):
-        advice = f"advice of finding {number}" if number else "–"
+        advice = f"advice of finding {number} " if number else ""
         assert (
             f"name of finding {number} group of finding {number} {level} seen of finding {number} "
-            f"{advice} source of finding {number}"
+            f"{advice}source of finding {number}"
         ) in shown
 
 
@@ -230,22 +229,47 @@ def test_everything_from_files_is_escaped(run: Path, content: dict[str, Any], sa
 
 
 @pytest.mark.parametrize("name", ["history.jsonl", "samples.npz", "recipe.yaml"])
-@pytest.mark.parametrize("damage", ["missing", "garbage"])
-def test_a_missing_or_damaged_part_is_named(run: Path, name: str, damage: str) -> None:
-    (run / name).unlink()
-    if damage == "garbage":
-        (run / name).write_bytes(b"]: \xff{")
+def test_a_damaged_part_is_named(run: Path, name: str) -> None:
+    (run / name).write_bytes(b"]: \xff{")
     text = written(run)
     assert re.search(rf'class="absent">Left out: [^<]*{re.escape(name)}', text)
     assert 'class="robustness"' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("history.jsonl", ["Firing rates", "Training"]),
+        ("samples.npz", ["What the purifier does to an image"]),
+        ("recipe.yaml", ["Recipe"]),
+    ],
+)
+def test_what_a_missing_file_would_show_is_not_on_the_page(run: Path, name: str, heads: list[str]) -> None:
+    before = re.findall(r"<h[23]>(.*?)</h[23]>", written(run))
+    (run / name).unlink()
+    text = written(run)
+    assert re.findall(r"<h[23]>(.*?)</h[23]>", text) == [head for head in before if head not in heads]
+    assert len(before) == len(set(before)) and set(heads) < set(before)
+    assert "Left out" not in text and name not in text
+
+
+def test_a_curve_needs_two_sizes_of_eps(run: Path, content: dict[str, Any]) -> None:
+    content["cells"] = [cell for cell in content["cells"] if cell["eps"] in (None, 16 / 255)]
+    content["worst_case"] = [case for case in content["worst_case"] if case["eps"] == 16 / 255]
+    content["settings"] = {"eps": [16 / 255]}
+    assert 'id="curve"' in written(run)
+    replace_evaluation(run, content)
+    assert 'id="curve"' not in written(run) and 'id="waterfall"' in written(run)
 
 
 def test_environment_stands_in_for_provenance(run: Path, content: dict[str, Any]) -> None:
     del content["provenance"]
     replace_evaluation(run, content)
     assert "AMD EPYC 7763" in written(run)
-    (run / "environment.json").unlink()
+    (run / "environment.json").write_text("{", encoding="utf-8")
     assert "environment.json" in written(run)
+    (run / "environment.json").unlink()
+    assert "environment.json" not in written(run) and "Left out" not in written(run)
 
 
 def test_classifier_alone_with_nothing_else(run: Path, classifier_only: Evaluation) -> None:
@@ -255,8 +279,9 @@ def test_classifier_alone_with_nothing_else(run: Path, classifier_only: Evaluati
     shown = parsed(run)
     assert {attributes["data-threat"] for attributes, _ in shown.cells} == {"undefended"}
     text = written(run)
-    assert "no purifier was evaluated" in text and "no adaptive attack was run" in text
-    assert len(shown.links) == 2
+    names = re.findall(r'<section id="(.*?)">', text)
+    assert names == ["robustness", "waterfall", "curve", "threats", "run", "cost"]
+    assert "no purifier was evaluated" in text and "Left out" not in text
 
 
 def test_writing_again_changes_nothing(run: Path) -> None:

@@ -54,5 +54,9 @@ def _show(value: Any, name: str) -> str:
     if isinstance(value, float):
         return format_eps(value) if "eps" in name or name == "step_size" else f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_show(item, name) for item in value)
+        nested = any(isinstance(item, Mapping) for item in value)
+        return ("; " if nested else ", ").join(_show(item, name) for item in value)
+    if isinstance(value, Mapping):
+        shown = [(key, _show(item, str(key))) for key, item in value.items()]
+        return ", ".join(item if key == "name" else f"{key} {item}" for key, item in shown)
     return str(value)

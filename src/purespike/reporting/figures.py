@@ -1,38 +1,46 @@
 """Pictures of measured robustness as matplotlib ``Figure``: a curve over budgets, bars over attacks."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from purespike.errors import InputError
-from purespike.reporting.drawing import FAINT, INK, dress, new_figure, spread
+from purespike.errors import Absent, InputError
+from purespike.reporting.drawing import FAINT, INK, NARROW, TEXT, WIDE, dress, new_figure, spread
 from purespike.reporting.robustness import robustness_table
 from purespike.results import Evaluation
 from purespike.results.vocabulary import NORMS, percent, threat_words
 
 
-def accuracy_curve(evaluation: Evaluation) -> Figure:
+def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
     """Worst case against eps, one line and one 95% band per threat model; eps 0 is the clean accuracy.
 
     Eps is in n/255 for L∞ and a radius for L2. A point is the worst case over all attacks up to that eps.
 
+    Args:
+        evaluation: the evaluation.
+        narrow: whether the figure is for a phone; its labels are then shorter.
+
     Raises:
-        InputError: no attack with a bound was run.
+        Absent: no attack with a bound was run.
     """
     norm = evaluation.norm
     cells = [cell for cell in evaluation.cells if cell.norm == norm and cell.eps]
     if not cells:
-        raise InputError(f"no attack with an {NORMS.get(norm, norm)} bound was run")
+        raise Absent(f"no attack with an {NORMS.get(norm, norm)} bound was run")
     attacks = {cell.title for cell in cells}
     title = attacks.pop() if len(attacks) == 1 else "Worst case over all attacks"
+    title += f", {NORMS.get(norm, norm)}, on {evaluation.data.text}"
     scale, unit = (255, "/255") if norm == "linf" else (1, "")
     lines = _curve_lines(evaluation, scale)
-    figure = new_figure(10, 4.9)
+    figure = new_figure(NARROW, 3.9) if narrow else new_figure(WIDE, 4.9)
     axes = figure.add_subplot()
     dress(
         axes,
-        title=f"{title}, {NORMS.get(norm, norm)}, on {evaluation.data.text}",
+        title=textwrap.fill(title, 36 if narrow else 90),
         x="eps, in n/255" if unit else "eps, radius in pixel units",
         y="Accuracy, %",
+        text=TEXT,
     )
     for threat, points in lines.items():
         x, y, low, high = np.array(points).T
@@ -60,25 +68,28 @@ def accuracy_curve(evaluation: Evaluation) -> Figure:
             linewidth=0.8,
             alpha=0.6,
         )
-        label = f"{words.title}  {percent(points[-1][1] / 100)} at {points[-1][0]:g}{unit}"
+        label = f"{words.title}  {percent(points[-1][1] / 100)}"
+        label += "" if narrow else f" at {points[-1][0]:g}{unit}"
         axes.annotate(
             label,
             (right * 1.055, height),
-            fontsize=10.5,
+            fontsize=TEXT,
             fontweight="bold",
             color=words.color,
-            va="bottom",
-            xytext=(0, -3),
+            va="center" if narrow else "bottom",
+            xytext=(0, 0 if narrow else -1),
             textcoords="offset points",
             annotation_clip=False,
         )
+        if narrow:
+            continue
         axes.annotate(
             words.short,
             (right * 1.055, height),
-            fontsize=8.5,
+            fontsize=TEXT,
             color=FAINT,
             va="top",
-            xytext=(0, -3),
+            xytext=(0, -5),
             textcoords="offset points",
             annotation_clip=False,
         )

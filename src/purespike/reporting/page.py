@@ -43,6 +43,6 @@ def render(report: Report) -> str:
             tiles=tiles(report.evaluation),
             level=report.evaluation.level,
             verdict=report.evaluation.verdict,
-            sections=[(section, section.render(report)) for section in SECTIONS],
+            sections=[(section, body) for section in SECTIONS if (body := section.render(report))],
         )
     )

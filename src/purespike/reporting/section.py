@@ -1,6 +1,5 @@
 """Sections of the report page: a function each, registered under the heading that it fills."""
 
-import base64
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from purespike.errors import InputError
+from purespike.errors import Absent, InputError
 from purespike.files import write_bytes
-from purespike.reporting.drawing import png
+from purespike.reporting.drawing import png, svg
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
 from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
@@ -41,12 +40,12 @@ class Report:
         """The epochs of ``history.jsonl``.
 
         Raises:
-            InputError: missing, empty or damaged.
+            Absent: missing or empty.
+            InputError: damaged.
         """
-        path = self.folder / "history.jsonl"
-        rows = read_history(path)
+        rows = read_history(self._file("history.jsonl"))
         if not rows:
-            raise InputError(f"{path}: {'holds no epoch' if path.exists() else 'no such file'}")
+            raise Absent(f"{self.folder / 'history.jsonl'}: holds no epoch")
         return rows
 
     @functools.cached_property
@@ -54,54 +53,80 @@ class Report:
         """The example images of ``samples.npz``.
 
         Raises:
-            InputError: missing or damaged.
+            Absent: missing.
+            InputError: damaged.
         """
-        return Samples.read(self.folder / "samples.npz")
+        return Samples.read(self._file("samples.npz"))
 
     @functools.cached_property
     def environment(self) -> Provenance:
         """Origin of the run, of ``environment.json``.
 
         Raises:
-            InputError: missing or damaged.
+            Absent: missing.
+            InputError: damaged.
         """
-        return Provenance.read(self.folder / "environment.json")
+        return Provenance.read(self._file("environment.json"))
 
     @functools.cached_property
     def recipe(self) -> Mapping[str, Any]:
         """The settings of ``recipe.yaml``.
 
         Raises:
-            InputError: missing or damaged.
+            Absent: missing.
+            InputError: damaged.
         """
-        path = self.folder / "recipe.yaml"
+        path = self._file("recipe.yaml")
         value = read_yaml(path)
         if not isinstance(value, dict):
             raise InputError(f"{path}: not a mapping of settings")
         return value
 
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise Absent(f"{path}: no such file")
+        return path
+
     def fill(self, template: str, **values: Any) -> Markup:
         """A template of this package filled with values; text is escaped."""
         return Markup(engine().get_template(template).render(values))
 
-    def draw(self, name: str, figure: Callable[[], Figure]) -> bytes:
-        """Draw a figure and write it to ``figures/NAME.png``; the PNG is returned.
+    def draw(self, name: str, figure: Callable[[], Figure]) -> Figure:
+        """Draw a figure and write it to ``figures/NAME.png``.
 
         Raises:
             InputError: whatever ``figure`` raises.
         """
-        content = png(figure())
-        write_bytes(self.folder / "figures" / f"{name}.png", content)
-        return content
+        drawn = figure()
+        write_bytes(self.folder / "figures" / f"{name}.png", png(drawn))
+        return drawn
 
-    def figure(self, name: str, alt: str, caption: str, figure: Callable[[], Figure]) -> Markup:
+    def figure(
+        self,
+        name: str,
+        alt: str,
+        caption: str,
+        figure: Callable[[], Figure],
+        narrow: Callable[[], Figure] | None = None,
+    ) -> Markup:
         """A figure with its caption, embedded in the page and written to ``figures/NAME.png``.
 
+        Args:
+            name: name of the file, unlike those of all other figures.
+            alt: content of the figure in a few words, for those who do not see it.
+            caption: sentences below.
+            figure: function that draws it, ten inches wide.
+            narrow: function that draws it for screens too narrow for the other, 4.6 inches wide; those see
+                the wide one if not given.
+
         Raises:
-            InputError: whatever ``figure`` raises; the page shows it in place of the section.
+            InputError: whatever ``figure`` raises; the page shows it in place of the section, or nothing if
+                it is an :class:`~purespike.errors.Absent`.
         """
-        uri = f"data:image/png;base64,{base64.b64encode(self.draw(name, figure)).decode('ascii')}"
-        return self.fill("figure.html.j2", uri=uri, alt=alt, caption=caption)
+        wide = Markup(svg(self.draw(name, figure), name))
+        slim = Markup(svg(narrow(), f"{name}-narrow")) if narrow else None
+        return self.fill("figure.html.j2", wide=wide, narrow=slim, alt=alt, caption=caption)
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,8 @@ class Section:
         name: anchor of the section.
         title: its heading.
         body: content of the section, given the report: HTML as ``Markup``, or text, which is escaped. An
-            :class:`~purespike.errors.InputError` is shown in its place.
+            :class:`~purespike.errors.InputError` is shown in its place; after an
+            :class:`~purespike.errors.Absent`, or without any content, the section does not appear.
     """
 
     name: str
@@ -120,12 +146,16 @@ class Section:
     body: Callable[[Report], str]
 
     def render(self, report: Report) -> Markup:
-        """The body as HTML, or the reason why it is left out."""
+        """The body as HTML, empty if there is nothing to show, or the reason why it is left out."""
         try:
             content = self.body(report)
+        except Absent:
+            return Markup()
         except InputError as error:
             return Markup('<p class="absent">Left out: {}.</p>').format(str(error))
-        return content if isinstance(content, Markup) else Markup("<p>{}</p>").format(content)
+        if not content or isinstance(content, Markup):
+            return Markup(content)
+        return Markup("<p>{}</p>").format(content)
 
 
 SECTIONS: list[Section] = []

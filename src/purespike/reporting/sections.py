@@ -2,7 +2,7 @@
 
 import contextlib
 
-from purespike.errors import InputError
+from purespike.errors import Absent, InputError
 from purespike.reporting.facts import provenance_facts, recipe_facts
 from purespike.reporting.figures import accuracy_curve, robustness_bars
 from purespike.reporting.robustness import cell_entry, table_threats
@@ -33,12 +33,15 @@ def waterfall_section(report: Report) -> str:
         "Images that are robust to each attack and to all before it; the pale part of a bar was broken by "
         "that attack. The last bar is the worst case per image.",
         lambda: waterfall(report.evaluation),
+        lambda: waterfall(report.evaluation, narrow=True),
     )
 
 
 @section("curve", "Accuracy against perturbation size")
 def curve_section(report: Report) -> str:
-    """Accuracy against eps."""
+    """Accuracy against eps, if more than one was measured."""
+    if len({cell.eps for cell in report.evaluation.cells if cell.eps}) < 2:
+        raise Absent("no attack was run at two sizes of eps")
     return report.figure(
         "accuracy_curve",
         "Accuracy against eps, one line per threat model",
@@ -46,18 +49,14 @@ def curve_section(report: Report) -> str:
         "Wilson interval. Eps 0 is the clean accuracy: of "
         "the classifier alone for the undefended line, with the purifier for the others.",
         lambda: accuracy_curve(report.evaluation),
+        lambda: accuracy_curve(report.evaluation, narrow=True),
     )
 
 
 @section("samples", "What the purifier does to an image")
 def samples_section(report: Report) -> str:
-    """Example images, if there is a purifier or there are images of one."""
-    try:
-        caption = f"{report.samples.caption}. " if report.samples.caption else ""
-    except InputError:
-        if report.evaluation.defended:
-            raise
-        raise InputError("no purifier was evaluated") from None
+    """Example images, if there are any."""
+    caption = f"{report.samples.caption}. " if report.samples.caption else ""
     return report.figure(
         "samples",
         "Clean, adversarial and purified images, and their differences",
@@ -65,6 +64,7 @@ def samples_section(report: Report) -> str:
         "each purified one the class that it sees there. Both rows of differences share one factor and are "
         "clipped.",
         lambda: sample_grid(report.samples),
+        lambda: sample_grid(report.samples, narrow=True),
     )
 
 
@@ -72,7 +72,7 @@ def samples_section(report: Report) -> str:
 def quality_section(report: Report) -> str:
     """Likeness of attacked and purified images to clean ones."""
     if not report.evaluation.quality:
-        raise InputError("image quality was not measured")
+        return ""
     return report.fill("quality.html.j2", quality=report.evaluation.quality)
 
 
@@ -81,6 +81,8 @@ def diagnostics_section(report: Report) -> str:
     """Findings of the diagnostics, and the complaints of attacks."""
     evaluation = report.evaluation
     warned = [cell for cell in evaluation.cells if cell.warnings]
+    if not evaluation.diagnostics and not warned:
+        return ""
     return report.fill("diagnostics.html.j2", findings=evaluation.diagnostics, warned=warned)
 
 
@@ -94,6 +96,8 @@ def threats_section(report: Report) -> str:
 def components_section(report: Report) -> str:
     """Images that each route of an attacker broke."""
     found = list(routes(report.evaluation))
+    if not found:
+        return ""
     return report.fill(
         "components.html.j2",
         routes=found,
@@ -114,6 +118,7 @@ def firing_section(report: Report) -> str:
         "The share of its possible spikes that each layer emits, on a square-root axis. A silent layer "
         "passes no signal and no gradient; a saturated one carries no information.",
         lambda: firing_rates(report.history),
+        lambda: firing_rates(report.history, narrow=True),
     )
 
 
@@ -125,28 +130,31 @@ def training_section(report: Report) -> str:
         "Loss and accuracy by epoch",
         "Losses and accuracies by epoch; a loss that spans more than a factor of ten is on a log scale.",
         lambda: training_curves(report.history),
+        lambda: training_curves(report.history, narrow=True),
     )
 
 
 @section("run", "What was run")
 def run_section(report: Report) -> str:
     """Origin of the numbers, and the recipe."""
-    environment, no_environment, recipe, no_recipe = None, "", [], "recipe.yaml is empty"
-    if not report.evaluation.provenance:
-        try:
-            environment = report.environment
-        except InputError as error:
-            no_environment = str(error)
+    environment, recipe, damaged = None, [], []
+    try:
+        environment = None if report.evaluation.provenance else report.environment
+    except Absent:
+        pass
+    except InputError as error:
+        damaged.append(str(error))
     try:
         recipe = recipe_facts(report.recipe)
+    except Absent:
+        pass
     except InputError as error:
-        no_recipe = str(error)
+        damaged.append(str(error))
     return report.fill(
         "run.html.j2",
         provenance=provenance_facts(report.evaluation, environment),
-        no_environment=no_environment,
         recipe=recipe,
-        no_recipe=no_recipe,
+        damaged=damaged,
     )
 
 
@@ -154,6 +162,8 @@ def run_section(report: Report) -> str:
 def cost_section(report: Report) -> str:
     """Passes and seconds of every attack."""
     cells = report.evaluation.cells
+    if not cells:
+        return ""
     total = {
         name: sum(getattr(cell, name) or 0 for cell in cells) for name in ("forwards", "backwards", "seconds")
     }

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from purespike.errors import InputError
-from purespike.reporting.drawing import INK, SERIES, WRONG, dress, new_figure
+from purespike.errors import Absent
+from purespike.reporting.drawing import EDGE, INK, NARROW, SERIES, TEXT, WIDE, WRONG, dress, new_figure
 from purespike.results import Epoch
 
 SILENT, SATURATED = 0.01, 0.95
@@ -24,13 +25,17 @@ _ACCURACIES = {
 }
 
 
-def training_curves(history: Sequence[Epoch]) -> Figure:
+def training_curves(history: Sequence[Epoch], *, narrow: bool = False) -> Figure:
     """Loss and accuracy of the classifier and every loss term of the purifier, by epoch.
 
     A loss is drawn on a log scale where it spans more than a factor of ten.
 
+    Args:
+        history: epochs of a run.
+        narrow: whether the panels stand one below the other, for a phone.
+
     Raises:
-        InputError: the history holds no epoch after training began.
+        Absent: the history holds no epoch after training began.
     """
     panels: list[tuple[str, str, dict[str, str]]] = []
     for stage in _stages(history):
@@ -38,13 +43,14 @@ def training_curves(history: Sequence[Epoch]) -> Figure:
             if any(_points(history, stage, name)[0] for name in names):
                 panels.append((stage, quantity, names))
     if not panels:
-        raise InputError("no loss and no accuracy was recorded")
-    figure = new_figure(10, 3.5 if len(panels) > 1 else 4)
-    for axes, (stage, quantity, names) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
+        raise Absent("no loss and no accuracy was recorded")
+    columns = 1 if narrow else len(panels) if len(panels) < 4 else 2
+    rows = -(-len(panels) // columns)
+    figure = new_figure(NARROW if narrow else WIDE, (2.9 if narrow else 3.5) * rows)
+    for place, (stage, quantity, names) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, place + 1)
         share = quantity == "accuracy"
-        dress(axes, title=f"{stage.capitalize()} {quantity}", x="epoch", y="%" if share else "")
+        dress(axes, title=f"{stage.capitalize()} {quantity}", x="epoch", y="%" if share else "", text=TEXT)
         lows, highs = [], []
         drawn = {name: _points(history, stage, name) for name in names}
         drawn = {name: points for name, points in drawn.items() if points[0]}
@@ -58,38 +64,52 @@ def training_curves(history: Sequence[Epoch]) -> Figure:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(drawn) > 1:
-            axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+            axes.legend(frameon=False, fontsize=TEXT, labelcolor=INK)
     return figure
 
 
-def firing_rates(history: Sequence[Epoch]) -> Figure:
+def firing_rates(history: Sequence[Epoch], *, narrow: bool = False) -> Figure:
     """The share of its possible spikes that each layer emitted, before training and after, a panel per stage.
 
     Layers under 1% after training are marked as silent, those over 95% as saturated.
 
+    Args:
+        history: epochs of a run.
+        narrow: whether the panels stand one below the other, for a phone.
+
     Raises:
-        InputError: the history holds no firing rates.
+        Absent: the history holds no firing rates.
     """
     stages = {stage: rates for stage in _stages(history) if (rates := _rates(history, stage))}
     if not stages:
-        raise InputError("no firing rates were recorded")
-    tallest = max(len(after) for _, after in stages.values())
-    figure = new_figure(10, 1.5 + 0.27 * tallest)
-    for index, (axes, (stage, rates)) in enumerate(
-        zip(figure.subplots(1, len(stages), squeeze=False)[0], stages.items(), strict=True)
-    ):
-        dress(axes, title=stage.capitalize(), x="spikes emitted, % of possible", grid="x")
-        _dots(axes, *rates)
-        axes.set_ylim(tallest - 0.4, -0.6)
-        if index == 0:
-            handles, labels = axes.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        raise Absent("no firing rates were recorded")
+    layers = [len(after) for _, after in stages.values()]
+    if narrow:
+        figure = new_figure(NARROW, 1.1 * len(stages) + 0.9 + 0.27 * sum(layers))
+        panels = figure.subplots(len(stages), 1, squeeze=False, height_ratios=[4 + n for n in layers])[:, 0]
+    else:
+        figure = new_figure(WIDE, 1.6 + 0.27 * max(layers))
+        panels = figure.subplots(1, len(stages), squeeze=False)[0]
+    for axes, (stage, rates) in zip(panels, stages.items(), strict=True):
+        dress(axes, title=stage.capitalize(), x="spikes emitted, % of possible", grid="x", text=TEXT)
+        _dots(axes, *rates, longest=19 if narrow else 24)
+        axes.set_ylim((len(rates[1]) if narrow else max(layers)) - 0.4, -0.6)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=1 if narrow else 3,
+        frameon=False,
+        fontsize=TEXT,
+        labelcolor=INK,
+    )
     return figure
 
 
-def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float], *, longest: int) -> None:
     layers = list(after)
     places = np.arange(len(layers))
     start = np.array([100 * before.get(layer, np.nan) for layer in layers])
@@ -100,12 +120,12 @@ def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -
         0, 100 * SILENT, color=WRONG, alpha=0.10, linewidth=0, label="silent (< 1%) or saturated (> 95%)"
     )
     axes.axvspan(100 * SATURATED, 100, color=WRONG, alpha=0.10, linewidth=0)
-    axes.hlines(places, start, end, color="#b9bec5", linewidth=1.5, zorder=2)
+    axes.hlines(places, start, end, color=EDGE, linewidth=1.5, zorder=2)
     axes.plot(
         start, places, "o", color="white", markeredgecolor=SERIES[0], markersize=6.5, label="before training"
     )
     axes.plot(end, places, "o", color=SERIES[0], markersize=6.5, label="after training")
-    axes.set_yticks(places, [_shorten(layer) for layer in layers], color=INK, fontsize=8.5, parse_math=False)
+    axes.set_yticks(places, [_shorten(layer, longest) for layer in layers], color=INK, parse_math=False)
     for place, rate, label in zip(places, end / 100, axes.get_yticklabels(), strict=True):
         word = "silent" if rate < SILENT else "saturated" if rate > SATURATED else ""
         if word:
@@ -118,7 +138,7 @@ def _dots(axes: Axes, before: Mapping[str, float], after: Mapping[str, float]) -
                 xytext=(7, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=8.5,
+                fontsize=TEXT,
                 color=WRONG,
                 fontweight="bold",
             )
@@ -148,5 +168,5 @@ def _rates(history: Iterable[Epoch], stage: str) -> tuple[Mapping[str, float], M
     return (before[-1] if before else {}), max(rows, key=lambda row: row.epoch).firing_rates
 
 
-def _shorten(name: str, longest: int = 26) -> str:
+def _shorten(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from purespike.budget import PARSERS, format_eps, parse_number, same_eps
-from purespike.errors import InputError
+from purespike.errors import Absent, InputError
 from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
 from purespike.results.finding import Finding, Verdict
@@ -279,12 +279,12 @@ class Evaluation(Record):
         """Correct clean images, bool ``[N]``, without or with the purifier.
 
         Raises:
-            InputError: they were not kept.
+            Absent: they were not kept.
         """
         kept = self.clean_outcomes
         values = () if kept is None else kept.defended if defended else kept.undefended
         if not values:
-            raise InputError("the outcomes per image on clean images were not kept")
+            raise Absent("the outcomes per image on clean images were not kept")
         return np.asarray(values, dtype=bool)
 
     @property

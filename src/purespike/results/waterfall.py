@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from purespike.budget import format_eps
-from purespike.errors import InputError
+from purespike.errors import Absent
 from purespike.results.evaluation import Evaluation
 from purespike.results.vocabulary import threat_words
 
@@ -30,11 +30,11 @@ def attack_waterfall(evaluation: Evaluation, eps: float, threat: str) -> list[St
     """Robust images after each attack of one threat model in turn, clean first; it ends at the worst case.
 
     Raises:
-        InputError: no attack of this threat model and budget, or outcomes were not kept.
+        Absent: no attack of this threat model and budget, or outcomes were not kept.
     """
     cells = evaluation.cells_at(eps, [threat])
     if not cells:
-        raise InputError(f"no attack was run at eps {format_eps(eps)} under threat model {threat}")
+        raise Absent(f"no attack was run at eps {format_eps(eps)} under threat model {threat}")
     stages = [
         (f"{evaluation.label(cell)}\n(raised)" if cell.raised_from else evaluation.label(cell), [cell.robust])
         for cell in cells
@@ -53,7 +53,7 @@ def threat_waterfall(evaluation: Evaluation, eps: float) -> list[Stage]:
     The last stage is the worst case over everything that attacks the defended model.
 
     Raises:
-        InputError: no attack at this budget, or outcomes were not kept.
+        Absent: no attack at this budget, or outcomes were not kept.
     """
     threats = sorted(evaluation.end_to_end_threats, key=lambda name: threat_words(name).knowledge)
     stages = []
@@ -62,7 +62,7 @@ def threat_waterfall(evaluation: Evaluation, eps: float) -> list[Stage]:
         if worst is not None:
             stages.append((threat_words(threat).title, [worst]))
     if not stages:
-        raise InputError(f"no attack was run at eps {format_eps(eps)}")
+        raise Absent(f"no attack was run at eps {format_eps(eps)}")
     return _fall(evaluation.clean_correct(defended=True), stages)
 
 
