@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

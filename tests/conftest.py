@@ -1,8 +1,11 @@
-"""What every test runs under: one thread, and eager neurons unless it turns the compiler on itself."""
+"""What every test runs under: one thread, and eager neurons unless it turns the compiler on itself.
+
+Processes that a test starts inherit both: sums of several threads have other roundings.
+"""
 
 import os
 
-os.environ["PURESPIKE_COMPILE"] = "0"
+os.environ |= {"PURESPIKE_COMPILE": "0", "OMP_NUM_THREADS": "1"}
 
 import torch
 from hypothesis import settings

@@ -194,6 +194,7 @@ def test_a_purifier_with_a_random_penalty_resumes_bit_for_bit(data, cpu, tmp_pat
     assert classifier.training and all(torch.equal(a, before[k]) for k, a in classifier.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_stochastic_training_that_is_killed_goes_on_as_if_never_killed(data, cpu, tmp_path):
     """SIGKILL after the first epoch, in a process of its own."""
     folder, path = tmp_path / "run", write_recipe(tmp_path / "tiny.yaml", classifier=STOCHASTIC)

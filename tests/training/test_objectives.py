@@ -361,7 +361,14 @@ TRAININGS = {
 }
 
 
-@pytest.mark.parametrize(("settings", "passes"), TRAININGS.values(), ids=TRAININGS)
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        pytest.param(*TRAININGS["fgsm"], id="fgsm"),
+        pytest.param(*TRAININGS["pgd"], id="pgd"),
+        pytest.param(*TRAININGS["trades"], id="trades", marks=pytest.mark.slow),
+    ],
+)
 def test_adversarial_training_makes_a_network_robust(tmp_path, undefended, settings, passes):
     _, clean_before, robust_before = undefended
     clean, robust = trained(tmp_path, settings)

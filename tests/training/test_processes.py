@@ -36,7 +36,7 @@ def run(*line, processes, environment=None):
         settings = f"--multi_gpu --num_processes {processes} --num_machines 1 --main_process_port {port}"
         settings += " --mixed_precision no --dynamo_backend no"
         command = ["-m", "accelerate.commands.launch", *settings.split(), *command]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PURESPIKE_COMPILE": "0", **(environment or {})}
+    environment = os.environ | (environment or {})
     done = subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240
     )
@@ -44,6 +44,7 @@ def run(*line, processes, environment=None):
     return done
 
 
+@pytest.mark.slow
 def test_copies_of_a_model_stay_equal_with_penalties_and_projections(tmp_path):
     """Random in each process of its own, the projection in all alike; each batch is one forward."""
     place = {
@@ -107,6 +108,7 @@ def test_two_processes_train_a_run_with_the_same_files(tmp_path):
     assert weights.keys() == checkpoint(finished() / "purifier.safetensors")[0].keys()
 
 
+@pytest.mark.slow
 def test_two_processes_repeat_experiments_as_one_does(tmp_path):
     """Also where data cannot be had, and times of one are asked for."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
@@ -120,6 +122,7 @@ def test_two_processes_repeat_experiments_as_one_does(tmp_path):
     assert not (tmp_path / "two" / "checkpoint" / "timing").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_smooth_labels_by_what_both_got_right(tmp_path):
     """Steps too small to move a weight, and an adversary who may not move an image: so the first epoch of
     TRADES can be computed again."""
