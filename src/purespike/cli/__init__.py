@@ -70,7 +70,7 @@ def _run(debug: bool, ended: list[str]) -> None:
         fail("terminated; run the same command again to resume", code=143)
     if code == 130:
         fail("interrupted; run the same command again to resume", code=130)
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def _usage(error: typer.TyperException) -> str:
