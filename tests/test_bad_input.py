@@ -50,6 +50,7 @@ def desk(tmp_path_factory):
     (desk / "binary.yaml").write_bytes(b"\xff\xfe\x00seed")
     (desk / "bad_models.py").write_text(MODELS)
     (desk / "broken_module.py").write_text("import no_such_module_at_all\n")
+    (desk / "leaves.py").write_text("raise SystemExit(0)\n")
 
     shutil.copytree(finished(), desk / "run")
     good = desk / "run" / "classifier.safetensors"
@@ -171,6 +172,9 @@ MISTAKES = {
     "folder without a classifier": ("info letters", r"letters/classifier\.safetensors: no such checkpoint"),
     "not a checkpoint": ("info tiny.yaml", r"tiny\.yaml: truncated, or not a safetensors file"),
     "no module": ("info no_module:f", r"cannot import 'no_module'"),
+    "own code that is missing": ("--import no_module info run", r"--import: cannot import 'no_module'"),
+    "own code that fails": ("--import broken_module info run", r"--import: .*no_such_module_at_all"),
+    "own code that exits": ("--import leaves info run", r"--import: cannot import 'leaves': SystemExit: 0"),
     "module that does not import": ("info broken_module:f", r"cannot import .*no_such_module_at_all"),
     "no function": ("info bad_models:nothing", r"'bad_models' has no function 'nothing'"),
     "function that fails": ("info bad_models:fails", r"fails\(\) failed: RuntimeError: no weights here"),

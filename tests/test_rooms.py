@@ -17,6 +17,7 @@ ROOMS = (
         "written",
         "files",
         "reading",
+        "importing",
         "tensors",
         "console",
         "progress",

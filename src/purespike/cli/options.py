@@ -11,6 +11,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from purespike.cli.names import completion
+from purespike.importing import import_module
 from purespike.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -68,8 +69,28 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _import(context: typer.Context, modules: list[str]) -> None:
+    if context.resilient_parsing:
+        return
+    for name in modules:
+        import_module(name, place="--import")
+    # the commands were collected before the modules could add theirs
+    context.command.commands.update(typer.main.get_group(app).commands)  # type: ignore[attr-defined]
+
+
 @app.callback()
 def options(
+    modules: Annotated[
+        list[str],
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Module of your own to import first, from the current folder, so that names that it "
+            "registers are known; may be repeated.",
+            callback=_import,
+            is_eager=True,
+        ),
+    ] = [],  # noqa: B006
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; valid at any position.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
