@@ -198,7 +198,7 @@ MISTAKES = {
         r"--set classifier\.epochs: write section\.key",
     ),
     "--set without a key": (f"{TRAIN} --set =3", r"--set =3: write section\.key=value"),
-    "--set into a number": (f"{TRAIN} --set seed.a=3", r"--set seed\.a: seed is not a section .*, but 0"),
+    "--set into a number": (f"{TRAIN} --set seed.a=3", r"--set seed\.a: seed is not a section .*, but \d"),
     "--set no YAML": (f"{TRAIN} --set data.source=[", r"--set data.source: not YAML"),
     "--set unknown key": (
         f"{TRAIN} --set purifier.gama=0.2",

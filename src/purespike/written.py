@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 from purespike.errors import InputError, unknown
+from purespike.scalars import plain
 
 
 class Written:
@@ -76,10 +77,13 @@ class Written:
     def check(self, key: str, least: float = 0.0, most: float = math.inf, *, positive: bool = False) -> None:
         """Refuse a setting that is not a finite number in ``[least, most]``, or not positive.
 
+        A number of NumPy, or a tensor without dimensions, becomes Python's.
+
         Raises:
             InputError: the message names family, member and setting.
         """
-        value = getattr(self, key)
+        value = plain(getattr(self, key))
+        object.__setattr__(self, key, value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{self.kind} {self.name}: {key} must be a number, got {value!r}")
         if positive and not (math.isfinite(value) and value > 0):

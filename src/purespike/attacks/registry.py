@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.protocol import Attack, has_setting
+from purespike.attacks.protocol import Attack, has_setting, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.ball import Ball
 from purespike.errors import InputError, unknown
@@ -181,6 +181,7 @@ def create_attack(name: str, **settings: Any) -> Attack:
         settings = {"target": "next", **settings}
     try:
         made = _entry(name).make(**settings)
+        settle_scalars(made)
     except TypeError as error:
         raise InputError(f"attack {name}: {error}") from error
     return replace(made, name=f"{name}_targeted" if getattr(made, "targeted", False) else name)
