@@ -109,7 +109,10 @@ MISTAKES = {
     ),
     "attack setting without value": ("evaluate run --attacks pgd:steps", r"pgd:steps.*name:key=value"),
     "attack setting no YAML": ("evaluate run --attacks pgd:steps=[", r"value of steps: not YAML"),
-    "attack setting of a wrong type": ("evaluate run --attacks mifgsm:momentum=abc", r"attack mifgsm: "),
+    "attack setting of a wrong type": (
+        "evaluate run --attacks mifgsm:momentum=abc",
+        r"momentum: 'abc' is neither a number",
+    ),
     "no attack": ("evaluate run --attacks ,", r"attacks: name at least one"),
     "own eps": ("evaluate run --attacks pgd:eps=0.1", r"attack pgd: its eps comes from"),
     "unknown threat": (f"{EVALUATE} --threat adaptve", r"threat model 'adaptve': did you mean 'adaptive'\?"),

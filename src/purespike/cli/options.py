@@ -11,7 +11,9 @@ import typer
 from pydantic.fields import FieldInfo
 
 from purespike.cli.names import completion
+from purespike.errors import unknown
 from purespike.importing import import_module
+from purespike.registration import registering
 from purespike.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ def start(device: str, precision: str = "fp32") -> "Accelerator":
     return made
 
 
+@registering('@takes_settings("eps", "attacks")')
 def takes_settings(
     *names: str, help: dict[str, str] | None = None, **defaults: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -120,7 +123,13 @@ def takes_settings(
         names: settings to offer, by default all.
         help: other help texts, by setting.
         defaults: defaults of settings, as text, where they are not the field's own.
+
+    Raises:
+        InputError: an unknown setting.
     """
+    for name in (*names, *(help or {}), *defaults):
+        if name not in EvaluationSettings.model_fields:
+            raise unknown("setting of an evaluation", name, EvaluationSettings.model_fields)
     fields = {
         name: field for name, field in EvaluationSettings.model_fields.items() if not names or name in names
     }

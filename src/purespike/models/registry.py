@@ -4,23 +4,26 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError, brief, unknown
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+from purespike.registration import own_name
 
 Builder = Callable[[ClassifierSettings], SpikingClassifier]
 
 _builders: dict[str, Builder] = {}
 
 
-def register(builder: Builder) -> Builder:
+def register(builder: Builder = None) -> Builder:  # type: ignore[assignment]
     """Make ``builder`` known to :func:`create` under its own name.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken, or not a function.
     """
-    name = builder.__name__
+    if not callable(builder):
+        raise InputError(f"@register decorates a function, without parentheses, not {brief(builder)}")
+    name = own_name("architecture", builder)
     if name in _builders:
-        raise ValueError(f"architecture {name!r} is registered twice")
+        raise InputError(f"architecture {name!r} is registered twice")
     _builders[name] = builder
     return builder
 

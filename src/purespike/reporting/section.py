@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from purespike.errors import InputError
 from purespike.files import write_bytes
+from purespike.registration import registering
 from purespike.reporting.drawing import png
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
@@ -132,6 +133,7 @@ SECTIONS: list[Section] = []
 """The sections of the page, from top to bottom."""
 
 
+@registering('@section("name", "Title")')
 def section(
     name: str, title: str, *, before: str = ""
 ) -> Callable[[Callable[[Report], str]], Callable[[Report], str]]:
