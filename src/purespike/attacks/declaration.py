@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.ball import Ball
@@ -46,6 +46,7 @@ def default_of(name: str, make: Callable[..., Any]) -> Attack:
             f"attack {name}: makes {brief(made)}, which is no dataclass of settings; return an attack, e.g. "
             'create_attack("pgd", **settings)'
         )
+    made = cast(Attack, made)
     missing = [member for member in _MEMBERS if not _has(made, member)]
     if not has_setting(made, "name"):
         missing.insert(0, "name")
