@@ -10,8 +10,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from purespike.console import warn
 from purespike.errors import InputError
 from purespike.files import write_bytes
+from purespike.reading import brief
 from purespike.registration import registering
 from purespike.reporting.drawing import png
 from purespike.reporting.html import engine
@@ -113,7 +115,7 @@ class Section:
         name: anchor of the section.
         title: its heading.
         body: content of the section, given the report: HTML as ``Markup``, or text, which is escaped. An
-            :class:`~purespike.errors.InputError` is shown in its place.
+            :class:`~purespike.errors.InputError` is shown in its place; any other error too, and on stderr.
     """
 
     name: str
@@ -124,8 +126,15 @@ class Section:
         """The body as HTML, or the reason why it is left out."""
         try:
             content = self.body(report)
+            if not isinstance(content, str):
+                raise TypeError(f"it returned {type(content).__name__}, not text")
         except InputError as error:
             return Markup('<p class="absent">Left out: {}.</p>').format(str(error))
+        except (Exception, SystemExit) as error:
+            # the other sections and the numbers are worth a page
+            reason = f"section {self.name!r} failed, {type(error).__name__}: {brief(error)}"
+            warn(f"report: {reason}; the page is written without it")
+            return Markup('<p class="absent">Left out: {}.</p>').format(reason)
         return content if isinstance(content, Markup) else Markup("<p>{}</p>").format(content)
 
 
