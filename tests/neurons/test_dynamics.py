@@ -377,7 +377,7 @@ class Returning(Dynamics):
         ("a tensor as state", r"got \(list, Tensor\)$"),
         ("a number in the state", r"got \(list, \(float\)\)$"),
         ("three parts", r"got \(list, \(\), \(\)\)$"),
-        ("one neuron", r"spikes of each step in the shape of the current's, \[4\], got \[1\]$"),
+        ("one neuron", r"spikes of each step in the shape of the current's, \[4\], got Tensor \[1\]$"),
         ("numbers", r"spikes of each step in the shape of the current's, \[4\], got float$"),
     ],
 )

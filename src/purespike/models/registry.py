@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from purespike.errors import InputError, brief, unknown
+from torch import nn
+
+from purespike.errors import InputError, brief, kind_of, unknown
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
 from purespike.registration import own_name
 
@@ -57,6 +59,8 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
         model = _builders[name](ClassifierSettings(**settings))
     except TypeError as error:
         raise InputError(f"model {name}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model {name}: {name}() must return an nn.Module, got {kind_of(model)}")
     model.config = {"architecture": name, **settings}  # type: ignore[assignment]
     return model
 

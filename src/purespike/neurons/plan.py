@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.neurons.dynamics import Dynamics, State
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
@@ -144,10 +144,9 @@ class Plan:
             )
         for step in spikes:
             if not isinstance(step, Tensor) or step.shape != current[0].shape:
-                found = list(step.shape) if isinstance(step, Tensor) else type(step).__name__
                 raise InputError(
                     f"dynamics {self.dynamics.name}: run must return spikes of each step in the shape of the "
-                    f"current's, {list(current[0].shape)}, got {found}"
+                    f"current's, {list(current[0].shape)}, got {kind_of(step)}"
                 )
         if spike.fired:
             # the loop saw constants: the spikes it emits are those of its thresholds together
