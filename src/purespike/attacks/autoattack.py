@@ -64,7 +64,7 @@ class AutoAttack(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settle_scalars(self)
+        settle_scalars(self, but=("eps",))
         check_seed(self.seed)
         if self.norm not in ensemble.NORMS:
             raise unknown("norm", self.norm, ensemble.NORMS)

@@ -88,7 +88,7 @@ class SignAttack(Attack):
     target: str | None = field(default=None, metadata=RECORDED_IF_SET)
 
     def __post_init__(self) -> None:
-        settle_scalars(self)
+        settle_scalars(self, but=("eps", "step_size"))
         for kind, value, known in (
             ("schedule", self.schedule, SCHEDULES),
             ("rule", self.rule, RULES),

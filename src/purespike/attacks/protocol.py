@@ -108,15 +108,19 @@ def settings_of(attack: Attack) -> dict[str, Any]:
     return {key: value for key, value in recorded(attack).items() if key != "seed"}
 
 
-def settle_scalars(attack: Attack) -> None:
+def settle_scalars(attack: Attack, *, but: tuple[str, ...] = ()) -> None:
     """Replace numbers and truth values of an attack by plain ones of the types that its fields declare.
+
+    Args:
+        attack: attack to change.
+        but: settings that are left alone, since a ball parses them.
 
     Raises:
         InputError: a setting of another type; ``None`` is right where it is the default.
     """
     for field in fields(attack):
         value, kinds = getattr(attack, field.name), {field.type, *get_args(field.type)}
-        if value is None and field.default is None:
+        if field.name in but or (value is None and field.default is None):
             continue
         if bool in kinds:
             settle(attack, **{field.name: check_truth(value, name=field.name)})
