@@ -7,6 +7,7 @@ import torch
 from purespike.checks import check_seed, check_steps
 from purespike.errors import InputError
 from purespike.models import create
+from purespike.models.complexity import complexity
 from purespike.neurons import Rectangle
 from purespike.recipe import parse_recipe
 from purespike.scalars import check_number, check_truth, check_whole, parse_number
@@ -21,7 +22,9 @@ def test_whole_numbers_become_python_s(given):
     found = [check_whole(given, name="n"), check_steps(given), check_seed(given)]
     assert found == [3, 3, 3] and {type(number) for number in found} == {int}
     assert type(EvaluationSettings(images=given).images) is int
-    assert create("resnet14_snn", width=0.05, time_steps=given).neurons.time_steps == 3
+    model = create("resnet14_snn", width=0.05, time_steps=given, num_classes=given)
+    assert model.neurons.time_steps == 3 and type(model.config["num_classes"]) is int
+    assert complexity(torch.nn.Conv2d(3, 8, 3, padding=1), given).macs == 3 * 3 * 27 * 8
 
 
 @pytest.mark.parametrize("given", HALVES, ids=repr)

@@ -9,6 +9,7 @@ from torch import nn
 from purespike.errors import InputError, brief, kind_of, unknown
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
 from purespike.registration import own_name
+from purespike.scalars import plain
 
 Builder = Callable[[ClassifierSettings], SpikingClassifier]
 
@@ -55,6 +56,7 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
     for key in settings:
         if key not in allowed:
             raise unknown(f"setting of {name}", key, allowed)
+    settings = {key: plain(value) for key, value in settings.items()}
     try:
         model = _builders[name](ClassifierSettings(**settings))
     except TypeError as error:
