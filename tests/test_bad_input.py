@@ -50,6 +50,7 @@ def desk(tmp_path_factory):
     (desk / "binary.yaml").write_bytes(b"\xff\xfe\x00seed")
     (desk / "bad_models.py").write_text(MODELS)
     (desk / "broken_module.py").write_text("import no_such_module_at_all\n")
+    (desk / "leaves.py").write_text("raise SystemExit(0)\n")
 
     shutil.copytree(finished(), desk / "run")
     good = desk / "run" / "classifier.safetensors"
@@ -108,7 +109,10 @@ MISTAKES = {
     ),
     "attack setting without value": ("evaluate run --attacks pgd:steps", r"pgd:steps.*name:key=value"),
     "attack setting no YAML": ("evaluate run --attacks pgd:steps=[", r"value of steps: not YAML"),
-    "attack setting of a wrong type": ("evaluate run --attacks mifgsm:momentum=abc", r"attack mifgsm: "),
+    "attack setting of a wrong type": (
+        "evaluate run --attacks mifgsm:momentum=abc",
+        r"momentum: 'abc' is neither a number",
+    ),
     "no attack": ("evaluate run --attacks ,", r"attacks: name at least one"),
     "own eps": ("evaluate run --attacks pgd:eps=0.1", r"attack pgd: its eps comes from"),
     "unknown threat": (f"{EVALUATE} --threat adaptve", r"threat model 'adaptve': did you mean 'adaptive'\?"),
@@ -171,6 +175,9 @@ MISTAKES = {
     "folder without a classifier": ("info letters", r"letters/classifier\.safetensors: no such checkpoint"),
     "not a checkpoint": ("info tiny.yaml", r"tiny\.yaml: truncated, or not a safetensors file"),
     "no module": ("info no_module:f", r"cannot import 'no_module'"),
+    "own code that is missing": ("--import no_module info run", r"--import: cannot import 'no_module'"),
+    "own code that fails": ("--import broken_module info run", r"--import: .*no_such_module_at_all"),
+    "own code that exits": ("--import leaves info run", r"--import: cannot import 'leaves': SystemExit: 0"),
     "module that does not import": ("info broken_module:f", r"cannot import .*no_such_module_at_all"),
     "no function": ("info bad_models:nothing", r"'bad_models' has no function 'nothing'"),
     "function that fails": ("info bad_models:fails", r"fails\(\) failed: RuntimeError: no weights here"),
@@ -194,7 +201,7 @@ MISTAKES = {
         r"--set classifier\.epochs: write section\.key",
     ),
     "--set without a key": (f"{TRAIN} --set =3", r"--set =3: write section\.key=value"),
-    "--set into a number": (f"{TRAIN} --set seed.a=3", r"--set seed\.a=3: seed is not a section"),
+    "--set into a number": (f"{TRAIN} --set seed.a=3", r"--set seed\.a: seed is not a section .*, but \d"),
     "--set no YAML": (f"{TRAIN} --set data.source=[", r"--set data.source: not YAML"),
     "--set unknown key": (
         f"{TRAIN} --set purifier.gama=0.2",

@@ -10,8 +10,12 @@ from torch import nn
 
 from purespike.attacks import AutoAttack, create_attack
 from purespike.attacks.ensemble import into_ball
+from purespike.attacks.registry import knows_norm
 from purespike.ball import L2, Ball, Linf
+from purespike.budget import PARSERS
 from purespike.errors import InputError
+from purespike.evaluation import evaluate
+from purespike.results.vocabulary import NORMS
 
 HALF = (torch.float16, torch.bfloat16)
 DTYPES = (*HALF, torch.float32, torch.float64)
@@ -161,3 +165,49 @@ def test_bad_ball(eps, norm, message):
 def test_a_ball_cannot_be_made_of_a_wrong_size(make):
     with pytest.raises(InputError, match="eps: "):
         make()
+
+
+@pytest.fixture
+def own():
+    """A norm that is defined after all attacks."""
+
+    class Darken(Linf):
+        norm, title = "darken", "L∞, darker"
+
+        def _inside(self, points, centre):
+            return points.clamp(centre - self.size, centre).clamp(0, 1)
+
+    yield Darken
+    for known in (Ball.known, PARSERS, NORMS):
+        del known["darken"]
+
+
+def test_a_norm_of_one_s_own_is_called_by_its_title(own):
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(4, 3, 2, 2)
+    settings = {"attacks": "pgd:steps=1", "threat": "undefended", "diagnose": 0}
+    found = evaluate(model, (images, torch.tensor([0, 1, 2, 0])), norm="darken", eps="8/255", **settings)
+    assert found.cells[0].line().startswith("pgd-1 (L∞, darker eps 8/255), undefended: ")
+    assert str(own(8 / 255)) == "L∞, darker eps 8/255"
+    assert "L∞, darker, eps 8/255" in str(found)
+
+
+def test_attacks_say_which_norms_they_know(own):
+    assert knows_norm("pgd", "darken") and not knows_norm("square", "darken")
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(6, 3, 2, 2)
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    found = evaluate(model, (images, labels), norm="darken", attacks="fgsm", threat="undefended", max_cost=1)
+    assert not [finding for finding in found.diagnostics if "could not be examined" in finding.message]
+
+
+def test_a_norm_is_registered_once(own):
+    class Other(Linf):
+        """A base of further balls: no norm of its own."""
+
+    assert Ball.named("linf") is Linf and type(Ball.parse("8/255", "linf")) is Linf
+    with pytest.raises(InputError, match="norm 'darken' is registered twice; give Second another norm"):
+
+        class Second(Other):
+            norm, title = "darken", "another"
+
+    assert Ball.named("darken") is own

@@ -259,6 +259,103 @@ def test_an_override_replaces_what_a_former_key_said(file):
 
 
 @pytest.mark.parametrize(
+    ("text", "overrides", "same"),
+    [
+        (
+            "classifier: {adversarial: {name: pgd}}",
+            ["classifier.adversarial.steps=3"],
+            {"classifier": {"objective": {"name": "pgd", "steps": 3}}},
+        ),
+        (
+            "classifier: {adversarial: pgd}",
+            ["classifier.objective.steps=3"],
+            {"classifier": {"objective": {"name": "pgd", "steps": 3}}},
+        ),
+        (
+            "{}",
+            ["classifier={adversarial: fgsm}", "classifier.adversarial.eps=0.1"],
+            {"classifier": {"objective": {"name": "fgsm", "eps": 0.1}}},
+        ),
+        (
+            "classifier: {optimiser: adamw}",
+            ["classifier.weight_decay=.3", "classifier.optimiser.eps=.2"],
+            {"classifier": {"optimiser": {"name": "adamw", "weight_decay": 0.3, "eps": 0.2}}},
+        ),
+        (
+            "purifier: {optimiser: sgd, schedule: cosine}",
+            ["purifier.optimiser.momentum=.3", "purifier.schedule.final=.1"],
+            {
+                "purifier": {
+                    "optimiser": {"name": "sgd", "momentum": 0.3},
+                    "schedule": {"name": "cosine", "final": 0.1},
+                }
+            },
+        ),
+        (
+            "classifier: {schedule: milestones}",
+            ["classifier.milestones=[3]"],
+            {"classifier": {"schedule": {"milestones": [3]}}},
+        ),
+        (
+            "evaluation: {threats: [oblivious]}",
+            ["evaluation.threat=bpda"],
+            {"evaluation": {"threats": ["bpda"]}},
+        ),
+        (
+            "evaluation: {threat: oblivious}",
+            ["evaluation.threats=bpda"],
+            {"evaluation": {"threats": ["bpda"]}},
+        ),
+        (
+            "evaluation: {thresholds: {gain: 0.2}}",
+            ["evaluation.limits.planted=.5"],
+            {"evaluation": {"thresholds": {"gain": 0.2, "planted": 0.5}}},
+        ),
+        (
+            "evaluation: {curve: 'pgd:steps=9:eot=2'}",
+            ["evaluation.curve.steps=3"],
+            {"evaluation": {"curve": {"name": "pgd", "steps": 3, "eot": 2}}},
+        ),
+        (
+            "{classifier: {optimiser: &one {name: adamw}}, purifier: {optimiser: *one}}",
+            ["purifier.optimiser.eps=.2"],
+            {
+                "classifier": {"optimiser": {"name": "adamw"}},
+                "purifier": {"optimiser": {"name": "adamw", "eps": 0.2}},
+            },
+        ),
+    ],
+)
+def test_an_override_finds_its_key_however_the_recipe_spells_it(text, overrides, same, tmp_path):
+    (tmp_path / "r.yaml").write_text(text)
+    assert load_recipe(tmp_path / "r.yaml", overrides) == parse_recipe(same)
+
+
+def test_two_spellings_of_a_setting_are_refused(tmp_path):
+    (tmp_path / "r.yaml").write_text("evaluation: {threat: bpda, threats: [adaptive]}")
+    with pytest.raises(InputError, match=r"evaluation: threat is another name of threats: give only one"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "says"),
+    [
+        (
+            "classifier: {objective: [pgd, max_norm]}",
+            "classifier.objective.steps=3",
+            r"\['pgd', 'max_norm'\]",
+        ),
+        ("classifier: {surrogate: atan}", "classifier.surrogate.alpha=3", "'atan'"),
+        ("classifier: {optimiser: 3}", "classifier.momentum=.3", "but 3"),
+    ],
+)
+def test_a_value_without_keys_takes_none(text, override, says, tmp_path):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"--set {override.partition('=')[0]}: .* is not a section.*{says}"):
+        load_recipe(tmp_path / "r.yaml", [override])
+
+
+@pytest.mark.parametrize(
     "path", sorted(RECIPES[0].parents[1].glob("results/**/recipe.yaml")), ids=lambda path: path.parent.name
 )
 def test_a_committed_run_still_belongs_to_its_recipe(path):

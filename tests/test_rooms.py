@@ -11,12 +11,15 @@ SOURCE = Path(__file__).parents[1] / "src" / "purespike"
 ROOMS = (
     *(
         "errors",
+        "registration",
+        "scalars",
         "budget",
         "yaml_text",
         "text",
         "written",
         "files",
         "reading",
+        "importing",
         "tensors",
         "console",
         "progress",

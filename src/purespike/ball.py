@@ -10,6 +10,7 @@ from torch import Tensor
 
 from purespike.budget import PARSERS, format_eps, parse_eps, parse_radius
 from purespike.errors import InputError, unknown
+from purespike.results.vocabulary import NORMS
 from purespike.seeding import ImageDraws
 
 # half precision holds no bound exactly; of float32 and float64 the rounding of a bound is negligible
@@ -20,6 +21,8 @@ _SMALLEST = 1e-12
 @dataclass(frozen=True)
 class Ball(ABC):
     """All images within ``size`` of an image. A subclass with a ``norm`` is registered under that name.
+
+    Reports call the norm by the ``title`` of that subclass.
 
     Images are ``[N, C, H, W]`` floats in [0, 1]; what a ball returns has the type of ``clean``, the centres.
 
@@ -42,8 +45,19 @@ class Ball(ABC):
         self.parse_size(self.size)
 
     def __init_subclass__(cls) -> None:
+        # a base of further balls has no norm of its own
+        if "norm" not in vars(cls):
+            return
+        other = Ball.known.get(cls.norm)
+        # a cell of a notebook that runs again defines the same class once more
+        again = other and (other.__module__, other.__qualname__) == (cls.__module__, cls.__qualname__)
+        if not again and cls.norm in (*Ball.known, "noise"):
+            raise InputError(f"norm {cls.norm!r} is registered twice; give {cls.__name__} another norm")
+        if "title" not in vars(cls):
+            raise InputError(f'norm {cls.norm!r}: {cls.__name__} has no title for reports; add title = "…"')
         Ball.known[cls.norm] = cls
-        PARSERS.setdefault(cls.norm, cls.parse_size)
+        PARSERS[cls.norm] = cls.parse_size
+        NORMS[cls.norm] = cls.title
 
     def __str__(self) -> str:
         return f"{self.title} eps {format_eps(self.size)}"

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
-from purespike.errors import InputError, brief, unknown
+from purespike.errors import InputError, unknown
+from purespike.scalars import parse_number
 
 
 def parse_eps(eps: float | str, *, name: str = "eps") -> float:
@@ -13,7 +13,6 @@ def parse_eps(eps: float | str, *, name: str = "eps") -> float:
     Raises:
         InputError: not a number, or outside [0, 1].
     """
-    _check_single(eps, name)
     value = parse_number(eps, name=name, example="8/255")
     if not 0 <= value <= 1:
         raise InputError(
@@ -28,7 +27,6 @@ def parse_radius(eps: float | str) -> float:
     Raises:
         InputError: not a number, not positive, or not finite.
     """
-    _check_single(eps, "eps")
     value = parse_number(eps, name="eps", example="128/255")
     if not 0 < value < math.inf:
         raise InputError(f"eps: an L2 radius must be positive and finite, got {_cut(eps)}")
@@ -66,38 +64,5 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return abs(one - other) < 1e-6
 
 
-def as_number(text: str) -> float | None:
-    """The number or fraction in ``text``; ``None`` if it is neither."""
-    try:
-        return parse_number(text)
-    except InputError:
-        return None
-
-
 def _cut(eps: float | str) -> str:
     return str(eps)[:80]
-
-
-def parse_number(text: float | str, *, name: str = "eps", example: str = "8/255") -> float:
-    """A number, or a fraction as text, as a float; it may be infinite.
-
-    Raises:
-        InputError: neither of them; the message calls it ``name`` and shows the ``example``.
-    """
-    try:
-        if isinstance(text, str) and "/" in text and len(text) <= 100:
-            return float(Fraction(text.replace(" ", "")))
-        # a fraction would write out every digit of 1e999999999
-        return float(text)
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        message = f"{name}: {brief(text)} is neither a number nor a fraction such as {example}"
-        raise InputError(message) from None
-
-
-def _check_single(eps: object, name: str) -> None:
-    """Refuse a budget for each image."""
-    if getattr(eps, "ndim", 0) or isinstance(eps, list | tuple):
-        raise InputError(
-            f"{name}: one number such as 8/255 for all images, got a {type(eps).__name__}; "
-            "attack the images of each budget by themselves"
-        )

@@ -1,14 +1,14 @@
 """Validation of images and labels; every violation is one clear :class:`InputError`."""
 
 import math
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from purespike.errors import InputError
+from purespike.errors import InputError, brief
+from purespike.scalars import check_whole, plain
 
 
 def check_images(images: Tensor, *, channels: int | None = None, name: str = "images") -> Tensor:
@@ -72,25 +72,24 @@ def check_labels(labels: Any, *, count: int, classes: int | None = None) -> Tens
 
 
 def check_steps(steps: int, *, name: str = "steps") -> int:
-    """Return ``steps`` if it is a whole number of at least 1.
+    """``steps`` as an int, if it is a whole number of at least 1.
 
     Raises:
         InputError: anything else.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"{name}: must be a whole number of at least 1, got {steps!r}")
-    return steps
+    return check_whole(steps, name=name, least=1)
 
 
 def check_seed(seed: int) -> int:
-    """Return ``seed`` if it is a whole number from 0 to 2⁶³ − 1.
+    """``seed`` as an int, if it is a whole number from 0 to 2⁶³ − 1.
 
     Raises:
         InputError: anything else.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
-        raise InputError(f"seed: must be a whole number from 0 to 2^63 - 1, got {seed!r}")
-    return int(seed)
+    number = plain(seed)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
+        raise InputError(f"seed: must be a whole number from 0 to 2^63 - 1, got {brief(seed)}")
+    return number
 
 
 def as_float(images: Tensor) -> Tensor:

@@ -14,6 +14,11 @@ def show(part: RenderableType) -> None:
     _out.print(part, markup=False) if isinstance(part, str) else Console(highlight=False).print(part)
 
 
+def warn(message: str) -> None:
+    """Print ``message`` as one line on stderr."""
+    print(f"purespike: warning: {' '.join(message.split())}", file=sys.stderr)
+
+
 def fail(message: str, *, code: int) -> NoReturn:
     """Print ``message`` as one line and exit with ``code``."""
     print(f"purespike: error: {' '.join(message.split())}", file=sys.stderr)

@@ -25,6 +25,12 @@ def brief(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
+def kind_of(value: object) -> str:
+    """The type of a value, of a tensor or an array also its shape, for messages."""
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" {list(shape)}" if isinstance(shape, tuple) else "")
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that no registry holds, with the nearest known name.
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError, brief, unknown
 from purespike.optimisation import (
     Adam,
     AdamUnlessNamed,
@@ -29,6 +29,7 @@ from purespike.optimisation import (
 )
 from purespike.section import Epochs, Positive, Rate, Section, Seed, TimeSteps, Width, explain
 from purespike.settings import EvaluationSettings
+from purespike.text import parse_attack
 from purespike.yaml_text import parse_yaml, read_yaml
 
 
@@ -75,30 +76,48 @@ FORMER = {
     "milestones": ("schedule", "milestones"),
     "decay_factor": ("schedule", "decay_factor"),
 }
+# by section: other names of its keys, and the kind of name that they are
+_OTHER_NAMES: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
+    "classifier": ("the former name", FORMER),
+    "evaluation": (
+        "another name",
+        {name: (own,) for name, own in EvaluationSettings.names().items() if name != own},
+    ),
+}
 
 
-def present_names(classifier: Any) -> Any:
-    """The section ``classifier`` with every former key in its present place.
+def present_names(values: Any, section: str = "classifier") -> Any:
+    """A section with every key under its present name, in its present place.
 
     Raises:
         InputError: a key is given under both its names.
     """
-    if not isinstance(classifier, dict):
-        return classifier
-    result = {key: value for key, value in classifier.items() if key not in FORMER}
-    for former in classifier.keys() & FORMER.keys():
-        target, (*parents, last) = result, FORMER[former]
+    kind, others = _OTHER_NAMES.get(section, ("", {}))
+    if not isinstance(values, dict):
+        return values
+    result = {key: value for key, value in values.items() if key not in others}
+    for other in values.keys() & others.keys():
+        target, (*parents, last) = result, others[other]
         for parent in parents:
-            nested = target.get(parent, {})
-            if not isinstance(nested, str | dict):
+            target[parent] = nested = _spelled_out(parent, target.get(parent, {}))
+            if not isinstance(nested, dict):
                 raise InputError(f"{parent}: must be a name or a mapping with one, got {nested!r}")
-            target[parent] = {"name": nested} if isinstance(nested, str) else dict(nested)
-            target = target[parent]
+            target = nested
         if last in target:
-            place = ".".join(FORMER[former])
-            raise InputError(f"{former} is the former name of {place}: give only one of them")
-        target[last] = classifier[former]
+            place = ".".join(others[other])
+            raise InputError(f"{other} is {kind} of {place}: give only one of them")
+        target[last] = values[other]
     return result
+
+
+def _spelled_out(key: str, value: Any) -> Any:
+    """A copy of the mapping at ``key``, also where a name or an attack as text stands for it."""
+    if isinstance(value, str) and key == "curve":
+        return parse_attack(value)
+    if isinstance(value, str) and key in ("optimiser", "schedule", "objective"):
+        return {"name": value}
+    # an alias of YAML is one mapping in several places, of which only one is meant
+    return dict(value) if isinstance(value, dict) else value
 
 
 class DataRecipe(Section):
@@ -267,12 +286,19 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(content).__name__}")
     values = content or {}
-    try:
-        values |= {key: present_names(value) for key, value in values.items() if key == "classifier"}
-    except InputError as error:
-        raise InputError(f"{path}: classifier: {error}") from error
+    for section in values:
+        try:
+            values[section] = present_names(values[section], section)
+        except InputError as error:
+            raise InputError(f"{path}: {section}: {error}") from error
     for override in overrides:
-        _apply(values, override)
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip().rpartition(".")[2]:
+            raise InputError(f"--set {override}: write section.key=value, e.g. classifier.epochs=5")
+        try:
+            _apply(values, key.strip().split("."), parse_yaml(text))
+        except InputError as error:
+            raise InputError(f"--set {key.strip()}: {error}") from error
     return parse_recipe(values, source=str(path))
 
 
@@ -288,22 +314,21 @@ def parse_recipe(values: dict[str, Any], *, source: str = "recipe") -> Recipe:
         raise _explain(error, source) from error
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not last:
-        raise InputError(f"--set {override}: write section.key=value, e.g. classifier.epochs=5")
-    if parents == ["classifier"]:
-        *nested, last = FORMER.get(last, (last,))
-        parents += nested
+def _apply(values: dict[str, Any], place: list[str], value: Any) -> None:
+    """Set the key at a dotted place, which other names may lead to."""
+    section, *keys = place
+    if keys:
+        _, others = _OTHER_NAMES.get(section, ("", {}))
+        keys = [*others.get(keys[0], keys[:1]), *keys[1:]]
+    else:
+        value = present_names(value, section)
+    *parents, last = [section, *keys]
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise InputError(f"--set {override}: {parent} is not a section")
-    try:
-        values[last] = parse_yaml(text)
-    except InputError as error:
-        raise InputError(f"--set {key.strip()}: {error}") from error
+        values[parent] = nested = _spelled_out(parent, values.get(parent, {}))
+        if not isinstance(nested, dict):
+            raise InputError(f"{parent} is not a section with keys of its own, but {brief(nested)}")
+        values = nested
+    values[last] = value
 
 
 def _explain(error: ValidationError, source: str) -> InputError:

@@ -1,20 +1,14 @@
 """The base of every part of a recipe, and the ranges that several parts share."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from purespike.errors import brief, unknown
+from purespike.errors import InputError, brief, unknown
+from purespike.scalars import plain
 
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number, got {value}")
-    return value
-
-
-Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
+Positive = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 TimeSteps = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[float, Field(gt=0, le=64)]
@@ -22,7 +16,7 @@ Width = Annotated[float, Field(gt=0, le=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-NotNegativeInt = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
+NotNegativeInt = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,6 +26,25 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=False, populate_by_name=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth(cls, values: Any) -> Any:
+        # pydantic takes true for 1
+        for name, value in values.items() if isinstance(values, dict) else ():
+            several = value if isinstance(value, list | tuple) else [value]
+            if name in cls.model_fields and any(isinstance(plain(each), bool) for each in several):
+                kinds = set(_kinds(cls.model_fields[name].annotation))
+                if kinds & {int, float} and not kinds & {bool, Any}:
+                    raise InputError(f"{name}: must be a number, got {brief(value)}")
+        return values
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation consists of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
 
 
 def explain(error: ValidationError, place: str | None = None) -> str:

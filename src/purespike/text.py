@@ -1,6 +1,5 @@
 """Attacks, surrogates and lists as text, the same on the command line and in Python."""
 
-import re
 from typing import Any
 
 from purespike.errors import InputError, brief
@@ -23,9 +22,11 @@ def parse_attack(text: str) -> dict[str, Any]:
     """Read one attack, ``"pgd:steps=20"``, as a mapping of its name and settings, whose values are YAML.
 
     Raises:
-        InputError: a setting without a value.
+        InputError: several attacks, or a setting without a value.
     """
-    name, *settings = text.strip().split(":")
+    if len(_parts(text, ",")) > 1:
+        raise InputError(f"attacks: {brief(text)}: one attack belongs here; a comma separates several")
+    name, *settings = _parts(text, ":")
     attack: dict[str, Any] = {"name": name}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -41,5 +42,17 @@ def parse_attack(text: str) -> dict[str, Any]:
 
 
 def split(text: str) -> list[str]:
-    """Split ``"atan(alpha=2), bptr"`` at the commas outside parentheses; empty parts are dropped."""
-    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
+    """Split ``"atan(alpha=2), own:sizes=[1,2]"`` at the commas outside brackets; empty parts are dropped."""
+    return list(filter(None, _parts(text, ",")))
+
+
+def _parts(text: str, at: str) -> list[str]:
+    """The parts of ``text`` between the characters ``at`` outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth = max(depth + (character in "([{") - (character in ")]}"), 0)
+        if character == at and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 from purespike.errors import InputError, unknown
+from purespike.scalars import plain
 
 
 class Written:
@@ -30,7 +31,7 @@ class Written:
         other = cls.known.get(name)
         # a cell of a notebook that runs again defines the same class once more
         if other and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"{cls.kind} {name!r} is registered twice")
+            raise InputError(f"{cls.kind} {name!r} is registered twice")
         cls.known[name] = cls
 
     @classmethod
@@ -49,6 +50,10 @@ class Written:
         if name not in cls.known:
             raise unknown(cls.kind, name, cls.known)
         member = cls.known[name]
+        kinds = vars(member).get("__annotations__", {}).values()
+        declares = any("ClassVar" not in str(kind) for kind in kinds)
+        if declares and "__dataclass_fields__" not in vars(member):
+            raise InputError(f"{cls.kind} {name}: decorate {member.__name__} with @dataclass(frozen=True)")
         defaults = {field.name: field.default for field in fields(member)}
         settings: dict[str, Any] = {}
         # a comma inside brackets separates the numbers of a list
@@ -62,7 +67,11 @@ class Written:
                 settings[key] = _read(value, defaults[key])
             except ValueError as error:
                 raise InputError(f"{cls.kind} {str(text)!r}: {key} must be {error}, got {value!r}") from None
-        result: Self = member(**settings)
+        try:
+            result: Self = member(**settings)
+        except TypeError as error:
+            # a setting without a default, or a method that is not there
+            raise InputError(f"{cls.kind} {str(text)!r}: {error}") from error
         return result
 
     @property
@@ -76,10 +85,13 @@ class Written:
     def check(self, key: str, least: float = 0.0, most: float = math.inf, *, positive: bool = False) -> None:
         """Refuse a setting that is not a finite number in ``[least, most]``, or not positive.
 
+        A number of NumPy, or a tensor without dimensions, becomes Python's.
+
         Raises:
             InputError: the message names family, member and setting.
         """
-        value = getattr(self, key)
+        value = plain(getattr(self, key))
+        object.__setattr__(self, key, value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{self.kind} {self.name}: {key} must be a number, got {value!r}")
         if positive and not (math.isfinite(value) and value > 0):

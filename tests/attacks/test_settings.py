@@ -1,6 +1,11 @@
 """What attacks are called, what their settings may be, and their defaults."""
 
+from dataclasses import fields
+from typing import get_args
+
+import numpy as np
 import pytest
+import torch
 
 from purespike.attacks import bounded, create_attack, list_attacks
 from purespike.errors import InputError
@@ -34,6 +39,10 @@ def test_bad_budget(name, eps):
         ("pgd", {"keep": "first"}, "unknown keep 'first'"),
         ("mifgsm", {"momentum": -1}, "momentum: "),
         ("mifgsm", {"momentum": float("nan")}, "momentum: "),
+        ("mifgsm", {"momentum": float("inf")}, "momentum: "),
+        ("cw", {"learning_rate": float("inf")}, "learning_rate: "),
+        ("pgd", {"seed": -1}, "seed: "),
+        ("gaussian_noise", {"seed": 1.5}, "seed: "),
         ("cw", {"steps": 0}, "steps: "),
         ("cw", {"search_steps": 0}, "search_steps: "),
         ("cw", {"learning_rate": 0}, "learning_rate: "),
@@ -62,6 +71,57 @@ def test_bad_budget(name, eps):
 def test_bad_settings(name, settings, message):
     with pytest.raises(InputError, match=message):
         create_attack(name, **settings)
+
+
+def settings(*kinds):
+    """Settings of every attack whose fields declare one of these types, that may be changed."""
+    for name in list_attacks():
+        attack = create_attack(name)
+        for each in fields(attack):
+            declared = {each.type, *get_args(each.type)}
+            if declared & set(kinds):
+                yield pytest.param(name, each.name, id=f"{name} {each.name}")
+
+
+def make(name, key, value):
+    """The attack with one setting, or ``None`` where its preset fixes it."""
+    try:
+        return create_attack(name, **{key: value})
+    except InputError as error:
+        if "unknown setting" in str(error) or "takes no target" in str(error):
+            return None
+        raise
+
+
+@pytest.mark.parametrize(("name", "key"), settings(bool))
+def test_text_and_numbers_are_no_truth(name, key):
+    for value in ("false", "true", 0, 1, 0.0, [True]):
+        with pytest.raises(InputError, match=f"{key}: must be true or false|unknown setting|takes no target"):
+            create_attack(name, **{key: value})
+    for value in (np.False_, torch.tensor(False)):
+        made = make(name, key, value)
+        assert made is None or getattr(made, key) is False
+
+
+@pytest.mark.parametrize(("name", "key"), settings(int, float))
+def test_truth_and_words_are_no_numbers(name, key):
+    for value in (True, np.True_, "many", [1], np.array([1, 1])):
+        with pytest.raises(InputError, match=f"{key}: |unknown setting"):
+            create_attack(name, **{key: value})
+
+
+@pytest.mark.parametrize(("name", "key"), settings(int))
+def test_whole_numbers_of_other_libraries_become_python_s(name, key):
+    for value in (np.int64(1), np.array(1), torch.tensor(1)):
+        made = make(name, key, value)
+        assert made is None or (getattr(made, key) == 1 and type(getattr(made, key)) is int)
+
+
+@pytest.mark.parametrize(("name", "key"), settings(float))
+def test_numbers_of_other_libraries_and_text_become_python_s(name, key):
+    for value in (np.float32(0.25), np.array(0.25), torch.tensor(0.25), "0.25", "1/4"):
+        made = make(name, key, value)
+        assert made is None or (getattr(made, key) == 0.25 and type(getattr(made, key)) is float)
 
 
 def test_bounded():

@@ -1,5 +1,7 @@
 """A section of the report from outside the package: one function."""
 
+import html
+import re
 import shutil
 from pathlib import Path
 
@@ -55,7 +57,7 @@ def test_a_section_of_text_is_on_the_page_in_its_place(tmp_path):
 
 def test_a_section_may_be_html_a_figure_or_missing(tmp_path):
     @section("html", "HTML")
-    def html(report: Report) -> str:
+    def marked_up(report: Report) -> str:
         return Markup("<b>{}</b>").format("<i>")
 
     @section("drawn", "Drawn")
@@ -81,6 +83,29 @@ def test_a_section_may_be_html_a_figure_or_missing(tmp_path):
     assert "<b>&lt;i&gt;</b>" in page
     assert (tmp_path / "run" / "figures" / "drawn.png").is_file() and 'aria-label="An empty figure"' in page
     assert '<p class="absent">Left out: nothing was measured.</p>' in page
+
+
+def stops(report: Report) -> str:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (lambda report: {}["<best>"], "KeyError: '<best>'"),
+        (lambda report: report.evaluation.worst, "AttributeError: .*'worst'"),
+        (lambda report: None, "TypeError: it returned NoneType, not text"),
+        (stops, "SystemExit: 0"),
+    ],
+)
+def test_a_section_that_fails_costs_only_itself(tmp_path, capsys, body, says):
+    section("own", "Own", before="cost")(body)
+    page = html.unescape(written(tmp_path))
+    (left_out,) = re.findall(r'<section id="own">\n<h2>Own</h2>\n<p class="absent">(.*)</p>\n', page)
+    assert re.match(rf"Left out: section 'own' failed, {says}", left_out)
+    assert page.index('id="own"') < page.index('id="cost"') and "PGD-20" in page
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"purespike: warning: report: section 'own' failed, {says}.*without it$", line)
 
 
 def test_names_are_checked():

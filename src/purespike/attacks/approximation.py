@@ -12,6 +12,7 @@ from purespike.ball import Ball
 from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
 from purespike.modes import mode
+from purespike.scalars import check_number
 from purespike.seeding import generator, seeded
 
 _SMALLEST = 1e-12
@@ -141,10 +142,9 @@ def fit_approximation(
     check_images(images)
     if len(images) < 2:
         raise InputError("fit_approximation: needs at least two images, one of them to judge the fit on")
-    for name, value in (("steps", steps), ("batch_size", batch_size), ("draws", draws), ("width", width)):
-        check_steps(value, name=name)
-    if not 0 < learning_rate < math.inf:
-        raise InputError(f"learning_rate: must be positive and finite, got {learning_rate}")
+    whole = {"steps": steps, "batch_size": batch_size, "draws": draws, "width": width}
+    steps, batch_size, draws, width = (check_steps(value, name=name) for name, value in whole.items())
+    learning_rate = check_number(learning_rate, name="learning_rate", positive=True)
     ball = Ball.parse(eps, norm)
 
     device, count = images.device, len(images)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from purespike.attacks import ensemble
 from purespike.attacks.objective import frozen_eval
-from purespike.attacks.protocol import Attack, settle
+from purespike.attacks.protocol import Attack, settle, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.ball import Ball
-from purespike.checks import check_images, check_labels, check_steps
+from purespike.checks import check_images, check_labels, check_seed, check_steps
 from purespike.errors import InputError, unknown
 from purespike.modes import normal
 from purespike.seeding import seeded
@@ -64,6 +64,8 @@ class AutoAttack(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_scalars(self, but=("eps",))
+        check_seed(self.seed)
         if self.norm not in ensemble.NORMS:
             raise unknown("norm", self.norm, ensemble.NORMS)
         if self.version not in VERSIONS:

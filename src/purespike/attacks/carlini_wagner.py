@@ -12,14 +12,14 @@ from purespike.attacks.precision import (
     gradients_in,
     is_reduced_precision,
 )
-from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of
+from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle_scalars
 from purespike.attacks.registry import attack, attacking
 from purespike.attacks.result import AttackResult, remarks
 from purespike.attacks.targets import aimed, check_target
-from purespike.checks import check_images, check_labels, check_steps
-from purespike.errors import InputError
+from purespike.checks import check_images, check_labels, check_seed, check_steps
 from purespike.models.answer import correct, logits_of
 from purespike.modes import normal
+from purespike.scalars import check_number
 
 
 @attack(title="C&W", order=60)
@@ -62,16 +62,16 @@ class CarliniWagner(Attack):
     target: str | None = field(default=None, metadata=RECORDED_IF_SET)
 
     def __post_init__(self) -> None:
+        settle_scalars(self)
+        check_seed(self.seed)
         check_steps(self.steps)
         check_steps(self.search_steps, name="search_steps")
         for name in ("learning_rate", "initial_c"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}: must be positive, got {getattr(self, name)}")
+            check_number(getattr(self, name), name=name, positive=True)
         check_precision(self.precision)
         check_target(self.targeted, self.target)
-        if not self.confidence >= 0:
-            # below zero an image that is still classified correctly would count as a success
-            raise InputError(f"confidence: must not be negative, got {self.confidence}")
+        # below zero an image that is still classified correctly would count as a success
+        check_number(self.confidence, name="confidence")
 
     @property
     def norm(self) -> str:

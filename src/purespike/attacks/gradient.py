@@ -9,15 +9,16 @@ from purespike.attacks import loop
 from purespike.attacks.expectation import without_needless_passes
 from purespike.attacks.objective import frozen_eval, objective
 from purespike.attacks.precision import check_precision
-from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle
+from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.attacks.spsa import parse_probe
 from purespike.attacks.steps import RULES, SCHEDULES, default_step_size
 from purespike.attacks.targets import aimed, check_target, choose_targets
 from purespike.ball import Ball
-from purespike.checks import check_images, check_labels, check_steps
+from purespike.checks import check_images, check_labels, check_seed, check_steps
 from purespike.errors import InputError, unknown
 from purespike.modes import normal
+from purespike.scalars import check_number
 
 SOURCES = ("autograd", "spsa")
 
@@ -87,6 +88,7 @@ class SignAttack(Attack):
     target: str | None = field(default=None, metadata=RECORDED_IF_SET)
 
     def __post_init__(self) -> None:
+        settle_scalars(self, but=("eps", "step_size"))
         for kind, value, known in (
             ("schedule", self.schedule, SCHEDULES),
             ("rule", self.rule, RULES),
@@ -106,8 +108,8 @@ class SignAttack(Attack):
             raise InputError(
                 "rule: 'adaptive' clips the step of each pixel and knows no L2; use 'steepest' (pgd) there"
             )
-        if not self.momentum >= 0:
-            raise InputError(f"momentum: must not be negative, got {self.momentum}")
+        check_number(self.momentum, name="momentum")
+        check_seed(self.seed)
         if self.restarts > 1 and not self.random_start:
             raise InputError("restarts: without random_start all starts are the same; set random_start=True")
         objective(self.loss)

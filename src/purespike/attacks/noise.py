@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import frozen_eval, margin
-from purespike.attacks.protocol import Attack, settings_of, settle
+from purespike.attacks.protocol import Attack, settings_of, settle, settle_scalars
 from purespike.attacks.registry import attack, attacking
 from purespike.attacks.result import AttackResult
 from purespike.budget import parse_eps
-from purespike.checks import check_images, check_labels
+from purespike.checks import check_images, check_labels, check_seed
 from purespike.models.answer import correct, logits_of
 from purespike.modes import normal
 from purespike.seeding import ImageDraws
@@ -35,6 +35,8 @@ class GaussianNoise(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_scalars(self)
+        check_seed(self.seed)
         settle(self, level=parse_eps(self.level, name="level"))
 
     @property

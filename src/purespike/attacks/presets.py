@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from purespike.attacks.autoattack import AutoAttack
+from purespike.attacks.ensemble import NORMS
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.registry import Preset, attack
 from purespike.attacks.result import AttackResult
@@ -33,7 +34,8 @@ def _auto(
     name: str, title: str, about: str, *parts: str, order: int, fixed: Mapping[str, Any], **words: Any
 ) -> Callable[..., AttackResult]:
     fixed = {"version": "custom", "attacks": parts, **fixed}
-    return attack(title=title, order=order, **words)(Preset(name, AutoAttack, fixed, {}, about))
+    made = Preset(name, AutoAttack, fixed, {}, about)
+    return attack(title=title, order=order, norms=tuple(NORMS), **words)(made)
 
 
 # name, title, source; fixed settings; then defaults that may be overridden

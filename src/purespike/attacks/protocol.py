@@ -1,11 +1,12 @@
 """The interface of an attack: a frozen dataclass of settings, called with a model, images and labels."""
 
 from dataclasses import Field, asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, get_args
 
 from torch import Tensor, nn
 
 from purespike.attacks.result import AttackResult
+from purespike.scalars import check_truth, check_whole, parse_number
 
 if TYPE_CHECKING:
     from purespike.attacks.gradient import SignAttack
@@ -105,6 +106,28 @@ def recorded(attack: Attack) -> dict[str, Any]:
 def settings_of(attack: Attack) -> dict[str, Any]:
     """:func:`recorded` without the seed, which a result names apart."""
     return {key: value for key, value in recorded(attack).items() if key != "seed"}
+
+
+def settle_scalars(attack: Attack, *, but: tuple[str, ...] = ()) -> None:
+    """Replace numbers and truth values of an attack by plain ones of the types that its fields declare.
+
+    Args:
+        attack: attack to change.
+        but: settings that are left alone, since a ball parses them.
+
+    Raises:
+        InputError: a setting of another type; ``None`` is right where it is the default.
+    """
+    for field in fields(attack):
+        value, kinds = getattr(attack, field.name), {field.type, *get_args(field.type)}
+        if field.name in but or (value is None and field.default is None):
+            continue
+        if bool in kinds:
+            settle(attack, **{field.name: check_truth(value, name=field.name)})
+        elif int in kinds:
+            settle(attack, **{field.name: check_whole(value, name=field.name)})
+        elif float in kinds:
+            settle(attack, **{field.name: parse_number(value, name=field.name)})
 
 
 def settle(attack: Attack, **settings: Any) -> None:

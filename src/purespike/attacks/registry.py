@@ -7,14 +7,15 @@ from typing import Any, Protocol, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.protocol import Attack, has_setting
+from purespike.attacks.declaration import check_words, default_of, name_of
+from purespike.attacks.protocol import Attack, has_setting, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.attacks.run import run_attack
-from purespike.ball import Ball
 from purespike.errors import InputError, unknown
 from purespike.models.adapters import as_module
 from purespike.models.guard import lent
-from purespike.results.vocabulary import NORMS, AttackWords, register_attack
+from purespike.registration import own_name, registering
+from purespike.results.vocabulary import AttackWords, register_attack
 from purespike.seeding import seeded
 
 A = TypeVar("A", bound=Attack)
@@ -66,7 +67,7 @@ class _Entry:
 
     @property
     def name(self) -> str:
-        return self.make.name if isinstance(self.make, Preset) else self.make.__name__
+        return self.make.name if isinstance(self.make, Preset) else own_name("attack", self.make)
 
 
 _ENTRIES: dict[str, _Entry] = {}
@@ -79,6 +80,7 @@ class _Decorator(Protocol):
     def __call__(self, make: Callable[..., Attack]) -> Callable[..., AttackResult]: ...
 
 
+@registering('@attack(title="…")')
 def attack(
     *,
     title: str,
@@ -107,7 +109,7 @@ def attack(
         norms: norms that it knows; ``None`` for all if it has the setting ``norm``.
 
     Raises:
-        InputError: the name is taken.
+        InputError: the name is taken, a norm or a contained attack is unknown, or no attack is made.
 
     In a file of one's own::
 
@@ -118,11 +120,10 @@ def attack(
 
     def register(make: Any) -> Any:
         is_class = isinstance(make, type)
-        entry = _Entry(
-            Preset(_default_name(make), make, about=make.__doc__ or "") if is_class else make, norms
-        )
+        entry = _Entry(Preset(name_of(make), make, about=make.__doc__ or "") if is_class else make, norms)
         name = entry.name
-        default = replace(entry.make(), name=name)
+        check_words(name, norms, contains, _ENTRIES)
+        default = default_of(name, entry.make)
         words = AttackWords(
             name=name,
             title=title,
@@ -139,16 +140,10 @@ def attack(
             register_attack(
                 replace(words, name=f"{name}_targeted", title=f"Targeted {title}", rank=None, contains=())
             )
-        for norm, ball in Ball.known.items():
-            NORMS.setdefault(norm, ball.title)
         _ENTRIES[name] = entry
         return make if is_class else attacking(name)
 
     return register
-
-
-def _default_name(mechanism: type[Any]) -> str:
-    return next(str(one.default) for one in fields(mechanism) if one.name == "name")
 
 
 def _entry(name: str) -> _Entry:
@@ -182,6 +177,7 @@ def create_attack(name: str, **settings: Any) -> Attack:
         settings = {"target": "next", **settings}
     try:
         made = _entry(name).make(**settings)
+        settle_scalars(made)
     except TypeError as error:
         raise InputError(f"attack {name}: {error}") from error
     return replace(made, name=f"{name}_targeted" if getattr(made, "targeted", False) else name)

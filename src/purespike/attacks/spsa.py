@@ -62,7 +62,7 @@ def spsa_gradient(
         1.0
     """
     check_images(images)
-    check_steps(samples, name="samples")
+    samples = check_steps(samples, name="samples")
     delta = parse_probe(delta)
     exact = torch.promote_types(images.dtype, torch.float32)
     upper, lower = (images + delta).clamp(max=1), (images - delta).clamp(min=0)

@@ -25,8 +25,6 @@ def check_target(targeted: bool, target: str | None) -> None:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(targeted, bool):
-        raise InputError(f"targeted: must be true or false, got {targeted!r}")
     if target is None:
         return
     if target not in CHOICES:

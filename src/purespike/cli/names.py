@@ -1,5 +1,6 @@
 """Names that the shell completes, and checks before the heavy imports; tests compare the registries."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def completion(option: str) -> Callable[[str], list[str]] | None:
 
 
 def check_names(model: str, settings: dict[str, Any]) -> None:
-    """Check the settings of a command, and the names in them, without importing PyTorch.
+    """Check the settings of a command, and the names in them, before PyTorch is imported.
 
     Args:
         model: the models of the command; code of the user's own (``module:function``) may register further
@@ -52,7 +53,8 @@ def check_names(model: str, settings: dict[str, Any]) -> None:
     checked = EvaluationSettings.of(**settings)
     if checked.suite is not None and checked.suite not in SUITES:
         raise unknown("suite", checked.suite, SUITES)
-    if ":" in model:
+    # a module of --import may have registered more; with PyTorch imported, the registries answer at once
+    if ":" in model or "torch" in sys.modules:
         return
     for attack in checked.attacks or ():
         if isinstance(attack.get("name"), str) and attack["name"] not in ATTACKS:

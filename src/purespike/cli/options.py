@@ -11,6 +11,9 @@ import typer
 from pydantic.fields import FieldInfo
 
 from purespike.cli.names import completion
+from purespike.errors import unknown
+from purespike.importing import import_module
+from purespike.registration import registering
 from purespike.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -68,8 +71,28 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _import(context: typer.Context, modules: list[str]) -> None:
+    if context.resilient_parsing:
+        return
+    for name in modules:
+        import_module(name, place="--import")
+    # the commands were collected before the modules could add theirs
+    context.command.commands.update(typer.main.get_group(app).commands)  # type: ignore[attr-defined]
+
+
 @app.callback()
 def options(
+    modules: Annotated[
+        list[str],
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Module of your own to import first, from the current folder, so that names that it "
+            "registers are known; may be repeated.",
+            callback=_import,
+            is_eager=True,
+        ),
+    ] = [],  # noqa: B006
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; valid at any position.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
@@ -87,6 +110,7 @@ def start(device: str, precision: str = "fp32") -> "Accelerator":
     return made
 
 
+@registering('@takes_settings("eps", "attacks")')
 def takes_settings(
     *names: str, help: dict[str, str] | None = None, **defaults: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -99,7 +123,13 @@ def takes_settings(
         names: settings to offer, by default all.
         help: other help texts, by setting.
         defaults: defaults of settings, as text, where they are not the field's own.
+
+    Raises:
+        InputError: an unknown setting.
     """
+    for name in (*names, *(help or {}), *defaults):
+        if name not in EvaluationSettings.model_fields:
+            raise unknown("setting of an evaluation", name, EvaluationSettings.model_fields)
     fields = {
         name: field for name, field in EvaluationSettings.model_fields.items() if not names or name in names
     }

@@ -8,7 +8,8 @@ from purespike.data.arrays import load_arrays
 from purespike.data.digits import load_digits
 from purespike.data.hub import is_flat, load_flat_folder, load_folder, load_hub
 from purespike.data.image_set import Data, ImageSet, validate
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError, kind_of, unknown
+from purespike.registration import registering
 
 Loader = Callable[[str, Path | None], Data]
 """The text after the colon of a source and the cache folder, to images."""
@@ -16,6 +17,7 @@ Loader = Callable[[str, Path | None], Data]
 _SOURCES: dict[str, tuple[Loader, str]] = {}
 
 
+@registering('@data_source("stripes", form="stripes:PERIOD")')
 def data_source(name: str, *, form: str = "") -> Callable[[Loader], Loader]:
     """Register a source of images: recipes and ``--data`` can name it at once.
 
@@ -24,7 +26,7 @@ def data_source(name: str, *, form: str = "") -> Callable[[Loader], Loader]:
         form: spelling of a source that takes a text after a colon, e.g. ``"npz:/path/NAME"``.
 
     Raises:
-        InputError: the name is taken.
+        InputError: the name is taken or holds a colon, or the form is not the name with a text after a colon.
 
     In a file of one's own::
 
@@ -32,6 +34,14 @@ def data_source(name: str, *, form: str = "") -> Callable[[Loader], Loader]:
         def stripes(rest: str, cache_dir: Path | None) -> Data:
             return Data("stripes", train=ImageSet(...), test=ImageSet(...))
     """
+
+    if not name or ":" in name:
+        raise InputError(f"data source {name!r}: a name without a colon; what follows one belongs to form")
+    if form and (not form.startswith(f"{name}:") or form == f"{name}:"):
+        raise InputError(
+            f"data source {name!r}: form {form!r} is not its name with a text after a colon, "
+            f"e.g. '{name}:PATH'; leave it out if there is no such text"
+        )
 
     def register(load: Loader) -> Loader:
         if name in _SOURCES:
@@ -101,7 +111,10 @@ def _load(source: str, cache_dir: Path | None) -> Data:
     if separator and not rest:
         forms = ", ".join(form for _, form in _SOURCES.values() if form)
         raise InputError(f"data set {source!r} names nothing after the colon; write {forms}")
-    return load(rest, cache_dir)
+    data = load(rest, cache_dir)
+    if not isinstance(data, Data):
+        raise InputError(f"data source {name!r}: must return purespike.data.Data, got {kind_of(data)}")
+    return data
 
 
 @data_source("digits")

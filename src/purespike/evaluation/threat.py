@@ -13,6 +13,8 @@ from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
+from purespike.registration import registering
+from purespike.results import vocabulary
 from purespike.results.vocabulary import ThreatWords, register_threat
 
 
@@ -34,6 +36,9 @@ class Scene:
     approximation: nn.Module | None = None
     substitutes: Mapping[str, nn.Module] = field(default_factory=dict)
 
+
+NEEDS = ("", "purifier", "substitutes")
+"""Parts of a scene that a threat model may need."""
 
 Routes = Callable[[Scene, Attack], list[Route]]
 
@@ -62,14 +67,15 @@ class Threat:
 
     def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
         """Whether the model and substitutes include the part that this threat model needs."""
-        available = {"purifier": isinstance(model, Defended), "substitutes": bool(substitutes), "": True}
-        return available[self.needs]
+        available = (True, isinstance(model, Defended), bool(substitutes))
+        return available[NEEDS.index(self.needs)]
 
 
 THREATS: dict[str, Threat] = {}
 """Threat models in the order in which they are run."""
 
 
+@registering('@threat_model(words, knows="…", gradient="…")')
 def threat_model(
     words: str | ThreatWords,
     *,
@@ -88,7 +94,7 @@ def threat_model(
         same_without_purifier: threat model with the same numbers without a purifier.
 
     Raises:
-        InputError: the name is taken.
+        InputError: the name is taken, or words, needs or another threat model are unknown.
 
     In a file of one's own::
 
@@ -96,6 +102,13 @@ def threat_model(
         def decision(scene: Scene, attack: Attack) -> list[Route]:
             return [] if attack.differentiates else [direct(LabelsOnly(scene.model))]
     """
+
+    if isinstance(words, str) and words not in vocabulary.THREATS:
+        raise unknown("threat model with words", words, vocabulary.THREATS)
+    if needs not in NEEDS:
+        raise unknown("needs of a threat model", str(needs), filter(None, NEEDS))
+    if same_without_purifier and same_without_purifier not in THREATS:
+        raise unknown("threat model without a purifier", str(same_without_purifier), THREATS)
 
     def register(routes: Routes) -> Routes:
         name = words if isinstance(words, str) else register_threat(words).name

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.written import Written
 
 
@@ -71,9 +71,16 @@ class Coding(Written, ABC):
             stem: frames to currents; called once.
 
         Raises:
-            InputError: frames of another number than T·N.
+            InputError: anything but frames, or frames of another number than T·N.
         """
         frames = self.encode(images, time_steps)
+        if not isinstance(frames, Tensor) or frames.ndim != 4:
+            raise InputError(f"coding {self.name}: encode must return [T·N, C, H, W], got {kind_of(frames)}")
+        if frames.shape[1] != self.channels(images.shape[1]):
+            raise InputError(
+                f"coding {self.name}: encode returns {frames.shape[1]} channels, but channels() says "
+                f"{self.channels(images.shape[1])}"
+            )
         expected = len(images) * (1 if self.constant else time_steps)
         if len(frames) != expected:
             raise InputError(

@@ -14,6 +14,7 @@ from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons import spiking_neurons
+from purespike.scalars import plain
 
 MAC_PICOJOULES = 4.6
 """A 32-bit floating-point multiplication (3.7 pJ) and addition in 45 nm (Horowitz, ISSCC 2014)."""
@@ -183,6 +184,7 @@ def complexity(model: nn.Module, image_size: Size, channels: int = 3) -> Complex
         >>> cost.parameters, cost.macs, cost.space  # 8·(27 + 1), 32²·27·8, 27·8 + 32²·8
         (224, 221184, 8408)
     """
+    image_size = plain(image_size)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     sizes = {"channels": channels, "image_size (height)": height, "image_size (width)": width}
     image = _grey(*(check_steps(size, name=name) for name, size in sizes.items()))

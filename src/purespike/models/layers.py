@@ -50,7 +50,7 @@ class NeuronConfig:
         dynamics: Dynamics | str | None = None,
         reset: Reset = "attached",
     ) -> None:
-        check_steps(time_steps, name="time_steps")
+        time_steps = check_steps(time_steps, name="time_steps")
         if len(thresholds) > MOST_THRESHOLDS or time_steps > MOST_STEPS:
             raise InputError(
                 f"at most {MOST_THRESHOLDS} thresholds and {MOST_STEPS:,} time_steps, "

@@ -4,23 +4,29 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from purespike.errors import InputError, unknown
+from torch import nn
+
+from purespike.errors import InputError, brief, kind_of, unknown
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+from purespike.registration import own_name
+from purespike.scalars import plain
 
 Builder = Callable[[ClassifierSettings], SpikingClassifier]
 
 _builders: dict[str, Builder] = {}
 
 
-def register(builder: Builder) -> Builder:
+def register(builder: Builder = None) -> Builder:  # type: ignore[assignment]
     """Make ``builder`` known to :func:`create` under its own name.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken, or not a function.
     """
-    name = builder.__name__
+    if not callable(builder):
+        raise InputError(f"@register decorates a function, without parentheses, not {brief(builder)}")
+    name = own_name("architecture", builder)
     if name in _builders:
-        raise ValueError(f"architecture {name!r} is registered twice")
+        raise InputError(f"architecture {name!r} is registered twice")
     _builders[name] = builder
     return builder
 
@@ -50,10 +56,13 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
     for key in settings:
         if key not in allowed:
             raise unknown(f"setting of {name}", key, allowed)
+    settings = {key: plain(value) for key, value in settings.items()}
     try:
         model = _builders[name](ClassifierSettings(**settings))
     except TypeError as error:
         raise InputError(f"model {name}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model {name}: {name}() must return an nn.Module, got {kind_of(model)}")
     model.config = {"architecture": name, **settings}  # type: ignore[assignment]
     return model
 

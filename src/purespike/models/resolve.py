@@ -1,13 +1,12 @@
 """Models as the command line names them: a checkpoint, a run folder, or a function of the user's own."""
 
-import importlib
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
 
 from purespike.errors import InputError
+from purespike.importing import import_module
 from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
 from purespike.models.guard import brief
@@ -60,13 +59,7 @@ def model_name(model: str) -> str:
 
 def _call(name: str) -> nn.Module:
     module_name, _, function_name = name.partition(":")
-    # a console script does not search the current folder, which holds the user's module
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"model {name}: cannot import {module_name!r}: {brief(error)}") from error
+    module = import_module(module_name, place=f"model {name}")
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InputError(f"model {name}: {module_name!r} has no function {function_name!r}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.neurons.dynamics import Dynamics, State
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate
 
@@ -134,14 +134,42 @@ class Plan:
         last = first + self.states
         spike = _Spiking(self, tensors[last] if len(tensors) > last else None, slopes)
         current = current.to(torch.promote_types(current.dtype, torch.float32))
-        spikes, state = self.dynamics.run(current, spike, tuple(tensors[first:last]), self._named(tensors))
+        spikes, state = _returned(
+            self.dynamics, self.dynamics.run(current, spike, tuple(tensors[first:last]), self._named(tensors))
+        )
         if not len(spikes) == len(spike.distances) == self.time_steps:
             raise InputError(
                 f"dynamics {self.dynamics.name}: run must call spike once a step and return as many spikes, "
                 f"got {len(spike.distances)} calls and {len(spikes)} spikes of {self.time_steps} steps"
             )
+        for step in spikes:
+            if not isinstance(step, Tensor) or step.shape != current[0].shape:
+                raise InputError(
+                    f"dynamics {self.dynamics.name}: run must return spikes of each step in the shape of the "
+                    f"current's, {list(current[0].shape)}, got {kind_of(step)}"
+                )
         if spike.fired:
             # the loop saw constants: the spikes it emits are those of its thresholds together
             levels = spikes[0].ndim < spike.fired[0].ndim
             spikes = [fired.sum(0) if levels else fired for fired in spike.fired]
         return spikes, state, spike.distances
+
+
+def _returned(dynamics: Dynamics, returned: Any) -> tuple[Sequence[Tensor], State]:
+    """The spikes and the state that a loop returned."""
+    if isinstance(returned, tuple | list) and len(returned) == 2:
+        spikes, state = returned
+        several = isinstance(spikes, tuple | list | Tensor) and isinstance(state, tuple | list)
+        if several and all(isinstance(part, Tensor) for part in state):
+            return spikes, tuple(state)
+    raise InputError(
+        f"dynamics {dynamics.name}: run must return the spikes of each step and the state after the last, a "
+        f"tuple of tensors, as in `return spikes, (membrane,)`; got {_kinds(returned)}"
+    )
+
+
+def _kinds(value: Any) -> str:
+    """The type of a value, of a pair or a state the types of its parts."""
+    if isinstance(value, tuple) and len(value) <= 3:
+        return f"({', '.join(_kinds(part) for part in value)})"
+    return type(value).__name__

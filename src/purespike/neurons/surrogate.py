@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.neurons.adjoint import Activity, Firing, through_time
 from purespike.written import Written
 
@@ -131,6 +132,15 @@ def parse_surrogate(text: str | Surrogate) -> Surrogate:
     """Read a surrogate from its written form, ``"atan"`` or ``"atan(alpha=2)"``.
 
     Raises:
-        InputError: not of that form, unknown name or setting, or a setting that is not positive.
+        InputError: not of that form, unknown name or setting, a setting that is not positive, or a
+            derivative of another shape than the membrane's.
     """
-    return Surrogate.parse(text)
+    surrogate = Surrogate.parse(text)
+    distance = torch.linspace(-1, 1, 6).view(6, 1)
+    found = surrogate.derivative(distance)
+    if not isinstance(found, Tensor) or found.shape != distance.shape:
+        raise InputError(
+            f"surrogate {surrogate.name}: derivative must return one value for each distance, "
+            f"{list(distance.shape)}, got {kind_of(found)}"
+        )
+    return surrogate

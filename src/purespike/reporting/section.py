@@ -9,8 +9,11 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from purespike.console import warn
 from purespike.errors import Absent, InputError
 from purespike.files import write_bytes
+from purespike.reading import brief
+from purespike.registration import registering
 from purespike.reporting.drawing import png, svg
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
@@ -138,7 +141,8 @@ class Section:
         title: its heading.
         body: content of the section, given the report: HTML as ``Markup``, or text, which is escaped. An
             :class:`~purespike.errors.InputError` is shown in its place; after an
-            :class:`~purespike.errors.Absent`, or without any content, the section does not appear.
+            :class:`~purespike.errors.Absent`, or without any content, the section does not appear. Any other
+            error is shown as well, and on stderr.
     """
 
     name: str
@@ -149,10 +153,17 @@ class Section:
         """The body as HTML, empty if there is nothing to show, or the reason why it is left out."""
         try:
             content = self.body(report)
+            if not isinstance(content, str):
+                raise TypeError(f"it returned {type(content).__name__}, not text")
         except Absent:
             return Markup()
         except InputError as error:
             return Markup('<p class="absent">Left out: {}.</p>').format(str(error))
+        except (Exception, SystemExit) as error:
+            # the other sections and the numbers are worth a page
+            reason = f"section {self.name!r} failed, {type(error).__name__}: {brief(error)}"
+            warn(f"report: {reason}; the page is written without it")
+            return Markup('<p class="absent">Left out: {}.</p>').format(reason)
         if not content or isinstance(content, Markup):
             return Markup(content)
         return Markup("<p>{}</p>").format(content)
@@ -162,6 +173,7 @@ SECTIONS: list[Section] = []
 """The sections of the page, from top to bottom."""
 
 
+@registering('@section("name", "Title")')
 def section(
     name: str, title: str, *, before: str = ""
 ) -> Callable[[Callable[[Report], str]], Callable[[Report], str]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from purespike.errors import InputError, unknown
+from purespike.registration import registering
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 
@@ -34,16 +35,17 @@ EXPERIMENTS: dict[str, Experiment] = {}
 """The experiments in their order."""
 
 
+@registering('@experiment("name")')
 def experiment(name: str, *, order: int = 1000, needs: str = "", extra: str = "") -> Callable[[Run], Run]:
     """Register the decorated function as the experiment ``name``; see :class:`Experiment`.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken.
     """
 
     def register(run: Run) -> Run:
         if name in EXPERIMENTS:
-            raise ValueError(f"experiment {name!r} is registered twice")
+            raise InputError(f"experiment {name!r} is registered twice")
         known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra)]
         EXPERIMENTS.clear()
         EXPERIMENTS.update((each.name, each) for each in sorted(known, key=lambda each: each.order))

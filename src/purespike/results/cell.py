@@ -233,9 +233,9 @@ class Cell(Bounded):
 
     def line(self) -> str:
         """One line for the console: the score, never without its threat model."""
-        norm = {"linf": "L∞", "l2": "L2"}.get(self.norm)
-        if norm is None:
-            budget = "noise"
+        norm = NORMS.get(self.norm, self.norm)
+        if self.norm == "noise":
+            budget = norm
         elif self.eps is None:
             budget = f"{norm} unbounded" + ("" if self.mean_l2 is None else f", mean {self.mean_l2:.2f}")
         else:

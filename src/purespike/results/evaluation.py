@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from purespike.budget import PARSERS, format_eps, parse_number, same_eps
+from purespike.budget import PARSERS, format_eps, same_eps
 from purespike.errors import Absent, InputError
 from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
@@ -18,6 +18,7 @@ from purespike.results.provenance import DataDescription, ModelDescription, Prov
 from purespike.results.record import Count, Number, Outcome, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
+from purespike.scalars import parse_number
 
 if TYPE_CHECKING:
     import pandas

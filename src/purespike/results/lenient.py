@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from purespike.budget import format_eps, parse_number
+from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.results.vocabulary import percent
+from purespike.scalars import parse_number
 
 
 def _number(given: Any) -> float:

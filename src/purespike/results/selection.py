@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from purespike.budget import as_number, format_eps
+from purespike.budget import format_eps
 from purespike.errors import InputError, unknown
 from purespike.results.cell import Cell
 from purespike.results.vocabulary import attack_text
+from purespike.scalars import as_number, plain
 from purespike.text import parse_attack
 
 
@@ -94,7 +95,7 @@ def ambiguous(attack: str, threat: str, cells: Sequence[Cell]) -> InputError:
 
 
 def _equal(cell: Cell, name: str, value: Any) -> bool:
-    kept = cell.settings.values.get(name)
+    kept, value = cell.settings.values.get(name), plain(value)
     if isinstance(kept, int | float) and not isinstance(kept, bool | None):
         if isinstance(value, str):
             value = as_number(value)

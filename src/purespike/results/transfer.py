@@ -4,13 +4,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from purespike.budget import PARSERS, format_eps, parse_number, same_eps
+from purespike.budget import PARSERS, format_eps, same_eps
 from purespike.errors import InputError
 from purespike.results.cell import AttackSettings, Bounded
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
 from purespike.results.record import Count, Number, Outcome, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import attack_text
+from purespike.scalars import parse_number
 
 
 class TransferCell(Bounded):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from purespike.attacks import create_attack
+from purespike.attacks.registry import knows_norm
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.models.answer import correct, logits_of
@@ -155,8 +156,11 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
     """Does an attack without gradients break images that gradients left robust?
 
     A single image is suspicious, where it is more than ``thresholds.gain``; several make it unreliable. An
-    image takes at most as many queries as it took passes of the attacks, and never more than 300.
+    image takes at most as many queries as it took passes of the attacks, and never more than 300. Square
+    knows no norms but L∞ and L2.
     """
+    if not knows_norm("square", e.attack.norm):
+        return
     queries = max(min(QUERIES, e.passes_taken or QUERIES), FEWEST_QUERIES)
     square = create_attack("square", eps=e.attack.eps, norm=e.attack.norm, queries=queries)
     robust, gained = e.robust, 0

@@ -9,6 +9,7 @@ import torch
 from purespike.errors import InputError, unknown
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.models.guard import brief
+from purespike.registration import own_name, registering
 from purespike.results import Finding
 from purespike.seeding import seeded
 
@@ -34,6 +35,7 @@ class Rule(NamedTuple):
 RULES: dict[str, Rule] = {}
 
 
+@registering('@rule(needs="images")')
 def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Check]:
     """Register a diagnostics rule, to be asked in every evaluation that is examined.
 
@@ -54,7 +56,7 @@ def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Che
         raise unknown("needs of a diagnostics rule", needs, get_args(Needs))
 
     def register(check: Check) -> Check:
-        name = check.__name__
+        name = own_name("diagnostics rule", check)
         if name in RULES:
             raise InputError(
                 f"diagnostics rule {name!r} is registered twice; rename one of the two functions"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.training.objectives.layers import Layer, recording
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ class Batch:
         total, terms, passes, rest = None, {}, 0, iter(views)
         for (name, penalty, weight), asked in zip(self.penalties, further, strict=True):
             value = penalty(view if asked is None else replace(view, further=next(rest)))
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                raise InputError(f"penalty {name}: must return a scalar tensor, got {kind_of(value)}")
             total = weight * value if total is None else total + weight * value
             terms[name] = value.detach()
             passes += penalty.passes + (asked is not None)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError, kind_of, unknown
 from purespike.seeding import seeded
 from purespike.training.objectives.batch import Batch, Step
 from purespike.training.objectives.registry import Entry, Objective, Part, Penalty, Projection, Stage, entries
@@ -31,6 +31,7 @@ class Composition:
         penalties: list[tuple[str, Penalty, float]],
         projections: dict[str, Projection],
     ) -> None:
+        self.name = name
         self.objective, self.penalties, self.projections = objective, penalties, projections
         self.parts: dict[str, Part] = {
             name: objective,
@@ -39,10 +40,20 @@ class Composition:
         }
 
     def steps(self, batch: Batch) -> Iterator[Step]:
-        """The steps of a batch; the optimiser must make one before the next is asked for."""
+        """The steps of a batch; the optimiser must make one before the next is asked for.
+
+        Raises:
+            InputError: the objective returns anything but steps with a scalar loss.
+        """
         batch.penalties = self.penalties
         found = self.objective(batch)
-        for step in (found,) if isinstance(found, Step) else found:
+        for step in found if isinstance(found, Iterator | list | tuple) else (found,):
+            loss = step.loss if isinstance(step, Step) else step
+            if not isinstance(step, Step) or not isinstance(loss, Tensor) or loss.numel() != 1:
+                raise InputError(
+                    f"objective {self.name}: must return a Step with a scalar loss, or several one by one, "
+                    f"got {kind_of(loss)}"
+                )
             yield batch.penalised(step)
 
     @torch.no_grad()

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
+from purespike.registration import registering
 from purespike.section import Section, explain
 from purespike.training.objectives.batch import Batch, Step, View
 
 Kind = Literal["objective", "penalty", "projection"]
+STAGES = ("classifier", "purifier")
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
@@ -146,6 +148,7 @@ class Entry:
 _entries: dict[str, Entry] = {}
 
 
+@registering('@objective("name")')
 def objective(
     name: str, *, stage: str = "classifier", settings: tuple[str, ...] = ()
 ) -> Callable[[Made], Made]:
@@ -157,11 +160,14 @@ def objective(
         settings: names of settings that the constructor takes as ``**settings`` and checks itself.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken, or an unknown stage.
     """
+    if stage not in STAGES:
+        raise unknown("stage", str(stage), STAGES)
     return partial(_register, name, "objective", (stage,), settings, False)
 
 
+@registering('@penalty("name")')
 def penalty(name: str, *, layers: bool = False) -> Callable[[Made], Made]:
     """Register a :class:`Penalty`, or a function ``(view, *, settings) -> Tensor``, under ``name``.
 
@@ -172,18 +178,19 @@ def penalty(name: str, *, layers: bool = False) -> Callable[[Made], Made]:
         layers: whether a function's view holds the layers of neurons.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken.
     """
-    return partial(_register, name, "penalty", ("classifier", "purifier"), (), layers)
+    return partial(_register, name, "penalty", STAGES, (), layers)
 
 
+@registering('@projection("name")')
 def projection(name: str) -> Callable[[Made], Made]:
     """Register a :class:`Projection`, or a function ``(model, *, settings) -> None``, under ``name``.
 
     Raises:
-        ValueError: the name is taken.
+        InputError: the name is taken.
     """
-    return partial(_register, name, "projection", ("classifier", "purifier"), (), False)
+    return partial(_register, name, "projection", STAGES, (), False)
 
 
 def entries(stage: str) -> dict[str, Entry]:
@@ -195,11 +202,11 @@ def _register(
     name: str, kind: Kind, stages: tuple[str, ...], loose: tuple[str, ...], layers: bool, made: Made
 ) -> Made:
     if name in _entries:
-        raise ValueError(f"{kind} {name!r} is registered twice")
+        raise InputError(f"{kind} {name!r} is registered twice")
     base = _BASES[kind]
     if isinstance(made, type):
         if not issubclass(made, base):
-            raise ValueError(f"{kind} {name!r}: {made.__name__} is no {base.__name__}")
+            raise InputError(f"{kind} {name!r}: {made.__name__} is no {base.__name__}")
         make: Callable[..., Any] = made
     else:
         make = partial(_from_function, base, made, layers)
@@ -222,6 +229,6 @@ def _settings_of(made: Callable[..., Any], kind: Kind, loose: tuple[str, ...]) -
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
     if kind == "penalty":
         if "weight" in fields:
-            raise ValueError(f"penalty {made.__name__}: weight is every penalty's setting, not its own")
+            raise InputError(f"penalty {made.__name__}: weight is every penalty's setting, not its own")
         fields["weight"] = (Annotated[float, Field(ge=0, allow_inf_nan=False)], 1.0)
     return create_model(made.__name__, __base__=Section, **fields)
