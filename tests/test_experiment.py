@@ -99,7 +99,6 @@ def computed(monkeypatch):
 @pytest.mark.parametrize(
     ("missing", "again"),
     [
-        ([], []),
         (["evaluation.json"], ["evaluate"]),
         (["purifier.safetensors"], ["train_purifier"]),
         (["classifier.safetensors"], ["train_classifier"]),

@@ -107,7 +107,10 @@ def test_a_damaged_chunk_is_computed_again(sample, calls, tmp_path, damage):
     assert "undefended" in json.loads(paths[1].read_text())["parts"]
 
 
-@pytest.mark.parametrize("reached", [1, 4, 7, 12])
+@pytest.mark.parametrize(
+    "reached",
+    [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(7, marks=pytest.mark.slow), 12],
+)
 def test_a_killed_evaluation_goes_on_from_its_last_chunk(sample, calls, monkeypatch, tmp_path, reached):
     whole = purespike.evaluate(defended(), sample, **QUICK)
     needed = len(calls)

@@ -40,7 +40,8 @@ def brightness():
 def evaluate(scale):
     torch.manual_seed(0)
     model, images = nn.Sequential(nn.Flatten(), nn.Linear(48, 4)).eval(), scale * torch.rand(8, 3, 4, 4)
-    return ps.evaluate(model, (images, model(images).argmax(1)), attacks=["fgsm"], eps="2/255")
+    labels = model(images).argmax(1)
+    return ps.evaluate(model, (images, labels), attacks=["fgsm"], eps="2/255", diagnose=8)
 
 
 def test_it_is_in_verdict_file_and_report(tmp_path):
