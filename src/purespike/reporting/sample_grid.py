@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from purespike.reporting.drawing import EDGE, INK, NARROW, RIGHT, TEXT, WIDE, WRONG, new_figure
+from purespike.reporting.drawing import EDGE, INK, NARROW, RIGHT, TEXT, WIDE, WRONG
 from purespike.results import Samples
 
 _COLUMNS, _FEW = 8, 3
+# width of the names of the rows, in inches
+_LABELS = 1.55
 
 
 def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
@@ -35,12 +38,18 @@ def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
         (f"Purified − clean\n×{factor}, grey = 0", 0.5 + factor * change, None),
     ]
     columns = len(clean)
+    side, gap, line = _sizes(narrow=narrow, columns=columns)
+    left, height = _LABELS, len(rows) * (side + gap) + 3 * line
     width = NARROW if narrow else WIDE
-    figure = new_figure(width, 0.5 + (width - 1.6) / max(columns, 3 if narrow else 5) * 6)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (title, images, prediction) in zip(grid, rows, strict=True):
-        line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=TEXT, color=INK, labelpad=8)
-        for axes, image, index in zip(line, images, range(columns), strict=True):
+    figure = Figure(figsize=(width, height), facecolor="white")
+    # one set of axes in inches for all pictures: forty of them take many times as long to lay out and draw
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    top = gap / 2
+    for title, images, prediction in rows:
+        axes.text(left - 0.12, top + side / 2, title, ha="right", va="center", fontsize=TEXT, color=INK)
+        for column, image in enumerate(images):
+            start = left + column * (side + gap)
             picture = np.nan_to_num(np.moveaxis(image, 0, -1), nan=0.5).clip(0, 1)
             axes.imshow(
                 picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
@@ -48,15 +57,31 @@ def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
                 vmin=0,
                 vmax=1,
                 interpolation="none",
+                extent=(start, start + side, top + side, top),
             )
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set(color=EDGE, linewidth=0.8)
+            axes.add_patch(Rectangle((start, top), side, side, fill=False, edgecolor=EDGE, linewidth=0.8))
             if prediction is not None:
-                text, color = _verdict(samples, prediction, index)
-                axes.set_xlabel(text, fontsize=TEXT, color=color, labelpad=3, parse_math=False)
+                text, color = _verdict(samples, prediction, column)
+                axes.text(
+                    start + side / 2,
+                    top + side + 0.05,
+                    text,
+                    ha="center",
+                    va="top",
+                    fontsize=TEXT,
+                    color=color,
+                    parse_math=False,
+                )
+        top += side + gap + (0 if prediction is None else line)
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return figure
+
+
+def _sizes(*, narrow: bool, columns: int) -> tuple[float, float, float]:
+    """Side of a picture, gap between two, and height of a line below some, in inches."""
+    gap = 0.12
+    room = (NARROW if narrow else WIDE) - _LABELS - 0.1
+    return room / max(columns, 3 if narrow else 5) - gap, gap, 0.22
 
 
 def amplification(perturbation: np.ndarray) -> int:

@@ -127,7 +127,10 @@ class Report:
             InputError: whatever ``figure`` raises; the page shows it in place of the section, or nothing if
                 it is an :class:`~purespike.errors.Absent`.
         """
-        wide = Markup(svg(self.draw(name, figure), name))
+        drawn = self.draw(name, figure)
+        # laid out already
+        drawn.set_layout_engine("none")
+        wide = Markup(svg(drawn, name))
         slim = Markup(svg(narrow(), f"{name}-narrow")) if narrow else None
         return self.fill("figure.html.j2", wide=wide, narrow=slim, alt=alt, caption=caption)
 
