@@ -20,7 +20,7 @@ def test_grid_names_the_factor_and_marks_predictions(samples: Samples, channels:
     figure = sample_grid(
         dataclasses.replace(samples, **images, **{name: getattr(samples, name)[index] for name in names})
     )
-    assert len(figure.axes) == 5 * min(n, 8)
+    assert len(figure.axes[0].images) == 5 * min(n, 8)
     shown = words_of(figure)
     assert "Perturbation\n×8" in shown and "✗ 3" in shown and "✓ 0" in shown
 
@@ -28,8 +28,28 @@ def test_grid_names_the_factor_and_marks_predictions(samples: Samples, channels:
 def test_difference_is_grey_where_nothing_changed(samples: Samples) -> None:
     figure = sample_grid(dataclasses.replace(samples, adversarial=samples.clean, purified=samples.clean))
     assert "×1," in words_of(figure)
-    for axes in figure.axes[-8:]:
-        np.testing.assert_array_equal(axes.images[0].get_array(), 0.5)
+    differences = [picture.get_array() for picture in figure.axes[0].images[-8:]]
+    np.testing.assert_array_equal(np.stack(differences), 0.5)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_pictures_are_square_lie_apart_and_inside(samples: Samples, narrow: bool) -> None:
+    figure = sample_grid(samples, narrow=narrow)
+    (axes,) = figure.axes
+    axes.apply_aspect()
+    corners = np.array([picture.get_extent() for picture in axes.images])
+    # whole pixels of the figure, from the left and from the top
+    ends = axes.transData.transform(corners.reshape(-1, 2, 2).transpose(0, 2, 1).reshape(-1, 2)).reshape(
+        -1, 2, 2
+    )
+    (left, bottom), (right, top) = ends[:, 0].T, ends[:, 1].T
+    np.testing.assert_allclose(right - left, top - bottom, rtol=1e-6)
+    width, height = figure.get_size_inches() * figure.dpi
+    assert left.min() >= 0 and right.max() <= width and bottom.min() >= 0 and top.max() <= height
+    for first in range(len(ends)):
+        for second in range(first):
+            beside = right[second] < left[first] or right[first] < left[second]
+            assert beside or top[first] < bottom[second] or top[second] < bottom[first]
 
 
 def test_class_names_are_no_formulas(samples: Samples) -> None:
