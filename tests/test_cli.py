@@ -104,6 +104,9 @@ MISTYPED = {
     "--attacks fgms": "did you mean 'fgsm'",
     "--threat oblivius": "did you mean 'oblivious'",
     "--eps 8": "write 8/255, not 8",
+    "--ep 8/255": "No such option: --ep (Possible options: --eot, --eps, ",
+    "--images many": "Invalid value for '--images'",
+    "again": "unexpected extra argument(s) (again); see purespike evaluate --help",
 }
 
 

@@ -5,6 +5,7 @@ import io
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import typer
 
@@ -59,7 +60,7 @@ def _run(debug: bool, ended: list[str]) -> None:
     except KeyboardInterrupt:
         code = 130
     except typer.TyperException as error:
-        fail(_usage(error), code=2)
+        _misused(error)
     except (ValueError, OSError) as error:
         from purespike.errors import InputError
 
@@ -73,8 +74,11 @@ def _run(debug: bool, ended: list[str]) -> None:
     sys.exit(code or 0)
 
 
-def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the command line, and where its options are listed."""
-    context = getattr(error, "ctx", None)
-    message = str(getattr(error, "format_message", error.__str__)())
-    return message if context is None else f"{message.rstrip('.')}; see {context.command_path} --help"
+def _misused(error: Any) -> NoReturn:
+    """One line for a command line that cannot be parsed; the help where nothing was given at all."""
+    context: Any = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help())
+        sys.exit(2)
+    message = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    fail(message if context is None else f"{message}; see {context.command_path} --help", code=2)
