@@ -43,7 +43,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
 def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
     """Keep other processes out of ``folder``, made if missing, until the end or the death of this one.
 
-    Temporary files that killed processes left in it are removed. A file system without locks keeps nobody out.
+    Temporary files of killed processes in it are removed. A file system without locks keeps nobody out.
 
     Args:
         folder: the folder.
