@@ -1,6 +1,7 @@
 """Commands killed, interrupted and terminated at random moments end as if nothing had happened."""
 
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -35,25 +36,32 @@ def _round(name: str, sign: signal.Signals, desk: Desk, draw: random.Random) -> 
     """Disturb a command again and again, let it end, and compare."""
     scene, outcome = desk.scene(name), Outcome(tried=0)
     with folder() as place:
-        for number in range(KILLS):
+        for number in range(3 * KILLS):
             moment, ended = _disturbed(scene, place, sign, draw, by_event=bool(number % 2))
             if ended.code == ENDS[sign] and ended.begun:
                 outcome.tried += 1
                 if sign != signal.SIGKILL:
                     outcome.faults += _unlike(ended, sign, place, moment)
+                if outcome.tried == KILLS:
+                    break
             elif ended.code == 0:
-                break
+                # it came to its end before the moment
+                outcome.faults += _other_end(scene, place)
+                shutil.rmtree(place / "out")
             else:
-                outcome.faults.append(
-                    (f"{sign.name} ends a command", f"{moment}: code {ended.code}: {tail(ended.err)}")
-                )
+                said = f"{moment}: code {ended.code}: {tail(ended.err)}"
+                outcome.faults.append((f"{sign.name} ends a command", said))
         ended = call(scene.arguments, place)
-        if ended.code != 0:
+        if ended.code == 0:
+            outcome.faults += _other_end(scene, place)
+        else:
             outcome.faults.append(("it goes on", f"code {ended.code}: {tail(ended.err)}"))
-        elif found := scene.differences(place):
-            outcome.faults.append(("it ends as if never disturbed", "; ".join(found[:5])))
-    outcome.figures = {"ends compared": 1}
     return outcome
+
+
+def _other_end(scene: Scene, place: Path) -> Iterator[tuple[str, str]]:
+    if found := scene.differences(place):
+        yield "it ends as if never disturbed", "; ".join(found[:5])
 
 
 def _disturbed(
@@ -64,7 +72,7 @@ def _disturbed(
         # a write opens a file several times and renames it
         number = draw.randint(1, 3 * len(files(scene.reference)))
         return f"event {number}", call(scene.arguments, place, partial(killed_at, number, place))
-    seconds = draw.uniform(0, 0.7 * scene.seconds)
+    seconds = draw.uniform(0, 0.5 * scene.seconds)
     with Command(scene.arguments, place) as command:
         command.signal_after(seconds, sign)
         return f"after {seconds:.2f} s", command.wait()
