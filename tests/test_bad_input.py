@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -341,6 +342,24 @@ def test_an_interrupt_is_one_line_and_code_130(at_desk, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(resolve, "resolve", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "info run")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to resume\n"
+
+
+def test_an_interrupt_inside_a_finaliser_is_not_lost(at_desk, monkeypatch, capsys):
+    import purespike.models.resolve as resolve
+
+    class Finalised:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def long(name):
+        Finalised()
+        time.sleep(20)
+
+    monkeypatch.setattr(resolve, "resolve", long)
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, "info run")
     assert stop.value.code == 130

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from purespike.progress import bar
 from torture.report import Broken, Figures, Row
 from torture.scenes import Desk
 
@@ -70,8 +71,9 @@ def work(title: str, cases: Iterable[Case], desk: Desk, settings: Settings, only
         return case.attempt(desk, random.Random(f"{settings.seed}/{case.name}"))
 
     figures, rows, sums = Figures(title), {}, {}
-    with ThreadPoolExecutor(JOBS) as pool:
+    with bar(title, len(chosen), unit="cases") as shown, ThreadPoolExecutor(JOBS) as pool:
         for case, outcome in zip(chosen, pool.map(attempt, chosen), strict=True):
+            shown.advance(1, case.name)
             row = rows.setdefault(case.row, Row(case.row))
             if outcome.skipped:
                 figures.skipped.append(f"{case.name}: {outcome.skipped}")

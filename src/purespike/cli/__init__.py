@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 from purespike.cli import runs
@@ -37,15 +39,25 @@ def _terminable() -> Iterator[list[str]]:
         ended.append("terminated")
         raise KeyboardInterrupt
 
+    def unraisable(lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            former_hook(lost)
+            return
+        # Python drops an interrupt that comes inside a finaliser: it is sent again a moment later
+        sign = signal.SIGTERM if ended else signal.SIGINT
+        threading.Timer(0.05, os.kill, (os.getpid(), sign)).start()
+
     try:
         former = signal.signal(signal.SIGTERM, end)
     except ValueError:
         # only the main thread may listen
         yield ended
         return
+    former_hook, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         yield ended
     finally:
+        sys.unraisablehook = former_hook
         signal.signal(signal.SIGTERM, former)
 
 
