@@ -192,8 +192,10 @@ def content(path: Path) -> Any:
         with open(path, newline="", encoding="utf-8") as file:
             return [_timeless(row) for row in csv.DictReader(file)]
     if path.suffix == ".html":
-        # numbers are those of evaluation.json; only the page also says when and how fast
-        return re.sub(r"[\d.,:T+-]+", "#", path.read_text(encoding="utf-8"))
+        # numbers are those of evaluation.json; only the page also says when, how fast, and at which commit
+        return re.sub(
+            r"\b[0-9a-f]{40}\b|, with uncommitted changes|[\d.,:T+-]+", "#", path.read_text(encoding="utf-8")
+        )
     return path.read_bytes()
 
 
@@ -206,6 +208,6 @@ def _json(text: str) -> Any:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        volatile = ("seconds", "date", "images_per_second")
+        volatile = ("seconds", "date", "images_per_second", "commit", "dirty")
         return {key: _timeless(each) for key, each in value.items() if key not in volatile}
     return [_timeless(each) for each in value] if isinstance(value, list) else value

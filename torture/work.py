@@ -80,7 +80,10 @@ def work(title: str, cases: Iterable[Case], desk: Desk, settings: Settings, only
                 continue
             row.tried += outcome.tried
             row.broken += len({promise for promise, _ in outcome.faults})
-            figures.broken += [Broken(case.name, *fault) for fault in outcome.faults]
+            found = [Broken(case.name, *fault) for fault in outcome.faults]
+            figures.broken += found
+            for each in found:
+                shown.say(f"BROKEN {each.case}: {each.promise}: {each.said}")
             merged = sums.setdefault(case.row, {})
             for name, value in outcome.figures.items():
                 join = max if name.startswith("most ") else lambda a, b: a + b

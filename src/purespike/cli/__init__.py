@@ -7,6 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import typer
 
 from purespike.cli import runs
 
@@ -14,6 +17,9 @@ from purespike.cli import runs
 from purespike.cli import evaluations, reproduction
 from purespike.cli.options import app
 from purespike.console import fail
+
+# typer exports only errors derived from this one
+_UsageError = typer.BadParameter.__mro__[1]
 
 __all__ = ["app", "evaluations", "main", "reproduction", "runs"]
 
@@ -63,7 +69,9 @@ def _terminable() -> Iterator[list[str]]:
 
 def _run(debug: bool, ended: list[str]) -> None:
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        _misused(error)
     except (SystemExit, KeyboardInterrupt) as stop:
         # typer turns an interrupt into a silent exit
         if ended:
@@ -77,3 +85,12 @@ def _run(debug: bool, ended: list[str]) -> None:
         if debug or not isinstance(error, InputError | OSError):
             raise
         fail(str(error), code=2)
+
+
+def _misused(error: Any) -> NoReturn:
+    """One line for a command line that cannot be parsed; the help where nothing was given at all."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.ctx.get_help())
+        sys.exit(2)
+    hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+    fail(f"{error.format_message()}{hint}", code=2)
