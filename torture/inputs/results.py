@@ -52,7 +52,8 @@ def generate() -> Iterator[Input]:
         for file in ("recipe.yaml", "samples.npz"):
             yield Input(f"{file}, {name}", "may pass", partial(_result_text, file, name))
     for _ in range(8):
-        yield Input("transfer, other chunk", "may pass", _chunk)
+        yield Input("transfer, other chunk", "may pass", partial(_chunk, "transfer"))
+        yield Input("evaluate, other chunk", "may pass", partial(_chunk, "evaluate"))
 
 
 def _leaderboard(folder: Path, desk: Desk) -> Path:
@@ -96,9 +97,9 @@ def _damaged(file: str, damage: Any, folder: Path, desk: Desk, draw: Random) -> 
     return line
 
 
-def _chunk(folder: Path, desk: Desk, draw: Random) -> list[object]:
-    """A transfer whose finished chunks were changed."""
-    scene = desk.scene("transfer")
+def _chunk(command: str, folder: Path, desk: Desk, draw: Random) -> list[object]:
+    """A command whose finished chunks were changed."""
+    scene = desk.scene(command)
     shutil.copytree(scene.reference / "out" / "checkpoint", folder / "out" / "checkpoint")
     for path in (folder / "out").rglob("*.json"):
         path.write_text(json.dumps(_other(json.loads(path.read_text()), draw)))

@@ -15,6 +15,8 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number; a truth value is none."""
 Count = Annotated[int, Field(strict=True)]
 """A whole number; a truth value is none."""
+Bit = Annotated[int, Field(strict=True, ge=0, le=1)]
+"""An outcome: 1 or 0."""
 
 
 class Record(BaseModel):
