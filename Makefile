@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench check format clean
+.PHONY: demo test test-slow bench torture check format clean
 
 demo: $(READY)
 	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
@@ -19,6 +19,9 @@ test-slow: $(READY)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out runs/benchmarks
+
+torture: $(READY)
+	$(BIN)/python -m torture --out results/torture
 
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"

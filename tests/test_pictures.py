@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -276,6 +277,7 @@ def test_strange_entries_of_a_folder_are_left_out_with_a_word(tmp_path):
         (lambda images: images.byte(), "NaN, infinity or whole numbers"),
         (lambda images: images.view(7), r"in\.png: cannot be purified \(.*invalid for input"),
         (lambda images: {}["none"], r"in\.png: cannot be purified \('none'\)"),
+        (lambda images: sys.exit(0), r"the model calls sys\.exit\(0\)"),
     ],
 )
 def test_a_purifier_that_fails_is_one_line(tmp_path, answer, message):

@@ -13,8 +13,8 @@ from torture.scenes import LINES, Desk, Scene, files, folder
 from torture.work import Case, Outcome, Settings, leftovers, tail
 
 TITLE = "Processes killed at random moments, and started again"
-KILLS = 6
-"""Kills of one round, after which the command may end undisturbed."""
+KILLS = {"full": 6, "small": 2}
+"""Kills of one round, by scale, after which the command may end undisturbed."""
 ENDS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 SAID = {
     signal.SIGINT: "purespike: error: interrupted; run the same command again to resume",
@@ -24,25 +24,28 @@ SAID = {
 
 def cases(settings: Settings) -> Iterator[Case]:
     """Rounds of kills of every command, and of the two signals that ask it to end."""
-    for name in LINES if settings.full else ("train classifier", "transfer"):
+    attempt = partial(_round, KILLS[settings.scale])
+    for name in LINES if settings.full else ("train classifier",):
         for number in range(4 if settings.full else 1):
-            yield Case(f"{name}/SIGKILL/{number}", f"{name}, SIGKILL", partial(_round, name, signal.SIGKILL))
+            yield Case(f"{name}/SIGKILL/{number}", f"{name}, SIGKILL", partial(attempt, name, signal.SIGKILL))
         for sign in SAID:
-            if settings.full or sign == signal.SIGTERM:
-                yield Case(f"{name}/{sign.name}/0", f"{name}, {sign.name}", partial(_round, name, sign))
+            for number in range(2 if settings.full else 1):
+                yield Case(
+                    f"{name}/{sign.name}/{number}", f"{name}, {sign.name}", partial(attempt, name, sign)
+                )
 
 
-def _round(name: str, sign: signal.Signals, desk: Desk, draw: random.Random) -> Outcome:
+def _round(kills: int, name: str, sign: signal.Signals, desk: Desk, draw: random.Random) -> Outcome:
     """Disturb a command again and again, let it end, and compare."""
     scene, outcome = desk.scene(name), Outcome(tried=0)
     with folder() as place:
-        for number in range(3 * KILLS):
+        for number in range(3 * kills):
             moment, ended = _disturbed(scene, place, sign, draw, by_event=bool(number % 2))
             if ended.code == ENDS[sign] and ended.begun:
                 outcome.tried += 1
                 if sign != signal.SIGKILL:
                     outcome.faults += _unlike(ended, sign, place, moment)
-                if outcome.tried == KILLS:
+                if outcome.tried == kills:
                     break
             elif ended.code == 0:
                 # it came to its end before the moment

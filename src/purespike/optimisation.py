@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from purespike.errors import InputError, brief
-from purespike.section import NotNegative, Positive, Rate, Section, Share, one_of
+from purespike.section import NotNegative, Number, Positive, Rate, Section, Share, one_of
 
-Momentum = Annotated[float, Field(ge=0, lt=1)]
+Momentum = Annotated[Number, Field(ge=0, lt=1)]
 
 
 def _pattern(text: str) -> str:
@@ -98,9 +98,9 @@ class OneCycle(Section):
     """
 
     name: Literal["one_cycle"] = "one_cycle"
-    warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    initial: Annotated[float, Field(gt=0, le=1)] = 0.04
-    final: Annotated[float, Field(gt=0, le=1)] = 4e-6
+    warm_up: Annotated[Number, Field(gt=0, lt=1)] = 0.3
+    initial: Annotated[Number, Field(gt=0, le=1)] = 0.04
+    final: Annotated[Number, Field(gt=0, le=1)] = 4e-6
 
 
 Optimiser = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]

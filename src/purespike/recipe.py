@@ -27,7 +27,7 @@ from purespike.optimisation import (
     Sgd,
     SgdUnlessNamed,
 )
-from purespike.section import Epochs, Positive, Rate, Section, Seed, TimeSteps, Width, explain
+from purespike.section import Epochs, Number, Positive, Rate, Section, Seed, TimeSteps, Whole, Width, explain
 from purespike.settings import EvaluationSettings
 from purespike.yaml_text import parse_yaml, read_yaml
 
@@ -61,7 +61,7 @@ def _alone(value: str | None, info: ValidationInfo) -> str | None:
 
 
 Thresholds = Annotated[tuple[float, ...], Field(max_length=64)]
-BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[Whole, Field(ge=1, le=1_000_000)]
 THRESHOLDS, DECAY = (0.6, 1.6, 2.6), 0.25
 Dynamics = Annotated[str | None, AfterValidator(_alone)]
 Named = Annotated[dict[str, Any], AfterValidator(_named)]
@@ -135,7 +135,7 @@ class Training(Section):
     epochs: Epochs
     batch_size: BatchSize = 128
     learning_rate: Rate
-    crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
+    crop_padding: Annotated[Whole, Field(ge=0, le=1024)] = 4
     flip: bool = True
 
     def neurons(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class ClassifierRecipe(Training):
     width: Width = 1.0
     time_steps: TimeSteps = 4
     thresholds: Thresholds = THRESHOLDS
-    decay: Annotated[float, Field(ge=0, le=1)] = DECAY
+    decay: Annotated[Number, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
     reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
@@ -195,7 +195,7 @@ class PurifierRecipe(Training):
     width: Width = 1.0
     time_steps: TimeSteps = 4
     thresholds: Thresholds = THRESHOLDS
-    decay: Annotated[float, Field(ge=0, le=1)] = DECAY
+    decay: Annotated[Number, Field(ge=0, le=1)] = DECAY
     surrogate: str = "rectangle(width=1)"
     reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
@@ -206,13 +206,13 @@ class PurifierRecipe(Training):
     schedule: ConstantUnlessNamed = Constant()
     objective: Objective = ({"name": "paper"},)
     attack: Annotated[Named, BeforeValidator(_changed_attack)] = _TRAINING_ATTACK
-    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+    beta: Annotated[Number, Field(ge=0, le=1)] = 0.5
     switch_epoch: Positive = 100
-    asymmetric_weight: Annotated[float, Field(ge=0)] = 0.5
-    variation_weight: Annotated[float, Field(ge=0)] = 0.05
-    gamma: Annotated[float, Field(gt=0, lt=0.5)] = 0.3
+    asymmetric_weight: Annotated[Number, Field(ge=0)] = 0.5
+    variation_weight: Annotated[Number, Field(ge=0)] = 0.05
+    gamma: Annotated[Number, Field(gt=0, lt=0.5)] = 0.3
     noise_level: Literal["absolute", "signed", "local_std"] = "absolute"
-    clean_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clean_share: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
 
 _EVALUATION: dict[str, Any] = {

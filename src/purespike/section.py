@@ -14,16 +14,19 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
-Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
-Epochs = Annotated[int, Field(ge=1, le=100_000)]
-TimeSteps = Annotated[int, Field(ge=1, le=1024)]
-Width = Annotated[float, Field(gt=0, le=64)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Positive = Annotated[Whole, Field(ge=1)]
+Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
+TimeSteps = Annotated[Whole, Field(ge=1, le=1024)]
+Width = Annotated[Number, Field(gt=0, le=64)]
 """Factor of a network's channels; a wider network than this is a slip of the pen, and fills any memory."""
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Rate = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-NotNegativeInt = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+Rate = Annotated[Number, Field(gt=0, le=1e12)]
+"""A factor that float32 holds, and its products with others too."""
+NotNegative = Annotated[Number, Field(ge=0, le=1e12)]
+NotNegativeInt = Annotated[Whole, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):

@@ -50,10 +50,16 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "--name": ("",),
 }
 # with these the evaluation itself is small, and may well be right
-ALLOWED = {("--images", "9" * 400), ("--batch-size", "1e9"), ("--norm", "LINF"), ("--name", "")}
+ALLOWED = {
+    ("--eps", "８/255"),
+    ("--seed", "1.0"),
+    ("--images", "9" * 400),
+    ("--batch-size", "1e9"),
+    ("--norm", "LINF"),
+    ("--name", ""),
+}
 ALLOWED |= {("--surrogates", ""), ("--losses", "ce,"), ("--losses", "ce ce"), ("--threat", "adaptive,")}
 LINES: dict[str, tuple[Oracle, str]] = {
-    "no command": ("may pass", ""),
     "unknown command": ("bad", "evalute {run}"),
     "unknown option": ("bad", "evaluate {run} --image 3"),
     "no model": ("bad", "evaluate"),
