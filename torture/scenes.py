@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,15 @@ class Desk:
             if name not in self._scenes:
                 self._scenes[name] = self._undisturbed(name)
             return self._scenes[name]
+
+    def once(self, name: str, make: Callable[["Desk", Path], None]) -> Path:
+        """A folder of this name that ``make`` has filled, for all cases."""
+        with self._lock:
+            place = self.folder / name.replace(" ", "-")
+            if not place.exists():
+                place.mkdir()
+                make(self, place)
+            return place
 
     def _undisturbed(self, name: str) -> Scene:
         place = self.folder / name.replace(" ", "-")
