@@ -68,7 +68,7 @@ def disk_full_at(number: int, folder: Path, note: Path) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(handle)
 
-    os.fsync = full
+    os.fsync = full  # type: ignore[assignment]
 
 
 def small_files(size: int) -> None:

@@ -70,7 +70,9 @@ def work(title: str, cases: Iterable[Case], desk: Desk, settings: Settings, only
     def attempt(case: Case) -> Outcome:
         return case.attempt(desk, random.Random(f"{settings.seed}/{case.name}"))
 
-    figures, rows, sums = Figures(title), {}, {}
+    figures = Figures(title)
+    rows: dict[str, Row] = {}
+    sums: dict[str, dict[str, float]] = {}
     with bar(title, len(chosen), unit="cases") as shown, ThreadPoolExecutor(JOBS) as pool:
         for case, outcome in zip(chosen, pool.map(attempt, chosen), strict=True):
             shown.advance(1, case.name)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from purespike.tensors import read_tensors
-from torture.inputs.made import Input, flipped, truncated
+from torture.inputs.made import Input, Oracle, flipped, truncated
 from torture.scenes import Desk
 
 INFO = "info model.safetensors --device cpu"
@@ -66,8 +66,8 @@ def generate() -> Iterator[Input]:
         for number in range(8):
             line = (INFO, EVALUATE)[number % 2]
             yield Input(f"truncated {region}", "bad", partial(_damaged, truncated, region, line))
-            oracle = "bad" if region == "length" else "may pass"
-            yield Input(f"flipped {region}", oracle, partial(_damaged, flipped, region, line))  # type: ignore[arg-type]
+            oracle: Oracle = "bad" if region == "length" else "may pass"
+            yield Input(f"flipped {region}", oracle, partial(_damaged, flipped, region, line))
     for name, change in CONFIGS.items():
         yield Input(f"config: {name}", "bad", partial(_config, change))
     for key, values in METADATA.items():
@@ -81,18 +81,14 @@ def generate() -> Iterator[Input]:
         for damage in (truncated, flipped):
             oracle = "may pass" if damage is flipped and region != "length" else "bad"
             for _ in range(2):
-                make = partial(_training, lambda path, draw, d=damage, r=region: _damage(path, d, r, draw))
-                yield Input(f"training, {damage.__name__} {region}", oracle, make)  # type: ignore[arg-type]
+                make = partial(_training, partial(_damage, damage, region))
+                yield Input(f"training, {damage.__name__} {region}", oracle, make)
     for key, values in STATES.items():
         for value in values:
-            yield Input(
-                f"training, {key}",
-                "bad",
-                partial(_training, lambda path, _, k=key, v=value: _set(path, k, v)),
-            )
+            yield Input(f"training, {key}", "bad", partial(_training, partial(_set, key, value)))
 
 
-def _damage(path: Path, damage: Any, region: str, draw: Random) -> None:
+def _damage(damage: Any, region: str, path: Path, draw: Random) -> None:
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     bounds = {"length": (0, 8), "header": (8, end), "tensors": (end, len(content))}[region]
@@ -100,16 +96,12 @@ def _damage(path: Path, damage: Any, region: str, draw: Random) -> None:
 
 
 def _damaged(damage: Any, region: str, line: str, folder: Path, desk: Desk, draw: Random) -> list[str]:
-    _damage(
-        Path(shutil.copy(desk.run / "classifier.safetensors", folder / "model.safetensors")),
-        damage,
-        region,
-        draw,
-    )
+    path = Path(shutil.copy(desk.run / "classifier.safetensors", folder / "model.safetensors"))
+    _damage(damage, region, path, draw)
     return line.split(" ")
 
 
-def _set(path: Path, key: str, value: str) -> None:
+def _set(key: str, value: str, path: Path, _draw: Random) -> None:
     tensors, metadata = read_tensors(path)
     save_file(tensors, path, {**metadata, key: value})
 
@@ -120,7 +112,8 @@ def _config(change: Any, folder: Path, desk: Desk, _draw: Random) -> list[str]:
 
 
 def _metadata(key: str, value: str, folder: Path, desk: Desk, _draw: Random) -> list[str]:
-    _set(Path(shutil.copy(desk.run / "classifier.safetensors", folder / "model.safetensors")), key, value)
+    path = Path(shutil.copy(desk.run / "classifier.safetensors", folder / "model.safetensors"))
+    _set(key, value, path, _draw)
     return INFO.split(" ")
 
 

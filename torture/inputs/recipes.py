@@ -29,8 +29,17 @@ NAMES = [
     *(("purifier", key) for key in ("surrogate", "noise_level", "objective", "attack")),
     *(("evaluation", key) for key in ("surrogates", "losses", "threats", "attacks", "eps", "norm", "suite")),
 ]
-NO_NUMBERS = (NAN, INFINITE, -1, "many", {"a": 1}, [[1]], -(10**40), "1e999999999", True)
-NO_NAMES = (True, {"a": {"b": 1}}, [[["x"]]], "no such name", -7, "\x00", "x" * 100_000, ["rectangle", {}])
+NO_NUMBERS: tuple[Any, ...] = (NAN, INFINITE, -1, "many", {"a": 1}, [[1]], -(10**40), "1e999999999", True)
+NO_NAMES: tuple[Any, ...] = (
+    True,
+    {"a": {"b": 1}},
+    [[["x"]]],
+    "no such name",
+    -7,
+    "\x00",
+    "x" * 100_000,
+    ["rectangle", {}],
+)
 
 # keys that are refused, or with which a training of a second or two ends well or in a line
 TRAINED: list[tuple[str, dict[str, Any]]] = [

@@ -19,7 +19,7 @@ from purespike.cli.options import app
 from purespike.console import fail
 
 # typer exports only errors derived from this one
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 __all__ = ["app", "evaluations", "main", "reproduction", "runs"]
 

@@ -330,7 +330,7 @@ class _Matrix:
         """
 
         def complete(row: Judged, count: int) -> bool:
-            lists = [*row.right, *([row.distances] if attacked else [])]
+            lists: list[Sequence[float]] = [*row.right, *([row.distances] if attacked else [])]
             return len(row.right) == models and all(len(each) == count for each in lists)
 
         rows = []
