@@ -19,13 +19,13 @@ Make = Callable[[Path, int, Desk], Ended]
 
 def cases(settings: Settings) -> Iterator[Case]:
     """Each command on N things and on a tenth of them, and the MiB by which the peaks may differ."""
-    for what, count, bound, make in (
-        ("purify, {} and {} images", 5_000, 16, _purify),
+    for what, full, small, bound, make in (
+        ("purify, {} and {} images", 5_000, 100, 16, _purify),
         # the images and their outcomes are kept: 16 KB an image
-        ("evaluate, {} and {} images", 10_000, 141, _evaluate),
-        ("leaderboard, {} and {} runs", 300, 16, _leaderboard),
+        ("evaluate, {} and {} images", 10_000, 200, 141, _evaluate),
+        ("leaderboard, {} and {} runs", 300, 30, 16, _leaderboard),
     ):
-        number = count if settings.full else count // 50
+        number = full if settings.full else small
         row = what.format(f"{number // 10:,}", f"{number:,}")
         yield Case(f"{make.__name__[1:]}", row, partial(_compared, make, number, bound))
 

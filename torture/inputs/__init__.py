@@ -21,7 +21,7 @@ FAMILIES = {
     "arguments": arguments,
     "models of the user": models,
 }
-SAMPLE = 4
+SAMPLE = 2
 """Inputs of each family in the small scale."""
 
 
