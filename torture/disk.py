@@ -35,7 +35,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         for number in range(2 if settings.full else 1):
             yield Case(f"{name}/two at once/{number}", "two at once in a folder", partial(_two_at_once, name))
     if settings.full:
-        yield Case("run/small disk/0", "a disk of 2 MB", _small_disk)
+        yield Case("run/small disk/0", "a disk of 300 KB, then of 8 MB", _small_disk)
 
 
 def _every_write(name: str, desk: Desk, draw: random.Random) -> Outcome:
@@ -111,17 +111,17 @@ def _two_at_once(name: str, desk: Desk, draw: random.Random) -> Outcome:
 
 
 def _small_disk(desk: Desk, draw: random.Random) -> Outcome:
-    """A disk in memory of 2 MB, half of it taken by somebody else, whom the second try finds gone."""
+    """A disk in memory, all but 300 KB of it taken by somebody else, whom the second try finds gone."""
     scene, outcome = desk.scene("run"), Outcome()
     place = Path(tempfile.mkdtemp(prefix="purespike-torture-"))
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, text=True
     )
     if mounted.returncode != 0:
         place.rmdir()
         return Outcome(skipped=f"no disk can be mounted here ({tail(mounted.stderr)})")
     try:
-        (place / "others").write_bytes(bytes(2 * 2**20 - 300_000))
+        (place / "others").write_bytes(bytes(8 * 2**20 - 300_000))
         outcome.faults += _refused(call(scene.arguments, place), "a full disk", "No space left on device")
         (place / "others").unlink()
         outcome.faults += _goes_on(scene, place)
