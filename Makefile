@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-browser bench check format clean
+.PHONY: demo test test-slow test-browser bench torture check format clean
 
 demo: $(READY)
 	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
@@ -29,6 +29,9 @@ $(VENV)/.browser: $(READY)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out runs/benchmarks
+
+torture: $(READY)
+	$(BIN)/python -m torture --out results/torture
 
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"

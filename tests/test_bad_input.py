@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -317,10 +318,27 @@ def test_a_mistake_is_one_clear_line_and_touches_nothing(at_desk, monkeypatch, c
     assert content(at_desk) == before
 
 
-def test_a_classifier_is_trained_for_no_classifier(at_desk, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (f"{TRAIN} --classifier run", "No such option: --classifier"),
+        ("evaluate", "Missing argument 'MODEL'"),
+        ("evaluate run --images many", "Invalid value for '--images'"),
+        ("evaluate run --eps", "Option '--eps' requires an argument"),
+        ("evalute run", "No such command 'evalute'"),
+    ],
+)
+def test_a_command_line_that_is_none_is_one_line(at_desk, monkeypatch, capsys, line, says):
     with pytest.raises(SystemExit) as stop:
-        call(monkeypatch, f"{TRAIN} --classifier run")
-    assert stop.value.code == 2 and "No such option: --classifier" in capsys.readouterr().err
+        call(monkeypatch, line)
+    (error,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and error.startswith(f"purespike: error: {says}")
+
+
+def test_a_group_alone_shows_its_help(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "train")
+    assert stop.value.code == 2 and "Usage:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -348,6 +366,24 @@ def test_an_interrupt_is_one_line_and_code_130(at_desk, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(resolve, "resolve", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "info run")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to resume\n"
+
+
+def test_an_interrupt_inside_a_finaliser_is_not_lost(at_desk, monkeypatch, capsys):
+    import purespike.models.resolve as resolve
+
+    class Finalised:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def long(name):
+        Finalised()
+        time.sleep(20)
+
+    monkeypatch.setattr(resolve, "resolve", long)
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, "info run")
     assert stop.value.code == 130

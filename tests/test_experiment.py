@@ -262,10 +262,16 @@ def test_a_damaged_result_is_named(copied, name):
 
 
 def test_what_a_killed_write_left_is_swept_up(copied):
-    left = copied / "checkpoint" / ".classifier.safetensors.x1y2z3.part"
+    left = copied / "checkpoint" / ".classifier.safetensors.4194305.x1y2z3ab.part"
     left.write_bytes(b"half")
     run(copied).data()
     assert not left.exists()
+
+
+def test_a_run_killed_at_its_first_write_goes_on(tmp_path):
+    (tmp_path / ".recipe.yaml.4194305.x1y2z3ab.part").write_text("seed:")
+    run(tmp_path).data()
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
 def test_a_given_classifier_joins_the_run_and_only_that_one(tmp_path):

@@ -101,15 +101,16 @@ def test_temporary_files_of_the_dead_are_removed_and_those_of_the_living_are_not
     program = [sys.executable, "-c", "import os; print(os.getpid())"]
     dead = subprocess.run(program, capture_output=True, text=True, check=True)
     write_text(tmp_path / "deep" / "notes.txt", "text")
-    for name in (f".notes.txt.{dead.stdout.strip()}.abc.part", ".notes.txt.x1y2.part", ".part"):
+    strangers = [".download.part", ".part"]
+    for name in (f".notes.txt.{dead.stdout.strip()}.abc_1234.part", *strangers):
         (tmp_path / "deep" / name).write_text("half")
     with replacing(tmp_path / "deep" / "notes.txt") as temporary:
         living = subprocess.Popen(["sleep", "60"])
-        other = tmp_path / f".a.{living.pid}.abc.part"
+        other = tmp_path / f".a.{living.pid}.abcd1234.part"
         other.write_text("half")
         remove_abandoned(tmp_path)
         living.kill()
         living.wait()
         assert temporary.exists() and other.exists()
     remove_abandoned(tmp_path)
-    assert listing(tmp_path / "deep") == [".part", "notes.txt"] and listing(tmp_path) == ["deep"]
+    assert listing(tmp_path / "deep") == [*strangers, "notes.txt"] and listing(tmp_path) == ["deep"]

@@ -99,6 +99,14 @@ def test_the_orientation_of_a_photograph_stays(tmp_path):
     assert after.getexif()[0x0112] == 6 and after.size == SIZE
 
 
+def test_damage_beside_the_pixels_is_no_line_of_pillows(tmp_path, recwarn):
+    # an entry of twelve bytes is announced, and half of one follows
+    damaged = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01" + bytes(6)
+    picture("RGB").save(tmp_path / "in.jpg", exif=damaged)
+    purify_files(Invert(), tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert (tmp_path / "out.jpg").exists() and not recwarn.list
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_a_photograph_is_purified_upright(tmp_path, orientation, suffix):

@@ -394,3 +394,24 @@ def test_other_dynamics_leave_thresholds_and_decay_alone():
     assert list(parse_recipe({}).purifier.neurons()) == ["time_steps", "thresholds", "decay", "surrogate"]
     with pytest.raises(InputError, match=r"purifier.dynamics: .*leaves decay unused"):
         parse_recipe({"purifier": {"dynamics": "adaptivelif", "decay": 0.5}})
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"seed": True}, "seed"),
+        ({"classifier": {"width": True}}, "classifier.width"),
+        ({"classifier": {"optimiser": {"momentum": False}}}, "classifier.optimiser.momentum"),
+        ({"purifier": {"gamma": False}}, "purifier.gamma"),
+        ({"evaluation": {"diagnose": True}}, "evaluation.diagnose"),
+    ],
+)
+def test_a_truth_value_is_no_number(values, place):
+    with pytest.raises(InputError, match=rf"{place}: must be a number, got (True|False)"):
+        parse_recipe(values)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "weight_decay"])
+def test_rates_that_a_float32_cannot_hold_are_refused(key):
+    with pytest.raises(InputError, match=f"{key}.*less than or equal to"):
+        parse_recipe({"classifier": {key: 1e300}})

@@ -54,3 +54,10 @@ def test_other_folders_may_take_an_evaluation(tmp_path):
     check_output(tmp_path / "new")
     with pytest.raises(InputError, match="is a file"):
         check_output(tmp_path / "letter.txt")
+
+
+def test_who_takes_a_folder_sweeps_it(tmp_path):
+    # one more than the largest process number of Linux
+    (tmp_path / ".a.txt.4194305.x1y2z3ab.part").write_text("half")
+    with in_use(tmp_path):
+        assert not list(tmp_path.iterdir())

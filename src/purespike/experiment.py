@@ -19,7 +19,7 @@ from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
-from purespike.files import remove_abandoned, replacing, write_json, write_text
+from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
@@ -75,7 +75,6 @@ class Run:
                 # held until the run ends, or nobody holds this object any more
                 self._alone.enter_context(in_use(self.folder))
                 self._claimed = True
-            remove_abandoned(self.folder)
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
         self.accelerator.wait_for_everyone()
 

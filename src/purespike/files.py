@@ -56,12 +56,23 @@ def _replaced(temporary: Path, path: Path) -> Iterator[None]:
     _sync_directory(path.parent)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether ``path`` is named like a file that :func:`replacing` is writing, or was when it was killed."""
+    return _owner(path) is not None
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove temporary files that killed processes left below ``folder``; those of living ones stay."""
     for part in folder.rglob(".*.part"):
-        owner = part.name.split(".")[-3]
-        if not (owner.isdigit() and _alive(int(owner))):
+        owner = _owner(part)
+        if owner is not None and not _alive(owner):
             part.unlink(missing_ok=True)
+
+
+def _owner(path: Path) -> int | None:
+    """The process that a temporary file is named after; ``None`` for other files."""
+    match = re.fullmatch(r"\..*\.(\d+)\.\w{8}\.part", path.name)
+    return int(match[1]) if match else None
 
 
 def _alive(process: int) -> bool:

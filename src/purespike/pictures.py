@@ -99,7 +99,10 @@ def _purify(purifier: nn.Module, image: Tensor, device: torch.device | str) -> T
 
 
 def _one(purifier: nn.Module, image: Tensor) -> Tensor:
-    purified = purifier(image[None])
+    try:
+        purified = purifier(image[None])
+    except SystemExit as leaving:
+        raise InputError(f"purify: the model calls sys.exit({leaving.code!r})") from leaving
     images = purified if isinstance(purified, Tensor) else getattr(purified, "images", None)
     if not isinstance(images, Tensor) or images.shape != image[None].shape:
         raise InputError("purify: the model does not map images [N, C, H, W] to images of the same shape")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from purespike.errors import InputError
+from purespike.files import is_temporary, remove_abandoned
 from purespike.recipe import Recipe, parse_recipe
 from purespike.results import Evaluation
 from purespike.yaml_text import parse_yaml, read_yaml
@@ -23,7 +24,9 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
     """
     path = folder / "recipe.yaml"
     if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # a process killed at its first write leaves a temporary file alone
+        others = folder.is_dir() and any(not is_temporary(each) for each in folder.iterdir())
+        if others or (folder.exists() and not folder.is_dir()):
             raise InputError(f"{folder}: exists and is not a run folder; choose another --out")
         return
     other = _read(path)
@@ -40,7 +43,7 @@ def check_owner(recipe: Recipe, folder: Path) -> None:
 def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
     """Keep other processes out of ``folder``, made if missing, until the end or the death of this one.
 
-    A file system without locks keeps nobody out.
+    Temporary files of killed processes in it are removed. A file system without locks keeps nobody out.
 
     Args:
         folder: the folder.
@@ -67,6 +70,7 @@ def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
                 raise InputError(
                     f"{folder}: another process works in it; wait for its end, or choose another --out"
                 ) from None
+        remove_abandoned(folder)
         yield
     finally:
         os.close(handle)

@@ -1,9 +1,11 @@
 """What an evaluation may be given, and how much of it is attacked."""
 
+import pytest
 import torch
 from torch import nn
 
 import purespike
+from purespike import InputError
 from purespike.data import ImageSet
 from purespike.evaluation.inputs import read_images
 from purespike.models import Defended
@@ -22,6 +24,14 @@ def test_data_as_set_and_as_tensors_and_by_name():
     assert by_name.content["data"] == by_set.content["data"]
     assert by_set.content["data"]["source"] == "digits" and by_tensors.content["data"]["source"] == "tensors"
     assert isinstance(digits, ImageSet)
+
+
+def test_labels_beyond_the_classes_are_refused_also_where_they_are_not_attacked():
+    x = torch.zeros(20, 3, 8, 8, dtype=torch.uint8)
+    data = ImageSet(x, torch.arange(20) % 4, ("a", "b", "c", "d"), "set")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    with pytest.raises(InputError, match="at most 2, found 0 to 3"):
+        purespike.evaluate(model, data, attacks="fgsm", threat="undefended", images=1)
 
 
 def test_clean_accuracy_is_measured_on_the_whole_set():

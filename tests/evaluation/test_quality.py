@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import nn
 
+from purespike import Defended, InputError, evaluate
 from purespike.evaluation.quality import image_quality
 from purespike.results import Score
 
@@ -89,3 +91,21 @@ def test_images_are_scored_apart():
 def test_images_smaller_than_the_window_have_no_similarity():
     clean, noisy = pair(3, (5, 9), 0.1)
     assert image_quality(noisy, clean).keys() == {"psnr"}
+
+
+@pytest.mark.parametrize("change", [lambda x: x[..., ::2], lambda x: (255 * x).byte()])
+def test_a_purifier_of_another_kind_is_named(change):
+    model = Defended(Function(change), nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()))
+    model.classifier.insert(0, Function(torch.Tensor.float))
+    data = (torch.rand(4, 3, 8, 8), torch.arange(4))
+    with pytest.raises(InputError, match=r"the purifier makes .* of images torch\.float32 \[4, 3, 8, 8\]"):
+        evaluate(model, data, attacks="fgsm", threat="oblivious")
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, images):
+        return self.function(images)

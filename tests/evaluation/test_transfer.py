@@ -143,6 +143,19 @@ def test_finished_chunks_are_read_back(sample, calls, tmp_path):
     assert plain(kept) == plain(first), "a folder changes nothing"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"right": []}, {"right": [[2] * 8] * 2}, {"distances": []}, {"forwards": "many"}, {"right": [[1]]}],
+    ids=json.dumps,
+)
+def test_chunks_that_cannot_be_are_computed_again(damage, sample, tmp_path):
+    settings = {"attacks": "fgsm", "eps": EPS, "batch_size": 8, "folder": tmp_path}
+    first = transfer_matrix(substitutes(), targets(), sample, **settings)
+    for path in tmp_path.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert plain(transfer_matrix(substitutes(), targets(), sample, **settings)) == plain(first)
+
+
 def changed():
     model = copy.deepcopy(defended())
     with torch.no_grad():

@@ -41,6 +41,7 @@ class Outputs:
         (lambda z: flat(z)[:, 0], r"\[N\]\? make two classes"),
         (lambda z: z, r"a tensor \[2, 3, 8, 8\]"),
         (lambda z: flat(z).long(), r"torch.int64 logits"),
+        (lambda z: flat(z).to("meta"), r"logits on meta, but takes images on cpu"),
         (lambda z: None, "a NoneType"),
         (lambda z: "abc", "a str"),
         (Purifier(width=1 / 16, calibrated=False), "it is a purifier: put it before a classifier"),

@@ -2,9 +2,12 @@
 
 import re
 
+import markupsafe
 import pytest
 
 from purespike.reporting import escape
+from purespike.reporting.grid import csv_text
+from purespike.reporting.html import engine
 
 NASTY = r"a&b_c%d$x^2~#{}\ <script> | [x] * `y` ∞ −"
 
@@ -51,3 +54,26 @@ def test_markdown_is_inert(readable: bool) -> None:
 @pytest.mark.parametrize("text", ["50.0 [37.5, 62.5]", "C&W-50", "Accuracy in % [95% Wilson interval] on x"])
 def test_readable_text_keeps_what_means_nothing(text: str) -> None:
     assert escape.markdown(text, readable=True) == text != escape.markdown(text)
+
+
+STEERING = "\x1b[31mred\x07\x9b\x7f \u202egnp.exe\u2066 \0"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        escape.latex,
+        escape.markdown,
+        lambda text: csv_text(["head"], [[text]]),
+        lambda text: engine().from_string("<b title='{{ text }}'>{{ text }}</b>").render(text=text),
+    ],
+    ids=["latex", "markdown", "csv", "html"],
+)
+def test_no_text_steers_a_terminal_or_turns_the_direction(written) -> None:
+    made = written(STEERING)
+    assert "red" in made and "gnp.exe" in made
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", made)
+
+
+def test_marked_up_text_of_a_page_stays_so() -> None:
+    assert engine().from_string("{{ text }}").render(text=markupsafe.Markup("<b>\0a</b>")) == "<b>a</b>"

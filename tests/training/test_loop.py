@@ -45,7 +45,7 @@ def epochs_of(settings, data, cpu):
 
 
 def test_a_classifier_is_trained_as_by_a_plain_loop(data, cpu, tmp_path):
-    """Bit for bit, with the rate of each epoch written out."""
+    """Outcome for bit, with the rate of each epoch written out."""
     settings = recipe(classifier={"epochs": 3, "milestones": [1, 2], "decay_factor": 0.1}).classifier
     found = train_classifier(settings, data, folder=tmp_path, seed=3, accelerator=cpu)
     model = build_classifier(settings, data, seed=3).train()

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -15,6 +17,9 @@ from purespike.cli import runs
 from purespike.cli import evaluations, reproduction
 from purespike.cli.options import app
 from purespike.console import fail
+
+# typer exports only errors derived from this one
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 __all__ = ["app", "evaluations", "main", "reproduction", "runs"]
 
@@ -40,38 +45,46 @@ def _terminable() -> Iterator[list[str]]:
         ended.append("terminated")
         raise KeyboardInterrupt
 
+    def unraisable(lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            former_hook(lost)
+            return
+        # Python drops an interrupt that comes inside a finaliser: it is sent again a moment later
+        sign = signal.SIGTERM if ended else signal.SIGINT
+        threading.Timer(0.05, os.kill, (os.getpid(), sign)).start()
+
     try:
         former = signal.signal(signal.SIGTERM, end)
     except ValueError:
         # only the main thread may listen
         yield ended
         return
+    former_hook, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         yield ended
     finally:
+        sys.unraisablehook = former_hook
         signal.signal(signal.SIGTERM, former)
 
 
 def _run(debug: bool, ended: list[str]) -> None:
-    code = 0
     try:
-        # its exit code, of an interrupt 130, is returned, and errors of usage are raised
-        code = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        code = 130
-    except typer.TyperException as error:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
         _misused(error)
+    except (SystemExit, KeyboardInterrupt) as stop:
+        # typer turns an interrupt into a silent exit
+        if ended:
+            fail("terminated; run the same command again to resume", code=143)
+        if isinstance(stop, KeyboardInterrupt) or stop.code == 130:
+            fail("interrupted; run the same command again to resume", code=130)
+        raise
     except (ValueError, OSError) as error:
         from purespike.errors import InputError
 
         if debug or not isinstance(error, InputError | OSError):
             raise
         fail(str(error), code=2)
-    if ended:
-        fail("terminated; run the same command again to resume", code=143)
-    if code == 130:
-        fail("interrupted; run the same command again to resume", code=130)
-    sys.exit(code or 0)
 
 
 def _misused(error: Any) -> NoReturn:

@@ -139,6 +139,7 @@ def transfer(
     from purespike.reporting.drawing import png
     from purespike.reporting.matrix import transfer_heatmap
     from purespike.reporting.matrix_tables import markdown_matrix
+    from purespike.run_folder import in_use
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
 
@@ -156,16 +157,17 @@ def transfer(
             with contextlib.suppress(InputError):
                 if (found := training_images(place)) is not None:
                     trained_on[key] = found
-    matrix = transfer_matrix(
-        {key: models[place] for key, place in attacked.items()},
-        {key: models[place] for key, place in judged.items()},
-        pictures,
-        trained_on=trained_on,
-        seed=seed,
-        accelerator=accelerator,
-        folder=out / "checkpoint" / "transfer" if out else None,
-        **settings,
-    )
+    with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
+        matrix = transfer_matrix(
+            {key: models[place] for key, place in attacked.items()},
+            {key: models[place] for key, place in judged.items()},
+            pictures,
+            trained_on=trained_on,
+            seed=seed,
+            accelerator=accelerator,
+            folder=out / "checkpoint" / "transfer" if out else None,
+            **settings,
+        )
     if not accelerator.is_main_process:
         return
     show(markdown_matrix(matrix))

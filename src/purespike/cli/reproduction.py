@@ -44,6 +44,7 @@ def reproduce(
     """Reproduce the paper's tables and figures, its numbers beside ours. Run again to resume."""
     from purespike.checks import check_steps
     from purespike.errors import InputError
+    from purespike.files import remove_abandoned
     from purespike.reproduction import load_scale
     from purespike.reproduction import reproduce as repeat
     from purespike.reproduction.context import ExperimentContext
@@ -60,6 +61,8 @@ def reproduce(
         raise InputError(f"{page}: no such page")
     accelerator = start(device, chosen.precision)
     folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
+    # several experiments may share the folder at a time, hence no lock
+    remove_abandoned(folder)
     context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds)
     for name in names:
         made = repeat(name, context, origin={"name": Path(scale).stem})

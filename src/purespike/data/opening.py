@@ -32,9 +32,10 @@ def open_image(file: Path | bytes, place: str, *, formats: tuple[str, ...] = FOR
 
     if isinstance(file, Path):
         regular_file(file)
-    # Pillow's own limit is a warning, on whose printing nobody can rely
+    # Pillow's own limit is a warning, on whose printing nobody can rely; others concern what stands beside
+    # the pixels, in lines that do not name the image
     with reading(place, "not a readable image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         picture = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats)
         width, height = picture.size
         if width * height > _MOST_PIXELS:
@@ -53,6 +54,8 @@ def open_image(file: Path | bytes, place: str, *, formats: tuple[str, ...] = FOR
                 f"{place}: has more than 8 bits a channel (mode {picture.mode}); convert it to 8 bits"
             )
         picture.load()
+        # kept by Pillow: its warnings come with the first reading
+        picture.getexif()
         return picture
 
 

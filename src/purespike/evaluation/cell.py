@@ -19,6 +19,7 @@ from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of
 from purespike.results import AttackSettings, Cell, Component, Quality, Record, Rounded, Score
+from purespike.results.record import Count, Number, Outcome
 from purespike.seeding import derive, seeded
 
 # one full-strength attack on the classifier alone serves both
@@ -45,16 +46,16 @@ class Part(Record):
         rounded: as ``robust``, of the images in 8 bits; empty unless images are saved.
     """
 
-    robust: list[int]
-    right: list[float]
-    forwards: int = 0
-    backwards: int = 0
-    seconds: float = 0.0
-    distances: list[float]
+    robust: list[Outcome]
+    right: list[Number]
+    forwards: Count = 0
+    backwards: Count = 0
+    seconds: Number = 0.0
+    distances: list[Number]
     components: tuple[Component, ...] = ()
     warnings: tuple[str, ...] = ()
     quality: dict[str, dict[str, list[float]]] = Field(default_factory=dict)
-    rounded: list[int] = Field(default_factory=list)
+    rounded: list[Outcome] = Field(default_factory=list)
 
 
 class Chunk(Record):

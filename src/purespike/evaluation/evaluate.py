@@ -121,7 +121,9 @@ def evaluate(
             modes.enter_context(mode(network.to(accelerator.device), training=False))
         modes.enter_context(lent(each))
         modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
-        classes = check_fit(model, pixels, labels, accelerator.device)
+        # also of the images that are not attacked, but classified
+        every = normal(data.labels) if isinstance(data, ImageSet) else labels
+        classes = check_fit(model, pixels, every, accelerator.device)
         jobs, left_out = applicable(jobs, pixels, classes, chosen=chosen)
         for name, substitute in others.items():
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")

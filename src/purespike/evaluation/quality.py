@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from purespike.errors import InputError
 from purespike.results import Quality
 
 # below this mean squared error two images count as equal; it bounds PSNR at 100 dB
@@ -22,7 +23,13 @@ def image_quality(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
 
     Returns:
         ``"psnr"``, and ``"ssim"`` if the images are large enough for its window.
+
+    Raises:
+        InputError: a purifier made something else of the images.
     """
+    if images.shape != clean.shape or not images.is_floating_point():
+        made, given = (f"{each.dtype} {list(each.shape)}" for each in (images, clean))
+        raise InputError(f"the purifier makes {made} of images {given}; it must keep shape and floats")
     images = images.clamp(0, 1)
     error = (images - clean).square().mean((1, 2, 3))
     values = peak_signal_noise_ratio(images, clean, data_range=1.0, reduction="none", dim=(1, 2, 3))

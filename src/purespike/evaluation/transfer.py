@@ -39,6 +39,7 @@ from purespike.results import (
     TransferClean,
     TransferMatrix,
 )
+from purespike.results.record import Count, Number, Outcome
 from purespike.seeding import derive, seeded
 from purespike.settings import EvaluationSettings
 
@@ -215,11 +216,11 @@ def _advancing(progress: Bar, job: Job) -> Callable[[int], None]:
 class Judged(Record):
     """Outcomes on one chunk, 1 is correct: one list for a model, or one per target."""
 
-    right: list[list[int]]
-    forwards: int = 0
-    backwards: int = 0
-    seconds: float = 0.0
-    distances: list[float] = Field(default_factory=list)
+    right: list[list[Outcome]]
+    forwards: Count = 0
+    backwards: Count = 0
+    seconds: Number = 0.0
+    distances: list[Number] = Field(default_factory=list)
     warnings: tuple[str, ...] = ()
 
 
@@ -280,7 +281,7 @@ class _Matrix:
             with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
                 return Judged(right=[_right(model, images, labels)])
 
-        rows = self._rows(compute, ["clean", identity(model)])
+        rows = self._rows(compute, ["clean", identity(model)], models=1)
         return [value for row in rows for value in row.right[0]]
 
     def attack(
@@ -307,15 +308,32 @@ class _Matrix:
             )
 
         models = [identity(model) for model in (substitute, *targets.values())]
-        return self._rows(compute, ["attack", recorded(job.attack), *models], done=done)
+        key = ["attack", recorded(job.attack), *models]
+        return self._rows(compute, key, models=len(targets), attacked=True, done=done)
 
     def _rows(
         self,
         compute: Callable[[int, Tensor, Tensor], Judged],
         key: list[Any],
+        *,
+        models: int,
+        attacked: bool = False,
         done: Callable[[int], None] = lambda count: None,
     ) -> list[Judged]:
-        """The result of ``compute`` on every chunk, in order; finished ones are read back."""
+        """The result of ``compute`` on every chunk, in order; finished ones are read back.
+
+        Args:
+            compute: function of the first row of a chunk, its images and labels.
+            key: values that decide the result.
+            models: number of models that it judges.
+            attacked: whether it has a distance for each image.
+            done: function that is told the images of each chunk.
+        """
+
+        def complete(row: Judged, count: int) -> bool:
+            lists: list[Sequence[float]] = [*row.right, *([row.distances] if attacked else [])]
+            return len(row.right) == models and all(len(each) == count for each in lists)
+
         rows = []
         for start, images, labels in chunks(self.images, self.labels, self.batch_size, self.accelerator):
             count = len(labels)
@@ -323,7 +341,7 @@ class _Matrix:
                 Json(Judged),
                 [*key, start],
                 partial(compute, start, images, labels),
-                valid=lambda row, count=count: all(len(part) == count for part in row.right),
+                valid=partial(complete, count=count),
             )
             rows.append((start, row))
             done(count)

@@ -45,6 +45,8 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
             f"{name} fails on images of shape {shape}: {brief(error)}{_hint(model, images)}"
         ) from error
     logits = _logits(outputs, len(images), name)
+    if logits.device != images.device:
+        raise InputError(f"{name} returns logits on {logits.device}, but takes images on {images.device}")
     if logits.shape[1] < 2:
         raise InputError(
             f"{name} knows one class only, in which it cannot err; return a logit per class, e.g. 0 and the "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -243,7 +242,7 @@ def _inert(value: object) -> object:
     """A text without control characters, after an apostrophe if a spreadsheet would calculate it."""
     if not isinstance(value, str):
         return value
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", value)
+    text = escape.plain(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jinja2
 
+from purespike.reporting.escape import plain
 from purespike.results.vocabulary import THREATS, ThreatWords
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -15,6 +16,8 @@ def engine(*folders: Path) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        # of the type that it was: marked-up text stays so
+        finalize=lambda value: type(value)(plain(value)) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
