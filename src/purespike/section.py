@@ -37,8 +37,16 @@ class Section(BaseModel):
             if name in cls.model_fields and any(isinstance(plain(each), bool) for each in several):
                 kinds = set(_kinds(cls.model_fields[name].annotation))
                 if kinds & {int, float} and not kinds & {bool, Any}:
-                    raise InputError(f"{name}: must be a number, got {brief(value)}")
+                    raise _Misplaced(name, value)
         return values
+
+
+class _Misplaced(InputError):
+    """A truth value where a setting called ``name`` is a number."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        super().__init__(f"{name}: must be a number, got {brief(value)}")
+        self.name = name
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
@@ -56,8 +64,10 @@ def explain(error: ValidationError, place: str | None = None) -> str:
         place: dotted place of the first one, by default the path of its keys.
     """
     first = error.errors()[0]
-    keys = first["loc"]
+    keys, cause = first["loc"], first.get("ctx", {}).get("error")
     place = ".".join(map(str, keys)) if place is None else place
+    if isinstance(cause, _Misplaced):
+        keys, place = (*keys, cause.name), f"{place}.{cause.name}".lstrip(".")
     if first["type"] == "missing":
         return f"{place}: is missing"
     message, given = first["msg"].removeprefix("Value error, "), first["input"]
