@@ -1,6 +1,7 @@
 """What all figures share: colours, a clean set of axes, labels that do not overlap, PNG bytes."""
 
 import io
+import warnings
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -49,5 +50,8 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # a name in letters that the font lacks is drawn as boxes, without a line for each
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
