@@ -113,7 +113,9 @@ def _compared(tried: Path, plain: Path, name: str) -> Iterator[tuple[str, str]]:
     """Faults of the files below ``tried`` beside those with a plain name."""
 
     def named(root: Path, own: str) -> dict[str, Path]:
-        return {str(path.relative_to(root)).replace(own, PLAIN): path for path in files(root)}
+        # finished chunks are called after a digest of everything that decides them
+        paths = [path for path in files(root) if "checkpoint" not in path.parts]
+        return {str(path.relative_to(root)).replace(own, PLAIN): path for path in paths}
 
     mine, theirs = named(tried, name), named(plain, PLAIN)
     if mine.keys() != theirs.keys():

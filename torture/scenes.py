@@ -203,7 +203,9 @@ def content(path: Path) -> Any:
     if path.suffix == ".html":
         # numbers are those of evaluation.json; only the page also says when, how fast, and at which commit
         return re.sub(
-            r"\b[0-9a-f]{40}\b|, with uncommitted changes|[\d.,:T+-]+", "#", path.read_text(encoding="utf-8")
+            r"(\b[0-9a-f]{40}\b|, with uncommitted changes|[\d.,:T+-])+",
+            "#",
+            path.read_text(encoding="utf-8"),
         )
     return path.read_bytes()
 

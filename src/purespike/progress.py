@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from purespike.console import plain
+
 console = Console(stderr=True, highlight=False)
 
 INTERVAL = 60.0
@@ -84,7 +86,9 @@ class Bar:
     def say(self, line: str) -> None:
         """Print a permanent line."""
         if not self._silent:
-            (self._progress.console if self._progress is not None else console).print(line, soft_wrap=True)
+            (self._progress.console if self._progress is not None else console).print(
+                plain(line), soft_wrap=True, markup=False
+            )
 
 
 def _counted(count: int, unit: str) -> str:

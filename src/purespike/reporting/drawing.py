@@ -2,7 +2,9 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -81,7 +83,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    _save(figure, buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -98,7 +100,7 @@ def svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", facecolor="none", metadata=no_metadata)
+        _save(figure, buffer, format="svg", facecolor="none", metadata=no_metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # styles of an element inside a page would hold for all of it; the page's own say the same
@@ -112,6 +114,13 @@ def svg(figure: Figure, name: str) -> str:
         lambda found: f"{found[1]}: {_variable(found[2], variables)}",
         text,
     )
+
+
+def _save(figure: Figure, buffer: io.StringIO | io.BytesIO, **settings: Any) -> None:
+    with warnings.catch_warnings():
+        # a name in letters that the font lacks is drawn as boxes, without a line for each
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, **settings)
 
 
 def _variable(color: str, variables: dict[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from purespike.console import plain
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -29,9 +31,6 @@ _LATEX = {
     "†": r"$\dagger$",
 }
 
-# control characters but tab and line break, and those of bidirectional text that open or close a direction
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
 
 def latex(text: str) -> str:
     """``text`` as LaTeX that prints it: special characters escaped, line breaks blank."""
@@ -53,10 +52,5 @@ def markdown(text: str, *, readable: bool = False) -> str:
     return text
 
 
-def plain(text: str) -> str:
-    """``text`` without characters that steer a terminal or turn the direction of what follows."""
-    return _STEERING.sub("", text)
-
-
 def _one_line(text: str) -> str:
-    return " ".join(re.sub(r"[\u2028\u2029]", " ", _STEERING.sub(" ", text)).split())
+    return " ".join(re.sub(r"[\u2028\u2029]", " ", plain(text, " ")).split())

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from purespike.console import plain
 from purespike.reporting import escape
 from purespike.results.vocabulary import MISSING
 
@@ -179,9 +180,9 @@ class Grid:
         from rich.text import Text
 
         table = Table(
-            title=Text(self.title),
+            title=Text(plain(self.title)),
             title_justify="left",
-            caption=Text("\n".join(self.all_notes)),
+            caption=Text(plain("\n".join(self.all_notes))),
             caption_justify="left",
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -192,9 +193,9 @@ class Grid:
             table.add_column(head.title, justify="right" if side == "r" else "left", width=width)
         for _, rows in self.shared_rows():
             for row in rows:
-                label = Text.assemble(row.label, *((f"\n{text}", "dim") for text in row.about))
+                label = Text.assemble(plain(row.label), *((f"\n{plain(text)}", "dim") for text in row.about))
                 cells = [
-                    Text.assemble(cell.text, ("\n" + "\n".join(cell.notes), "dim not bold"))
+                    Text.assemble(plain(cell.text), (plain("\n" + "\n".join(cell.notes)), "dim not bold"))
                     for cell in row.entries()
                 ]
                 table.add_row(label, *cells, style=row.style)
@@ -242,7 +243,7 @@ def _inert(value: object) -> object:
     """A text without control characters, after an apostrophe if a spreadsheet would calculate it."""
     if not isinstance(value, str):
         return value
-    text = escape.plain(value)
+    text = plain(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 

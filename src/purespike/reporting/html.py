@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jinja2
 
-from purespike.reporting.escape import plain
+from purespike.console import plain
 from purespike.results.vocabulary import THREATS, ThreatWords
 
 _TEMPLATES = Path(__file__).parent / "templates"
