@@ -29,10 +29,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         for number in range(3 if settings.full else 1):
             yield Case(f"{name}/SIGKILL/{number}", f"{name}, SIGKILL", partial(attempt, name, signal.SIGKILL))
         for sign in SAID:
-            for number in range(1):
-                yield Case(
-                    f"{name}/{sign.name}/{number}", f"{name}, {sign.name}", partial(attempt, name, sign)
-                )
+            yield Case(f"{name}/{sign.name}/0", f"{name}, {sign.name}", partial(attempt, name, sign))
 
 
 def _round(kills: int, name: str, sign: signal.Signals, desk: Desk, draw: random.Random) -> Outcome:
