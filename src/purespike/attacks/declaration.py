@@ -55,6 +55,8 @@ def default_of(name: str, make: Callable[..., Any]) -> Attack:
             f"attack {name}: lacks {', '.join(missing)}; name and seed are fields with defaults, and "
             "purespike.attacks.Attack is the base that has the rest"
         )
+    if made.norm not in (*Ball.known, "noise"):
+        raise unknown(f"norm of attack {name}", str(made.norm), [*Ball.known, "noise"])
     return replace(made, name=name)
 
 

@@ -1,7 +1,8 @@
 """The interface of an attack: a frozen dataclass of settings, called with a model, images and labels."""
 
+import functools
 from dataclasses import Field, asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -118,8 +119,10 @@ def settle_scalars(attack: Attack, *, but: tuple[str, ...] = ()) -> None:
     Raises:
         InputError: a setting of another type; ``None`` is right where it is the default.
     """
+    types = _types(type(attack))
     for field in fields(attack):
-        value, kinds = getattr(attack, field.name), {field.type, *get_args(field.type)}
+        declared = types.get(field.name, field.type)
+        value, kinds = getattr(attack, field.name), {declared, *get_args(declared)}
         if field.name in but or (value is None and field.default is None):
             continue
         if bool in kinds:
@@ -128,6 +131,15 @@ def settle_scalars(attack: Attack, *, but: tuple[str, ...] = ()) -> None:
             settle(attack, **{field.name: check_whole(value, name=field.name)})
         elif float in kinds:
             settle(attack, **{field.name: parse_number(value, name=field.name)})
+
+
+@functools.cache
+def _types(mechanism: type[Attack]) -> dict[str, Any]:
+    """Types of the settings, also where annotations are kept as text; none if that has no meaning."""
+    try:
+        return get_type_hints(mechanism)
+    except NameError:
+        return {}
 
 
 def settle(attack: Attack, **settings: Any) -> None:

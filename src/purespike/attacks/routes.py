@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult, merge
-from purespike.attacks.run import run_attack
+from purespike.attacks.run import run_attack, verified
 from purespike.neurons import Reset, parse_surrogate, surrogate_gradient
 from purespike.results import Component
 
@@ -34,7 +34,12 @@ class Route:
 
 
 def run_routes(
-    routes: Sequence[Route], images: Tensor, labels: Tensor, *, attack: Attack
+    routes: Sequence[Route],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    attack: Attack,
+    judge: nn.Module | None = None,
 ) -> tuple[AttackResult, list[Component]]:
     """Attack along every route; each meets only the images that the former ones did not break.
 
@@ -43,6 +48,8 @@ def run_routes(
         images: ``[N, C, H, W]`` floats in [0, 1].
         labels: true classes, ``[N]``.
         attack: attack that is run once per route.
+        judge: model that judges the results anew, of routes from outside the library; ``None`` for routes
+            that do so themselves.
 
     Returns:
         The combined result, whose outcome is the worst case per image and whose trace is that of the first
@@ -57,6 +64,8 @@ def run_routes(
         if once is None:
             break
         result = route.run(once, images[rows], labels[rows])
+        if judge is not None:
+            result = verified(result, once, judge, images[rows], labels[rows], maker=f"route {route.name}")
         broken = int(result.broken.sum())
         names: dict[str, Any] = {"surrogate": route.name, "loss": route.loss}
         if route.reset is not None:

@@ -12,6 +12,7 @@ from purespike.attacks.result import AttackResult
 from purespike.ball import Ball
 from purespike.errors import InputError
 from purespike.models.guard import brief
+from purespike.scalars import plain
 
 
 def run_attack(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
@@ -30,16 +31,41 @@ def run_attack(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor)
         InputError: the images do not fit the attack; or an attack from outside fails, or returns something
             else than an :class:`AttackResult` of as many images, in [0, 1] and inside its budget.
     """
-    if type(attack).__module__.partition(".")[0] == "purespike":
+    if not from_outside(type(attack)):
         return attack(model, images, labels)
     try:
-        result: Any = attack(model, images, labels)
+        # copies: one that works in place changes neither the images nor what its result is measured by
+        result = attack(model, images.clone(), labels.clone())
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise InputError(f"attack {attack.name}: failed with {brief(error)}") from error
+    return verified(result, attack, model, images, labels)
+
+
+def from_outside(thing: Any) -> bool:
+    """Whether a class or function was defined outside the library."""
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] != "purespike"
+
+
+def verified(
+    result: Any, attack: Attack, model: nn.Module, images: Tensor, labels: Tensor, *, maker: str = ""
+) -> AttackResult:
+    """``result`` with its successes as ``model`` judges exactly the images in it.
+
+    Args:
+        result: what was returned for an attack on these images.
+        attack: the attack with its budget.
+        model: images to logits.
+        images: ``[N, C, H, W]`` floats in [0, 1].
+        labels: true classes, ``[N]``.
+        maker: name of what returned it, in messages; the attack's by default.
+
+    Raises:
+        InputError: no :class:`AttackResult` of as many images, in [0, 1] and inside the budget.
+    """
     if fault := _fault(result, attack, images):
-        raise InputError(f"attack {attack.name}: {fault}")
+        raise InputError(f"{maker or f'attack {attack.name}'}: {fault}")
     return _judged(result, attack, model, images, labels)
 
 
@@ -55,8 +81,15 @@ def _fault(result: Any, attack: Attack, images: Tensor) -> str:
             got = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
             return f"must return {name} of shape {list(expected)}, got {got}"
     for name in ("forwards", "backwards"):
-        if not isinstance(getattr(result, name), int) or getattr(result, name) < 0:
-            return f"must count its {name} in a whole number, got {getattr(result, name)!r}"
+        given = plain(getattr(result, name))
+        if not isinstance(given, int) or given < 0:
+            return f"must count its {name} in a whole number, got {given!r}"
+    if result.targets is not None and (
+        not isinstance(result.targets, Tensor) or result.targets.shape != torch.Size((count,))
+    ):
+        return f"must return no targets, or one class for each of {count} images"
+    if not isinstance(result.warnings, tuple) or not all(isinstance(line, str) for line in result.warnings):
+        return f"must return its warnings as a tuple of texts, got {result.warnings!r}"
     found = result.images.detach().to(images)
     if not found.isfinite().all():
         return "returned images that are not finite"
@@ -84,5 +117,6 @@ def _judged(
         success=achieved(model, found, aims, targeted=targeted, passes=passes),
         misclassified=misclassified(model, found, labels, passes=passes) if chosen else None,
         best_step=result.best_step.to(images.device),
-        forwards=result.forwards + len(images) * passes * (2 if chosen else 1),
+        backwards=int(result.backwards),
+        forwards=int(result.forwards) + len(images) * passes * (2 if chosen else 1),
     )

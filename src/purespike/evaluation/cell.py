@@ -12,6 +12,7 @@ from purespike.attacks import AttackResult
 from purespike.attacks.precision import full_precision_logits
 from purespike.attacks.protocol import settings_of
 from purespike.attacks.routes import Route, run_routes
+from purespike.attacks.run import from_outside
 from purespike.budget import format_eps
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.quality import image_quality, mean_quality
@@ -75,7 +76,7 @@ def units(job: Job, scene: Scene, threats: Sequence[str]) -> list[tuple[str, ...
     """The threat models that apply to ``job``, grouped if they share one attack."""
     shared = tuple(name for name in SHARED if name in threats)
     others = [(name,) for name in threats if name not in SHARED]
-    return [unit for unit in (shared, *others) if unit and THREATS[unit[0]].routes(scene, job.attack)]
+    return [unit for unit in (shared, *others) if unit and THREATS[unit[0]].ways(scene, job.attack)]
 
 
 def attack_chunk(
@@ -112,7 +113,8 @@ def attack_chunk(
         # other random starts than those of the attack that it continues
         seed_parts += ("raised", passes_of(job.attack))
     attack = replace(job.attack, seed=derive(*seed_parts))
-    routes = THREATS[unit[0]].routes(scene, attack)
+    threat_model = THREATS[unit[0]]
+    routes = threat_model.ways(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
     victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
     if adversarial is not None:
@@ -123,7 +125,8 @@ def attack_chunk(
             nothing = [0.0] * len(images)
             part = Part(robust=[0] * len(images), right=nothing, distances=nothing)
             return Chunk(parts=dict.fromkeys(unit, part))
-        result, components = run_routes(routes, images[rows], labels[rows], attack=attack)
+        judge = victim if from_outside(threat_model.routes) else None
+        result, components = run_routes(routes, images[rows], labels[rows], attack=attack, judge=judge)
         if adversarial is not None:
             whole = images.clone()
             whole[rows] = result.images.to(images)

@@ -13,6 +13,7 @@ from purespike.evaluation.diagnostics.examination import Examination, strongest
 from purespike.evaluation.diagnostics.rule import RULES, ask, in_order
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
+from purespike.models.identity import code_of
 from purespike.progress import Bar
 from purespike.results import LEVELS, Cell, Finding, Record
 from purespike.results.record import Count
@@ -130,7 +131,8 @@ class _Asked:
         """What ``rule`` finds."""
         attacks = [recorded(job.attack) for job in e.jobs]
         known = e.arrived_training, e.missing_classes, e.trained_accuracy
-        key = (rule,), attacks, self.runner.threats, e.clean, len(e), asdict(e.thresholds), known
+        codes = code_of(RULES[rule].check, *(type(job.attack) for job in e.jobs))
+        key = (rule,), attacks, self.runner.threats, e.clean, len(e), asdict(e.thresholds), known, *codes
 
         def compute() -> Findings:
             with counted(e.model) as passes:

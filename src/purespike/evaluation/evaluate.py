@@ -139,6 +139,7 @@ def evaluate(
             surrogates = accepted(model, surrogates)
         own_surrogates = unknown_spiking_modules(model, first) if "adaptive" in threats else []
         scene = Scene(model, surrogates, settings.losses, approximation, others)
+        left_out = (*left_out, *_idle(jobs, scene, threats))
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -266,6 +267,33 @@ def _measure(
     outcomes = CleanOutcomes(**rows)
     found = None if findings is None else tuple(findings)
     return _Measured(outcomes, clean_whole, quality, tuple(cells), found)
+
+
+def _idle(jobs: Sequence[Job], scene: Scene, threats: Sequence[str]) -> list[str]:
+    """A sentence for each attack that none of the threat models takes.
+
+    Raises:
+        InputError: none is taken.
+    """
+    idle = [job.attack.name for job in jobs if not units(job, scene, threats)]
+    others = [
+        name
+        for name, threat in THREATS.items()
+        if name not in threats and threat.fits(scene.model, scene.substitutes)
+    ]
+    remedies = {
+        job.attack.name: [name for name in others if THREATS[name].ways(scene, job.attack)]
+        for job in jobs
+        if job.attack.name in idle
+    }
+    sentences = [
+        f"{name} is left out: no attack under {', '.join(threats)}"
+        + (f"; add the threat model {' or '.join(found)}" if found else "")
+        for name, found in remedies.items()
+    ]
+    if len(idle) == len(jobs):
+        raise InputError(f"attacks: {'; '.join(sentences)}")
+    return sentences
 
 
 def _imitate(

@@ -12,7 +12,7 @@ from purespike.attacks.objective import objective
 from purespike.attacks.protocol import has_setting
 from purespike.attacks.registry import knows_norm
 from purespike.ball import Ball
-from purespike.budget import same_eps
+from purespike.budget import format_eps, same_eps
 from purespike.errors import InputError, unknown
 from purespike.neurons import parse_surrogate
 from purespike.settings import EvaluationSettings
@@ -255,14 +255,24 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
         raise InputError(f"attack {name}: its eps comes from the evaluation's own list; remove it here")
     if "norm" in settings:
         raise InputError(f"attack {name}: its norm is the evaluation's own; remove it here")
-    if norm != "linf":
+    if not knows_norm(name, norm):
+        raise InputError(
+            f"attack {name}: does not know the norm {norm}; leave it out, or choose another norm"
+        )
+    if norm != "linf" and has_setting(create_attack(name), "norm"):
         settings["norm"] = norm
     if settings.get("targeted") and settings.get("target", "") is None:
         raise InputError(f"attack {name}: an evaluation knows no targets but those of target=next, random, …")
-    return [
-        Job(_with_sufficient_steps(create_attack(name, eps=value, **settings), settings), value)
-        for value in budgets
-    ]
+    jobs = []
+    for value in budgets:
+        attack = create_attack(name, eps=value, **settings)
+        if (getattr(attack, "eps", value), attack.norm) != (value, norm):
+            raise InputError(
+                f"attack {name}: is asked for eps {format_eps(value)} in {norm}, and has eps "
+                f"{format_eps(getattr(attack, 'eps', value))} in {attack.norm}; pass its settings on"
+            )
+        jobs.append(Job(_with_sufficient_steps(attack, settings), value))
+    return jobs
 
 
 def _with_sufficient_steps(attack: Attack, settings: Mapping[str, Any]) -> Attack:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from purespike.attacks.protocol import recorded
+from purespike.ball import Ball
 from purespike.checks import as_float
 from purespike.chunks import Json, Store, chunks, gathered
 from purespike.data import ImageSet
@@ -18,10 +19,11 @@ from purespike.evaluation.cell import Chunk, Outcomes, attack_chunk, merge, unit
 from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.saved import Archive, place, with_images, write_images
-from purespike.evaluation.threat import Scene, classifier_of
+from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of, tied
-from purespike.models.identity import identity
+from purespike.models.identity import code_of, identity
+from purespike.neurons import parse_surrogate
 from purespike.results import Cell, CleanScores, Quality, Score
 from purespike.seeding import seeded
 
@@ -124,6 +126,7 @@ class Runner:
         cells = []
         for unit in units(job, self.scene, threats or self.threats):
             found = []
+            codes = code_of(type(job.attack), *(THREATS[threat].routes for threat in unit), _ball(job))
             # by all processes alike, whichever chunks they have
             places = {threat: place(self.save, job, threat, taken=self.saved) for threat in unit if self.save}
             for start, images, labels in self._chunks(self.images, self.labels):
@@ -140,7 +143,7 @@ class Runner:
                     seed=self.seed,
                     passes=self.passes,
                 )
-                key = recorded(job.attack), job.raised_from is not None, unit, start, part
+                key = recorded(job.attack), job.raised_from is not None, unit, start, part, *codes
                 complete = partial(Chunk.covers, count=len(labels))
                 if self.save is None:
                     chunk = self.store.get(Json(Chunk), key, compute, valid=complete)
@@ -189,11 +192,17 @@ class Runner:
         return chunks(images, labels, self.batch_size, self.accelerator)
 
 
+def _ball(job: Job) -> object:
+    """The class of the balls that bound an attack, whose code decides its outcomes too."""
+    return Ball.known.get(job.norm, Ball)
+
+
 def store_of(folder: Path | None, scene: Scene, images: Tensor, labels: Tensor, *settings: object) -> Store:
     """The finished chunks of an evaluation with this scene, these images and settings."""
     others = {"approximation": scene.approximation, **scene.substitutes}
     models = {"model": scene.model, **{name: model for name, model in others.items() if model is not None}}
     # equal weights do not make equal models: settings, attributes and code decide outcomes too
     identities = {name: identity(model) for name, model in models.items()}
-    decided_by = identities, tuple(scene.surrogates), tuple(scene.losses), *settings
+    codes = code_of(*(type(parse_surrogate(name)) for name in scene.surrogates))
+    decided_by = identities, tuple(scene.surrogates), tuple(scene.losses), *settings, *codes
     return Store(folder, decided_by, [images, labels])

@@ -9,10 +9,11 @@ from purespike.attacks import Attack, AttackResult, IdentityBackward
 from purespike.attacks.adaptive import adaptive_routes
 from purespike.attacks.bpda import LearnedBackward
 from purespike.attacks.routes import Route, direct
-from purespike.attacks.run import run_attack
+from purespike.attacks.run import from_outside, run_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
+from purespike.models.guard import brief
 from purespike.registration import registering
 from purespike.results import vocabulary
 from purespike.results.vocabulary import ThreatWords, register_threat
@@ -64,6 +65,24 @@ class Threat:
     routes: Routes
     needs: str = ""
     same_without_purifier: str = ""
+
+    def ways(self, scene: Scene, attack: Attack) -> list[Route]:
+        """:attr:`routes`, checked.
+
+        Raises:
+            InputError: routes from outside the library fail, or return something else than routes.
+        """
+        if not from_outside(self.routes):
+            return self.routes(scene, attack)
+        try:
+            routes = self.routes(scene, attack)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"threat model {self.name}: failed with {brief(error)}") from error
+        if not isinstance(routes, list | tuple) or not all(isinstance(route, Route) for route in routes):
+            raise InputError(f"threat model {self.name}: must return a list of Route, got {routes!r}"[:200])
+        return list(routes)
 
     def fits(self, model: nn.Module, substitutes: Mapping[str, nn.Module]) -> bool:
         """Whether the model and substitutes include the part that this threat model needs."""

@@ -26,7 +26,7 @@ from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
 from purespike.models.adapters import as_module
 from purespike.models.guard import lent
-from purespike.models.identity import identity
+from purespike.models.identity import code_of, identity
 from purespike.modes import normal, outside_inference_mode
 from purespike.progress import Bar, bar
 from purespike.results import (
@@ -308,7 +308,7 @@ class _Matrix:
             )
 
         models = [identity(model) for model in (substitute, *targets.values())]
-        key = ["attack", recorded(job.attack), *models]
+        key = ["attack", recorded(job.attack), *models, *code_of(type(job.attack))]
         return self._rows(compute, key, models=len(targets), attacked=True, done=done)
 
     def _rows(

@@ -48,6 +48,18 @@ def identity(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def code_of(*things: Any) -> tuple[str, ...]:
+    """Digests of the code of the classes and functions among ``things`` that are no installed package's."""
+    digests = []
+    for thing in things:
+        if not _installed(thing):
+            digest = hashlib.sha256()
+            for part in _value(thing, {}):
+                digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
+            digests.append(digest.hexdigest())
+    return tuple(digests)
+
+
 def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
     seen.update((id(module), module) for module in model.modules())
     for name, module in model.named_modules():

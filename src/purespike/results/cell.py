@@ -173,6 +173,15 @@ class Cell(Bounded):
     score: Score
     rounded: Rounded | None = None
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.outcomes and (len(self.outcomes), sum(self.outcomes)) != (self.score.n, self.score.correct):
+            raise ValueError(
+                f"{sum(self.outcomes)} of {len(self.outcomes)} outcomes are 1, the score says "
+                f"{self.score.correct} of {self.score.n}"
+            )
+        return self
+
     @property
     def steps(self) -> int | None:
         """Steps of the attack, if its settings name them."""

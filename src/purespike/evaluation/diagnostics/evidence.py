@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from scipy.stats import binomtest
 
-from purespike.evaluation.diagnostics.examination import Examination
+from purespike.evaluation.diagnostics.examination import Examination, strongest
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.results import Finding, Level, Score
 from purespike.results.vocabulary import percent
@@ -99,6 +99,14 @@ def _attacks(e: Examination) -> Iterator[Finding]:
             "suspicious",
             "no attack was run under these threat models: noise says nothing of an attacker",
             "add fgsm and pgd, and the threat model adaptive",
+        )
+    elif e.jobs and strongest(e.jobs) is None:
+        yield _finding(
+            "an attack that can be examined",
+            "suspicious",
+            "no attack takes untargeted gradient steps: nothing tells whether those in the table did what "
+            "they could",
+            "add pgd:steps=20",
         )
     elif not any(cell.eps is None or cell.eps > 0 for cell in attacked):
         yield _finding(

@@ -77,6 +77,13 @@ def in_order() -> list[str]:
     return sorted(RULES, key=lambda name: RULES[name].order)
 
 
+def _whole(found: Finding) -> Finding:
+    """A finding as files hold it: with its remedy, also where there is none."""
+    if not isinstance(found, Finding):
+        raise TypeError(f"it yields {type(found).__name__}, not Finding")
+    return found.model_copy(update={"remedy": found.remedy})
+
+
 def ask(name: str, e: Examination) -> list[Finding]:
     """The findings of one rule; none where its needs are not met.
 
@@ -88,8 +95,12 @@ def ask(name: str, e: Examination) -> list[Finding]:
         return []
     try:
         with seeded("diagnose", name, device=e.images.device):
-            # files name the remedy of each finding, also where there is none
-            findings = [found.model_copy(update={"remedy": found.remedy}) for found in check(e)]
+            before = e.images.clone()
+            findings = [_whole(found) for found in check(e)]
+            if not torch.equal(e.images, before):
+                # the rules after it would examine others
+                e.images.copy_(before)
+                raise ValueError("it changed the images")
             # what no file can hold must not fail when the evaluation is saved
             json.dumps([found.to_json() for found in findings])
             return findings
