@@ -14,9 +14,9 @@ TimeSteps = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[float, Field(gt=0, le=64)]
 """Factor of a network's channels; a wider network than this is a slip of the pen, and fills any memory."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Rate = Annotated[float, Field(gt=0, le=1e12)]
-"""A factor that float32 holds, and its products with others too."""
-NotNegative = Annotated[float, Field(ge=0, le=1e12)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]
+"""A factor that float32 holds."""
+NotNegative = Annotated[float, Field(ge=0, le=1e30)]
 NotNegativeInt = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
