@@ -78,6 +78,10 @@ DAMAGE = {
         lambda e: e["cells"][1]["score"].update(correct=1, accuracy=0.9),
         r"cells.1.score: accuracy 0.9 is not that of 1 of 80 images",
     ),
+    "other outcomes": (
+        lambda e: e["cells"][1].update(outcomes=[1] * 80),
+        r"cells.1: 80 of 80 outcomes are 1, the score says \d+ of 80",
+    ),
     "of nothing": (lambda e: e["clean"]["undefended"].update(correct=0, n=0), "is not that of 0 of 0 images"),
     "an outcome of 7": (lambda e: e["cells"][1].update(outcomes=[7]), r"cells.1.outcomes.0: .*got 7"),
     "a huge setting": (
@@ -124,7 +128,7 @@ def test_a_foreign_file_is_one_line(text, message, tmp_path):
 def test_a_budget_of_a_norm_whose_balls_are_larger_than_1_is_found(eps, found):
     content = made(norm="l0", sizes=(3.0, 5.0))
     for cell in content["cells"]:
-        cell["score"] = Score.share(10 if cell["eps"] == 3 else 20, 40).to_json()
+        cell |= {"outcomes": [], "score": Score.share(10 if cell["eps"] == 3 else 20, 40).to_json()}
     assert Evaluation.from_json(content).accuracy("pgd", "adaptive", eps) == found
 
 

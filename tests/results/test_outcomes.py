@@ -69,8 +69,8 @@ def test_labels_must_fit(tmp_path: Path) -> None:
 
 def test_outcomes_must_be_whole(tmp_path: Path) -> None:
     content = made()
-    content["cells"][2]["outcomes"].pop()
-    with pytest.raises(InputError, match="39 of 40 images"):
+    content["cells"][2]["outcomes"] = []
+    with pytest.raises(InputError, match="outcomes for 0 of 40 images"):
         write_outcomes(Evaluation.from_json(content), tmp_path / "outcomes.npz")
 
 
