@@ -152,7 +152,7 @@ def test_the_command_itself_killed_goes_on(tmp_path):
     ("smoothing", "adversarial"),
     [
         ("none", {"name": "fgsm", "random_start": True}),
-        ("ols", {"name": "pgd", "steps": 2}),
+        pytest.param("ols", {"name": "pgd", "steps": 2}, marks=pytest.mark.slow),
         ("ols", EVERYTHING["adversarial"]),
     ],
     ids=["fgsm", "ols and pgd", "ols and trades"],
