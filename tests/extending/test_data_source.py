@@ -44,3 +44,8 @@ def test_what_it_is_called_is_said_where_it_is_missing():
         load_data("stripes")
     with pytest.raises(InputError, match="registered twice"):
         data_source("stripes")(stripes)
+
+
+def test_one_that_fails_is_one_line():
+    with pytest.raises(InputError, match=r"data source 'stripes': failed \(invalid literal for int.*'abc'\)"):
+        load_data("stripes:abc")

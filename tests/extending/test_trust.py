@@ -143,6 +143,23 @@ def test_an_attack_that_drops_its_settings_is_refused(given, settings):
         score(given, attacks="lazy", eps="1/255")
 
 
+@pytest.mark.parametrize(("value", "frozen"), [(print, True), ((), False)])
+def test_settings_that_no_file_holds_are_refused_before_the_attacks(given, value, frozen):
+    @attack(title="Odd")
+    @dataclass(frozen=frozen, kw_only=True)
+    class Odd(Attack):
+        name: str = "odd"
+        eps: float = 8 / 255
+        seed: int = 0
+        option: object = value
+
+        def __call__(self, model, images, labels):
+            raise AssertionError("attacked all the same")
+
+    with pytest.raises(ps.InputError, match=r"attack odd: its settings cannot be kept \(.*frozen dataclass"):
+        score(given, attacks="odd")
+
+
 def test_the_norm_of_an_attack_is_that_of_the_evaluation(given):
     @attack(title="Round", norms=("l2",))
     @dataclass(frozen=True, kw_only=True)

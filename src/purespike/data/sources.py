@@ -9,6 +9,7 @@ from purespike.data.digits import load_digits
 from purespike.data.hub import is_flat, load_flat_folder, load_folder, load_hub
 from purespike.data.image_set import Data, ImageSet, validate
 from purespike.errors import InputError, kind_of, unknown
+from purespike.reading import reading
 from purespike.registration import registering
 
 Loader = Callable[[str, Path | None], Data]
@@ -111,7 +112,8 @@ def _load(source: str, cache_dir: Path | None) -> Data:
     if separator and not rest:
         forms = ", ".join(form for _, form in _SOURCES.values() if form)
         raise InputError(f"data set {source!r} names nothing after the colon; write {forms}")
-    data = load(rest, cache_dir)
+    with reading(f"data source {name!r}", "failed"):
+        data = load(rest, cache_dir)
     if not isinstance(data, Data):
         raise InputError(f"data source {name!r}: must return purespike.data.Data, got {kind_of(data)}")
     return data

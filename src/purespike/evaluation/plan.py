@@ -1,5 +1,6 @@
 """Attacks and their budgets: the rows of the table and the points of the curve."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from purespike.attacks import Attack, bounded, create_attack
 from purespike.attacks.objective import objective
-from purespike.attacks.protocol import has_setting
+from purespike.attacks.protocol import has_setting, recorded
 from purespike.attacks.registry import knows_norm
 from purespike.ball import Ball
 from purespike.budget import format_eps, same_eps
@@ -250,7 +251,7 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
     if not isinstance(name, str):
         raise InputError(f"attacks: each needs a name, got {spec!r}")
     if not bounded(name):
-        return [Job(create_attack(name, **settings), None)]
+        return [_kept(Job(create_attack(name, **settings), None))]
     if "eps" in settings:
         raise InputError(f"attack {name}: its eps comes from the evaluation's own list; remove it here")
     if "norm" in settings:
@@ -271,8 +272,21 @@ def _jobs(spec: AttackSpec, budgets: Sequence[float], norm: str) -> list[Job]:
                 f"attack {name}: is asked for eps {format_eps(value)} in {norm}, and has eps "
                 f"{format_eps(getattr(attack, 'eps', value))} in {attack.norm}; pass its settings on"
             )
-        jobs.append(Job(_with_sufficient_steps(attack, settings), value))
+        jobs.append(_kept(Job(_with_sufficient_steps(attack, settings), value)))
     return jobs
+
+
+def _kept(job: Job) -> Job:
+    """``job``, if files can hold its settings: found out before the attacks, not after them."""
+    try:
+        json.dumps(recorded(job.attack))
+        hash(job)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"attack {job.attack.name}: its settings cannot be kept ({error}); write numbers, texts, "
+            "truth values and tuples of them, in a frozen dataclass"
+        ) from error
+    return job
 
 
 def _with_sufficient_steps(attack: Attack, settings: Mapping[str, Any]) -> Attack:

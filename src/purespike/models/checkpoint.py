@@ -18,6 +18,8 @@ from purespike.results import read_history
 from purespike.tensors import first_not_finite, read_tensors, write_tensors
 
 FORMAT = "purespike/1"
+# what a checkpoint names and its user may have registered
+_PARTS = ("unknown model", "unknown dynamics", "unknown surrogate", "unknown coding")
 
 
 def save(
@@ -99,6 +101,9 @@ def load(path: str | Path) -> nn.Module:
             model = _build(config)
             model.load_state_dict(tensors)
     except Exception as error:
+        if isinstance(error, InputError) and str(error).startswith(_PARTS):
+            hint = "; if it is a part of your own, import its module first (--import)"
+            raise InputError(f"{path}: {error}{hint}") from error
         fault = f"weights do not match architecture {str(named)[:40]!r}"
         raise InputError(f"{path}: {fault}: {brief(error)}") from error
     if broken := _not_finite(tensors):
