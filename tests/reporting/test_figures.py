@@ -84,7 +84,8 @@ def test_curve_of_l2_has_radii(content: Content) -> None:
 def test_curve_leaves_escalated_budgets_out(content: Content) -> None:
     before = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
     cell = next(c for c in content["cells"] if c["attack"] == "pgd" and c["threat"] == "adaptive")
-    content["cells"].append({**cell, "raised_from": 20, "score": Score.share(0, 360).to_json()})
+    score = Score.share(0, 360).to_json()
+    content["cells"].append({**cell, "raised_from": 20, "outcomes": [], "score": score})
     after = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
     np.testing.assert_array_equal(before, after)
 
