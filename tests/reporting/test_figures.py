@@ -81,13 +81,16 @@ def test_curve_of_l2_has_radii(content: Content) -> None:
     assert "L2" in figure.axes[0].get_title(loc="left")
 
 
-def test_curve_leaves_escalated_budgets_out(content: Content) -> None:
-    before = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
+def test_curve_counts_what_an_escalated_budget_broke(content: Content) -> None:
+    x, before = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
     cell = next(c for c in content["cells"] if c["attack"] == "pgd" and c["threat"] == "adaptive")
-    score = Score.share(0, 360).to_json()
-    content["cells"].append({**cell, "raised_from": 20, "outcomes": [], "score": score})
-    after = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
-    np.testing.assert_array_equal(before, after)
+    broken = {"outcomes": [0] * 360, "score": Score.share(0, 360).to_json()}
+    content["cells"].append({**cell, "raised_from": 20, **broken})
+    _, after = curves(figures.accuracy_curve(Evaluation.from_json(content)))["adaptive"]
+    # and at every larger eps
+    beyond = x >= 255 * cell["eps"] - 1e-6
+    assert before[beyond].all() and beyond.any() and not after[beyond].any()
+    np.testing.assert_array_equal(after[~beyond], before[~beyond])
 
 
 def test_waterfall_has_the_heights_of_the_count(evaluation: Evaluation) -> None:
