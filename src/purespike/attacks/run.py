@@ -11,7 +11,7 @@ from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
 from purespike.ball import Ball
 from purespike.errors import InputError
-from purespike.models.guard import brief
+from purespike.models.guard import own_code
 from purespike.scalars import plain
 
 
@@ -33,13 +33,9 @@ def run_attack(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor)
     """
     if not from_outside(type(attack)):
         return attack(model, images, labels)
-    try:
+    with own_code(f"attack {attack.name}"):
         # copies: one that works in place changes neither the images nor what its result is measured by
         result = attack(model, images.clone(), labels.clone())
-    except (InputError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise InputError(f"attack {attack.name}: failed with {brief(error)}") from error
     return verified(result, attack, model, images, labels)
 
 

@@ -275,22 +275,14 @@ def _idle(jobs: Sequence[Job], scene: Scene, threats: Sequence[str]) -> list[str
     Raises:
         InputError: none is taken.
     """
-    idle = [job.attack.name for job in jobs if not units(job, scene, threats)]
-    others = [
-        name
-        for name, threat in THREATS.items()
-        if name not in threats and threat.fits(scene.model, scene.substitutes)
-    ]
-    remedies = {
-        job.attack.name: [name for name in others if THREATS[name].ways(scene, job.attack)]
-        for job in jobs
-        if job.attack.name in idle
-    }
-    sentences = [
-        f"{name} is left out: no attack under {', '.join(threats)}"
-        + (f"; add the threat model {' or '.join(found)}" if found else "")
-        for name, found in remedies.items()
-    ]
+    idle = [job for job in jobs if not units(job, scene, threats)]
+    others = [each for each in THREATS.values() if each.fits(scene.model, scene.substitutes)]
+    sentences = []
+    # the budgets of an attack share its sentence
+    for attack in {job.attack.name: job.attack for job in idle}.values():
+        found = [each.name for each in others if each.name not in threats and each.ways(scene, attack)]
+        remedy = f"; add the threat model {' or '.join(found)}" if found else ""
+        sentences.append(f"{attack.name} is left out: no attack under {', '.join(threats)}{remedy}")
     if len(idle) == len(jobs):
         raise InputError(f"attacks: {'; '.join(sentences)}")
     return sentences

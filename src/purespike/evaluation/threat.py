@@ -13,7 +13,7 @@ from purespike.attacks.run import from_outside, run_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
-from purespike.models.guard import brief
+from purespike.models.guard import own_code
 from purespike.registration import registering
 from purespike.results import vocabulary
 from purespike.results.vocabulary import ThreatWords, register_threat
@@ -74,12 +74,8 @@ class Threat:
         """
         if not from_outside(self.routes):
             return self.routes(scene, attack)
-        try:
+        with own_code(f"threat model {self.name}"):
             routes = self.routes(scene, attack)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"threat model {self.name}: failed with {brief(error)}") from error
         if not isinstance(routes, list | tuple) or not all(isinstance(route, Route) for route in routes):
             raise InputError(f"threat model {self.name}: must return a list of Route, got {routes!r}"[:200])
         return list(routes)

@@ -89,6 +89,21 @@ def _restore(attributes: dict[str, Any], forward: Callable[..., Any] | None) -> 
         attributes["forward"] = forward
 
 
+@contextlib.contextmanager
+def own_code(place: str) -> Iterator[None]:
+    """Turn what the user's own code raises inside into one line: ``place: failed with KIND: MESSAGE``.
+
+    Args:
+        place: the part in messages, e.g. ``"attack mine"``.
+    """
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{place}: failed with {brief(error)}") from error
+
+
 def brief(error: BaseException) -> str:
     """Kind and message of an error in one line of at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
