@@ -80,6 +80,14 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     return result
 
 
+def lay_out(figure: Figure) -> Figure:
+    """Lay the figure out once, however often it is saved afterwards."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    return figure
+
+
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG, the same bytes for the same figure."""
     buffer = io.BytesIO()

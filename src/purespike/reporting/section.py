@@ -14,7 +14,7 @@ from purespike.errors import Absent, InputError
 from purespike.files import write_bytes
 from purespike.reading import brief
 from purespike.registration import registering
-from purespike.reporting.drawing import png, svg
+from purespike.reporting.drawing import lay_out, png, svg
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
 from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
@@ -101,7 +101,7 @@ class Report:
         Raises:
             InputError: whatever ``figure`` raises.
         """
-        drawn = figure()
+        drawn = lay_out(figure())
         write_bytes(self.folder / "figures" / f"{name}.png", png(drawn))
         return drawn
 
@@ -128,8 +128,6 @@ class Report:
                 it is an :class:`~purespike.errors.Absent`.
         """
         drawn = self.draw(name, figure)
-        # laid out already
-        drawn.set_layout_engine("none")
         wide = Markup(svg(drawn, name))
         slim = Markup(svg(narrow(), f"{name}-narrow")) if narrow else None
         return self.fill("figure.html.j2", wide=wide, narrow=slim, alt=alt, caption=caption)
