@@ -77,11 +77,15 @@ def test_the_version(call):
 def test_names_of_the_shell_are_those_of_the_registries():
     from purespike.attacks import list_attacks
     from purespike.cli import names
+    from purespike.data.sources import _SOURCES
     from purespike.evaluation.plan import SUITES
+    from purespike.reproduction import EXPERIMENTS, SCALES
     from purespike.results.vocabulary import THREATS
 
     assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)
     assert set(names.ATTACKS) == set(list_attacks())
+    assert tuple(EXPERIMENTS) == names.EXPERIMENTS and names.SCALES == SCALES
+    assert set(names.SOURCES) == {form or name for name, (_, form) in _SOURCES.items()}
 
 
 @pytest.mark.parametrize(
@@ -100,26 +104,39 @@ def test_the_shell_completes_values(option, typed, offered):
 
 
 MISTYPED = {
-    "--suite standrd": "did you mean 'standard'",
-    "--attacks fgms": "did you mean 'fgsm'",
-    "--threat oblivius": "did you mean 'oblivious'",
-    "--eps 8": "write 8/255, not 8",
-    "--ep 8/255": "No such option: --ep (Possible options: --eot, --eps, ",
-    "--images many": "Invalid value for '--images'",
-    "again": "unexpected extra argument(s) (again); see purespike evaluate --help",
+    "evaluate run --suite standrd": "did you mean 'standard'",
+    "evaluate run --attacks fgms": "did you mean 'fgsm'",
+    "evaluate run --threat oblivius": "did you mean 'oblivious'",
+    "evaluate run --eps 8": "write 8/255, not 8",
+    "evaluate run --ep 8/255": "No such option: --ep (Possible options: --eot, --eps, ",
+    "evaluate run --images many": "Invalid value for '--images'",
+    "evaluate run again": "unexpected extra argument(s) (again); see purespike evaluate --help",
+    "evaluate nosuch": "nosuch: no such checkpoint",
+    "evaluate . --purifier nosuch": "nosuch: no such checkpoint",
+    "evaluate . --data mnits": "did you mean 'mnist'",
+    "transfer --substitute a=. --target b=nosuch": "nosuch: no such checkpoint",
+    "purify --model nosuch in out": "nosuch: no such checkpoint",
+    "info nosuch": "nosuch: no such checkpoint",
+    "run nosuch.yaml": "nosuch.yaml: no such file",
+    "run tiny.yaml --set data.source=mnits": "did you mean 'mnist'",
+    "train classifier tiny.yaml --set classifier.epoch=5": "did you mean 'classifier.epochs'",
+    "train purifier tiny.yaml --classifier nosuch": "nosuch: no such checkpoint",
+    "reproduce table9": "did you mean 'table4'",
+    "reproduce table1 --scale cp": "did you mean 'cpu'",
 }
 
 
-def test_a_typo_is_answered_before_torch_is_imported():
+def test_a_typo_is_answered_before_torch_is_imported(tmp_path):
+    write_recipe(tmp_path / "tiny.yaml")
     program = (
         "import sys, purespike.cli as cli\n"
         f"for line in {list(MISTYPED)!r}:\n"
-        "    sys.argv = ['purespike', 'evaluate', 'run', *line.split()]\n"
+        "    sys.argv = ['purespike', *line.split()]\n"
         "    try:\n        cli.main()\n"
         "    except SystemExit as stop:\n        assert stop.code == 2\n"
-        "assert 'torch' not in sys.modules"
+        "    assert 'torch' not in sys.modules, line"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for line, says in zip(done.stderr.splitlines(), MISTYPED.values(), strict=True):
         assert says in line

@@ -51,7 +51,8 @@ def evaluate(
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
     import contextlib
 
-    check_names(model, settings)
+    models = [model, *([purifier] if purifier else []), *map(_place, substitutes)]
+    check_names(settings, models, data=data)
     from purespike.data import load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
@@ -85,15 +86,15 @@ def evaluate(
             folder=out / "checkpoint" / "evaluation" if out else None,
             save=save,
         )
-    if not accelerator.is_main_process:
-        return
-    show(console_table(evaluation))
-    show(evaluation.verdict_line)
-    if not isinstance(attacked, Defended):
-        show("No purifier: give one with --purifier to measure its effect.")
-    if out:
-        write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
-        show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
+        if not accelerator.is_main_process:
+            return
+        show(console_table(evaluation))
+        show(evaluation.verdict_line)
+        if not isinstance(attacked, Defended):
+            show("No purifier: give one with --purifier to measure its effect.")
+        if out:
+            write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
+            show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
     if strict and evaluation.level != "reliable":
         show(f"--strict: exit code 3, since the evaluation is {evaluation.level}")
         raise typer.Exit(3)
@@ -129,7 +130,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
-    check_names(" ".join([*substitutes, *targets]), settings)
+    check_names(settings, [_place(spec) for spec in (*substitutes, *targets)], data=data)
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix
@@ -168,13 +169,13 @@ def transfer(
             folder=out / "checkpoint" / "transfer" if out else None,
             **settings,
         )
-    if not accelerator.is_main_process:
-        return
-    show(markdown_matrix(matrix))
-    if out:
-        matrix.save(out / "transfer.json")
-        write_bytes(out / "figures" / "transfer.png", png(transfer_heatmap(matrix)))
-        show(f"matrix: {out / 'transfer.json'}")
+        if not accelerator.is_main_process:
+            return
+        show(markdown_matrix(matrix))
+        if out:
+            matrix.save(out / "transfer.json")
+            write_bytes(out / "figures" / "transfer.png", png(transfer_heatmap(matrix)))
+            show(f"matrix: {out / 'transfer.json'}")
 
 
 @app.command()
@@ -190,6 +191,12 @@ def leaderboard(
     from purespike.leaderboard.rendering import write_leaderboard
 
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
+
+
+def _place(spec: str) -> str:
+    """The model of ``[NAME=]MODEL``."""
+    name, equals, model = spec.partition("=")
+    return model if equals else name
 
 
 def _source(data: str | None, *places: str) -> str:

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from purespike.errors import unknown
+from purespike.reading import regular_file
 from purespike.settings import EvaluationSettings
 
 SUITES = ("quick", "standard", "full", "table4")
@@ -13,14 +15,20 @@ ATTACKS = (
     *("ifgsm", "mifgsm", "pgd", "sa_pgd", "spsa", "square"),
 )
 THREATS = ("undefended", "oblivious", "bpda", "adaptive", "transfer", "query")
-SOURCES = ("digits", "mnist", "cifar10", "cifar100", "svhn", "folder:", "npz:", "hub:")
+SOURCES = (
+    *("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
+    *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME"),
+)
+EXPERIMENTS = ("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation")
+SCALES = ("paper", "gpu", "cpu")
 VALUES: dict[str, Sequence[str]] = {
     "suite": SUITES,
     "attacks": ATTACKS,
     "curve": ATTACKS,
     "threats": (*THREATS, "all"),
     "norm": ("linf", "l2"),
-    "data": SOURCES,
+    # typed up to the colon
+    "data": [name[: name.find(":") + 1] or name for name in SOURCES],
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("fp32", "bf16", "fp16"),
 }
@@ -39,26 +47,69 @@ def completion(option: str) -> Callable[[str], list[str]] | None:
     return complete
 
 
-def check_names(model: str, settings: dict[str, Any]) -> None:
+def check_names(settings: dict[str, Any], models: Sequence[str], *, data: str | None = None) -> None:
     """Check the settings of a command, and the names in them, before PyTorch is imported.
 
     Args:
-        model: the models of the command; code of the user's own (``module:function``) may register further
-            attacks and threat models.
         settings: settings as text.
+        models: models of the command; code of the user's own (``module:function``) may register further
+            attacks, threat models and data sources.
+        data: data source; ``None`` if the run's own is taken.
 
     Raises:
-        InputError: a value out of range, or an unknown suite, attack or threat model.
+        InputError: a value out of range, an unknown suite, attack, threat model or data source, or a
+            checkpoint that is missing.
     """
     checked = EvaluationSettings.of(**settings)
     if checked.suite is not None and checked.suite not in SUITES:
         raise unknown("suite", checked.suite, SUITES)
+    own = any(":" in model for model in models)
+    if not own:
+        for attack in checked.attacks or ():
+            if isinstance(attack.get("name"), str):
+                _check("attack", attack["name"], ATTACKS)
+        for threat in checked.threats:
+            _check("threat model", threat, (*THREATS, "all"))
+    check_models(*models)
+    if data is not None and not own:
+        check_source(data)
+
+
+def check_models(*models: str) -> None:
+    """Check that models exist, but for those of ``module:function``.
+
+    Raises:
+        InputError: no such checkpoint.
+    """
+    for model in models:
+        if ":" not in model and not Path(model).is_dir():
+            regular_file(model, kind="checkpoint")
+
+
+def check_source(source: str) -> None:
+    """Check the name of a data source.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    name, colon, _ = source.partition(":")
+    if name + colon not in VALUES["data"]:
+        _check("data set", source, SOURCES)
+
+
+def check_experiments(experiments: Sequence[str], scale: str) -> None:
+    """Check the names of the paper's experiments, and of a scale.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    for experiment in experiments:
+        _check("experiment", experiment, (*EXPERIMENTS, "all"))
+    if not Path(scale).is_file():
+        _check("scale", scale, (*SCALES, "a YAML file"))
+
+
+def _check(kind: str, name: str, known: Sequence[str]) -> None:
     # a module of --import may have registered more; with PyTorch imported, the registries answer at once
-    if ":" in model or "torch" in sys.modules:
-        return
-    for attack in checked.attacks or ():
-        if isinstance(attack.get("name"), str) and attack["name"] not in ATTACKS:
-            raise unknown("attack", attack["name"], ATTACKS)
-    for threat in checked.threats:
-        if threat not in (*THREATS, "all"):
-            raise unknown("threat model", threat, (*THREATS, "all"))
+    if name not in known and "torch" not in sys.modules:
+        raise unknown(kind, name, known)

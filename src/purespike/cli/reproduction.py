@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from purespike.cli.names import check_experiments
 from purespike.cli.options import Device, app, start
 from purespike.console import show
 
@@ -42,6 +43,7 @@ def reproduce(
     device: Device = "auto",
 ) -> None:
     """Reproduce the paper's tables and figures, its numbers beside ours. Run again to resume."""
+    check_experiments(experiments, scale)
     from purespike.checks import check_steps
     from purespike.errors import InputError
     from purespike.files import remove_abandoned
@@ -49,12 +51,12 @@ def reproduce(
     from purespike.reproduction import reproduce as repeat
     from purespike.reproduction.context import ExperimentContext
     from purespike.reproduction.output import document
-    from purespike.reproduction.registry import check_experiments
+    from purespike.reproduction.registry import check_experiments as chosen_of
     from purespike.reproduction.scale import parse_sources
     from purespike.reproduction.sheet import Sheet
 
     check_steps(seeds, name="seeds")
-    names = check_experiments(experiments)
+    names = chosen_of(experiments)
     chosen = load_scale(scale)
     sources = parse_sources(data, chosen)
     if page is not None and not page.is_file():

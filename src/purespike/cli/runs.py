@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from purespike.cli.names import check_models, check_source
 from purespike.cli.options import Device, Model, Out, Precision, RecipePath, Seed, Settings, app, start
 from purespike.console import show
 
 if TYPE_CHECKING:
     from purespike.experiment import Run
+    from purespike.recipe import Recipe
 
 
 @app.command()
@@ -22,9 +24,10 @@ def run(
     precision: Precision = "fp32",
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
+    chosen = _read(recipe, seed, settings)
     from purespike.reporting.tables import console_table
 
-    runner = _runner(recipe, out, seed, settings, device, precision)
+    runner = _runner(chosen, recipe, out, device, precision)
     evaluation, report = runner()
     if runner.accelerator.is_main_process:
         show(console_table(evaluation))
@@ -54,7 +57,7 @@ def train_classifier(
 
     Run again to resume.
     """
-    with _runner(recipe, out, seed, settings, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings), recipe, out, device, precision) as runner:
         runner.classifier(runner.data())
         _say_trained(runner, "classifier")
 
@@ -78,10 +81,13 @@ def train_purifier(
 
     Run again to resume.
     """
+    chosen = _read(recipe, seed, settings)
+    if classifier is not None:
+        check_models(classifier)
     from purespike.models.resolve import resolve
 
     given = None if classifier is None else resolve(classifier)
-    with _runner(recipe, out, seed, settings, device, precision) as runner:
+    with _runner(chosen, recipe, out, device, precision) as runner:
         data = runner.data()
         runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
         _say_trained(runner, "purifier")
@@ -102,6 +108,7 @@ def purify(
     device: Device = "auto",
 ) -> None:
     """Purify image files; size and format stay the same."""
+    check_models(model)
     from purespike.models.resolve import resolve
     from purespike.pictures import purify_files
 
@@ -113,6 +120,7 @@ def purify(
 @app.command()
 def info(model: Model, device: Device = "auto") -> None:
     """Describe a model: architecture, parameters, cost of an image, and firing rates of its neurons."""
+    check_models(model)
     from purespike.description import describe
     from purespike.models.resolve import resolve
 
@@ -120,12 +128,16 @@ def info(model: Model, device: Device = "auto") -> None:
         show(part)
 
 
-def _runner(
-    path: Path, out: Path | None, seed: int | None, settings: list[str], device: str, precision: str
-) -> "Run":
-    from purespike.experiment import Run
+def _read(path: Path, seed: int | None, settings: list[str]) -> "Recipe":
+    """The recipe of a command, and the name of its data source checked, before PyTorch is imported."""
     from purespike.recipe import load_recipe
 
-    overrides = [*settings, *([f"seed={seed}"] if seed is not None else [])]
-    recipe = load_recipe(path, overrides)
+    recipe = load_recipe(path, [*settings, *([f"seed={seed}"] if seed is not None else [])])
+    check_source(recipe.data.source)
+    return recipe
+
+
+def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str) -> "Run":
+    from purespike.experiment import Run
+
     return Run(recipe, out or Path("runs") / path.stem, start(device, precision))
