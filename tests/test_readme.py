@@ -9,6 +9,7 @@ import typer
 
 import purespike as ps
 from purespike.cli import app
+from purespike.results.vocabulary import percent
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ def test_quoted_numbers_are_the_measured_ones(path):
     quoted += [pgd[threat] for threat in ("undefended", "oblivious", "bpda", "adaptive")]
     rows = [line for line in README.splitlines() if line.startswith(f"| [{path.parent.name}]")]
     assert len(rows) == 1
-    assert re.findall(r"(\d+\.\d) \[", rows[0]) == [f"{value:.1%}".rstrip("%") for value in quoted]
+    assert re.findall(r"(\d+\.\d) \[", rows[0]) == [percent(value) for value in quoted]
 
 
 def test_the_stronger_attack_it_quotes_is_the_measured_one():

@@ -51,7 +51,7 @@ def test_the_line_of_a_cell_names_its_threat_model():
         tenths = (2000 * cell.score.correct + cell.score.n) // (2 * cell.score.n)
         assert f", {cell.threat}: {tenths // 10}.{tenths % 10}% [" in line
     assert lines[-1].startswith("VERDICT: suspicious (")
-    assert evaluation.accuracy("pgd", "adaptive", "16/255") == 0.0125
+    assert evaluation.accuracy("pgd", "adaptive", "16/255") == 0.05
     with pytest.raises(InputError, match=r"no square under threat model adaptive at eps 8/255"):
         evaluation.cell("square", "adaptive", "8/255")
     assert np.array_equal(evaluation.clean_correct(defended=True), evaluation.clean_outcomes.defended)
