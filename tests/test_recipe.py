@@ -236,14 +236,23 @@ def test_a_committed_run_still_belongs_to_its_recipe(path):
     written = yaml.safe_load(path.read_text())["classifier"]
     recipe = load_recipe(path)
     check_owner(recipe, path.parent)
+    # of runs before optimiser and schedule were sections, and after
+    former = "momentum" in written
+    optimiser, schedule = (written, written) if former else (written["optimiser"], written["schedule"])
+    assert former or (written["objective"], optimiser["name"]) == ([{"name": "none"}], "sgd")
     assert recipe.classifier.objective == (written.get("adversarial", {"name": "none"}),)
     assert recipe.classifier.optimiser == Sgd(
-        momentum=written["momentum"], weight_decay=written["weight_decay"]
+        momentum=optimiser["momentum"], weight_decay=optimiser["weight_decay"]
     )
     assert recipe.classifier.schedule == Milestones(
-        milestones=written["milestones"], decay_factor=written["decay_factor"]
+        milestones=schedule["milestones"], decay_factor=schedule["decay_factor"]
     )
     assert (recipe.purifier.optimiser, recipe.purifier.schedule.name) == (Adam(), "constant")
+
+
+def test_some_committed_run_is_of_the_former_form():
+    written = [path.read_text() for path in RECIPES[0].parents[1].glob("results/**/recipe.yaml")]
+    assert [text for text in written if "momentum" in yaml.safe_load(text)["classifier"]]
 
 
 def test_a_defenders_seed_is_for_attackers():

@@ -106,3 +106,18 @@ def test_a_mapping_is_settings_too():
 def test_two_spellings_of_one_setting_are_refused():
     with pytest.raises(InputError, match="threat and threats: two spellings of one setting"):
         EvaluationSettings.of(threat="undefended", threats="adaptive")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"images": 0}, "images: Input should be greater than or equal to 1, got 0"),
+        ({"eps": "8"}, "eps: must lie in [0, 1] in pixel units (1 = full range), got 8; write 8/255, not 8"),
+        ({"imges": 3}, "imges: unknown, or given twice in two spellings"),
+        ({"threat": "all", "threats": "bpda"}, "threat: unknown, or given twice in two spellings"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(values, says):
+    with pytest.raises(InputError) as raised:
+        EvaluationSettings(**values)
+    assert str(raised.value) == says

@@ -1,7 +1,7 @@
 """The base of every part of a recipe, and the ranges that several parts share."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,7 +21,23 @@ NotNegativeInt = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Section(BaseModel):
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+
+class _OneLine(ModelMetaclass):
+    """Kind of classes that, called with values that do not fit, raise one line."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise InputError(explain(error)) from None
+
+
+class Section(BaseModel, metaclass=_OneLine):
     """Base of all parts of a recipe: unknown keys are errors, numbers are finite, values do not change."""
 
     model_config = ConfigDict(
@@ -70,6 +86,8 @@ def explain(error: ValidationError, place: str | None = None) -> str:
         keys, place = (*keys, cause.name), f"{place}.{cause.name}".lstrip(".")
     if first["type"] == "missing":
         return f"{place}: is missing"
+    if first["type"] == "extra_forbidden":
+        return f"{place}: unknown, or given twice in two spellings"
     message, given = first["msg"].removeprefix("Value error, "), first["input"]
     setting, colon, rest = message.partition(": ")
     names = [key for key in keys if isinstance(key, str)]
