@@ -349,15 +349,22 @@ def test_debug_anywhere_shows_the_traceback(at_desk, monkeypatch, place):
         call(monkeypatch, " ".join([*words[: place or 0], "--debug", *words[place or 0 :]]))
 
 
-def test_an_error_of_our_own_is_no_user_error(at_desk, monkeypatch):
+def test_an_error_of_our_own_is_no_user_error(at_desk, monkeypatch, capsys):
     import purespike.models.resolve as resolve
 
     def bug(name):
-        raise ValueError("a bug")
+        # the line of a library is not the one to look at
+        return torch.zeros(2).view(3)
 
     monkeypatch.setattr(resolve, "resolve", bug)
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises(SystemExit) as stop:
         call(monkeypatch, "info run")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1
+    assert line.startswith("purespike: error: RuntimeError: shape '[3]' is invalid for input of size 2 (")
+    assert re.search(r"/test_bad_input\.py:\d+, in bug\); --debug shows the traceback$", line)
+    with pytest.raises(RuntimeError):
+        call(monkeypatch, "--debug info run")
 
 
 def test_an_interrupt_is_one_line_and_code_130(at_desk, monkeypatch, capsys):

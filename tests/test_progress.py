@@ -32,6 +32,14 @@ def test_work_announces_itself_and_speaks_while_it_lasts(heard, monkeypatch):
     assert "examination: 17 rules" in lines
 
 
+def test_the_first_pieces_say_nothing_about_the_rest(heard):
+    with progress.bar("evaluation", 10_000, unit="passes") as bar:
+        bar.advance(99)
+        assert bar.line() == "evaluation: 99 of 10,000 passes, time left unknown yet"
+        bar.advance(1)
+        assert bar.line().startswith("evaluation: 100 of 10,000 passes, about ")
+
+
 @pytest.mark.parametrize("unit", ["file", "image", "pass"])
 def test_one_unit_is_called_one(heard, unit):
     with progress.bar("purifying", 1, unit=f"{unit}es" if unit == "pass" else f"{unit}s") as bar:

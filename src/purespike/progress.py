@@ -16,6 +16,8 @@ console = Console(stderr=True, highlight=False)
 
 INTERVAL = 60.0
 """Seconds between the lines in a pipe."""
+EARLY = 0.01
+"""Share of the work before which no time left is given in a pipe."""
 
 
 class Bar:
@@ -75,7 +77,8 @@ class Bar:
         note, values = self._note
         rate = self._rate()
         left = "time left unknown yet"
-        if rate:
+        # the first pieces pay for compilation: a hundredth of the work says little about the rest
+        if rate and self._done - self._before >= EARLY * (self._total - self._before):
             left = f"about {duration((self._total - self._done) / rate)} left"
         said = f", {text}" if (text := note.format(*values)) else ""
         return f"{self._title}: {self._done:,} of {_counted(self._total, self._unit)}, {left}{said}"

@@ -1,6 +1,6 @@
 """A wrong declaration is one clear line where it is made, and registers nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,7 +17,7 @@ from purespike.neurons import Surrogate
 from purespike.reporting.section import SECTIONS, section
 from purespike.reproduction.registry import EXPERIMENTS, experiment
 from purespike.results import vocabulary
-from purespike.results.vocabulary import ThreatWords
+from purespike.results.vocabulary import ThreatWords, register_threat
 from purespike.training.objectives import objective, penalty, projection
 from purespike.training.objectives.registry import entries
 
@@ -71,9 +71,22 @@ class NoDefault(Attack):
 
 
 @dataclass(frozen=True)
+class Colon(Attack):
+    name: str = "a:b"
+    seed: int = 0
+
+    def __call__(self, model, images, labels):
+        """Attack."""
+
+
+@dataclass(frozen=True)
 class Alone:
     name: str = "alone"
     seed: int = 0
+
+
+def threat_with(**words):
+    return lambda: register_threat(replace(WORDS, **words))
 
 
 WRONG = {
@@ -85,6 +98,20 @@ WRONG = {
     "threat: words": (lambda: threat_model("advers", **KNOWS), "unknown threat model with words 'advers'"),
     "threat: no parentheses": (lambda: threat_model(function), r"@threat_model on function: write it as"),
     "threat: not called": (lambda: threat_model(WORDS, **KNOWS)(3), "decorates a function or a class, not 3"),
+    "threat: name": (
+        threat_with(name="a,b"),
+        "threat model 'a,b': a name of letters",
+    ),
+    "threat: no name": (threat_with(name=3), "threat model 3: a name of letters"),
+    "threat: colour": (
+        threat_with(color="leaf"),
+        "own: color 'leaf': must be such as '#b5174b'",
+    ),
+    "threat: marker": (
+        threat_with(marker="oo"),
+        "own: marker 'oo': must be such as 'o'",
+    ),
+    "attack: name": (lambda: attack(title="T")(Colon), "attack 'a:b': a name of letters"),
     "source: form": (lambda: data_source("s", form="s"), "data source 's': form 's' is not its name"),
     "source: another form": (lambda: data_source("s", form="t:PATH"), "form 't:PATH' is not its name"),
     "source: colon": (lambda: data_source("s:t"), "data source 's:t': a name without a colon"),

@@ -7,6 +7,7 @@ from typing import Any, cast
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.ball import Ball
 from purespike.errors import InputError, brief, unknown
+from purespike.results.vocabulary import check_name
 
 _MEMBERS = (
     *("seed", "norm", "differentiates", "passes"),
@@ -61,7 +62,7 @@ def default_of(name: str, make: Callable[..., Any]) -> Attack:
 
 
 def check_words(name: str, norms: Any, contains: Any, known: Any) -> None:
-    """See that the norms and the contained attacks of an attack are known.
+    """See that an attack has a name that lists can hold, and that its norms and contained attacks are known.
 
     Args:
         name: name of the attack.
@@ -72,6 +73,7 @@ def check_words(name: str, norms: Any, contains: Any, known: Any) -> None:
     Raises:
         InputError: one of them is not, or a text in place of several.
     """
+    check_name("attack", name)
     for kind, given, names in (("norms", norms, Ball.known), ("contains", contains, known)):
         if isinstance(given, str):
             raise InputError(f"attack {name}: {kind}: several names, e.g. ({given!r},), got {given!r}")

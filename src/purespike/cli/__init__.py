@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -79,12 +81,25 @@ def _run(debug: bool, ended: list[str]) -> None:
         if isinstance(stop, KeyboardInterrupt) or stop.code == 130:
             fail("interrupted; run the same command again to resume", code=130)
         raise
-    except (ValueError, OSError) as error:
+    except Exception as error:
         from purespike.errors import InputError
 
-        if debug or not isinstance(error, InputError | OSError):
+        if debug:
             raise
-        fail(str(error), code=2)
+        if isinstance(error, InputError | OSError):
+            fail(str(error), code=2)
+        fail(f"{_mistake(error)}; --debug shows the traceback", code=1)
+
+
+def _mistake(error: Exception) -> str:
+    """Kind and message of an error that nobody foresaw, and the line where code raised it or led to it.
+
+    Code of installed packages is passed over: the user's own, or ours, called it.
+    """
+    places = traceback.extract_tb(error.__traceback__)
+    ours = [place for place in places if "site-packages" not in Path(place.filename).parts] or places
+    where = f"{ours[-1].filename}:{ours[-1].lineno}, in {ours[-1].name}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]} ({where})"
 
 
 def _misused(error: Any) -> NoReturn:

@@ -1,13 +1,28 @@
 """The words that every table, figure and page uses for threat models, attacks and norms."""
 
 import importlib
+import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from purespike.errors import InputError
+from purespike.errors import InputError, brief
+
+NAME = re.compile(r"\w[\w.+-]*")
+COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+MARKER = re.compile(r"[ov^<>8sp*hHDdPXx+1234]")
 
 NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
 MISSING = "–"
+
+
+def check_name(kind: str, name: object) -> None:
+    """Check a name that recipes and the command line write in lists, with settings after colons.
+
+    Raises:
+        InputError: not a text, or one with other characters than letters, digits, and ``_ - . +``.
+    """
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise InputError(f"{kind} {brief(name)}: a name of letters, digits, and _ - . + is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +35,7 @@ class ThreatWords:
         short: definition in a few words.
         definition: definition in a sentence or two.
         color: colour of its lines and bars, ``"#rrggbb"``.
-        marker: matplotlib marker, which tells it apart in grey print.
+        marker: matplotlib marker, one of its filled or crossed ones, which tells it apart in grey print.
         knowledge: rank of the attacker's knowledge of the model; waterfalls proceed from the lowest.
         needs_purifier: whether it makes no sense without a purifier.
         end_to_end: whether it attacks the defended model; ``False`` for the classifier without its purifier.
@@ -95,8 +110,15 @@ def register_threat(words: ThreatWords) -> ThreatWords:
     """Make ``words`` those of the threat model of that name.
 
     Raises:
-        InputError: the name is taken.
+        InputError: the name is taken or no name, or an impossible colour or marker.
     """
+    check_name("threat model", words.name)
+    for word, value, form, such in (
+        ("color", words.color, COLOR, "#b5174b"),
+        ("marker", words.marker, MARKER, "o"),
+    ):
+        if not (isinstance(value, str) and form.fullmatch(value)):
+            raise InputError(f"threat model {words.name}: {word} {brief(value)}: must be such as {such!r}")
     if words.name in THREATS:
         raise InputError(f"threat model {words.name!r} is registered twice")
     THREATS[words.name] = words
