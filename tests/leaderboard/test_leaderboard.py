@@ -240,6 +240,14 @@ def test_a_card_of_ours_must_be_whole(tmp_path: Path) -> None:
     assert "card-linf-8_255.json" in line and "name: is missing" in line
 
 
+def test_a_threat_model_that_nobody_registered_is_named(tmp_path):
+    put(tmp_path, a=ours("first", 25, mine_acc="3.00", attacks={"adaptive": ["pgd"], "mine": ["pgd"]}))
+    (line,) = leaderboard(tmp_path).warnings
+    assert line == (
+        f"{tmp_path}/a.json: threat model 'mine', which nobody registered; --import its module for its column"
+    )
+
+
 def test_nothing_to_rank_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no result card; `purespike evaluate"):
         leaderboard(tmp_path)

@@ -159,6 +159,11 @@ def leaderboard(folder: str | Path) -> Leaderboard:
         raise InputError(
             f"{folder}: holds no result card{broken}; `purespike evaluate MODEL --out DIR` writes them"
         )
+    warnings += [
+        f"{card.path}: threat model {threat!r}, which nobody registered; --import its module for its column"
+        for card in cards
+        for threat in card.attacks.keys() - THREATS.keys()
+    ]
     groups: dict[tuple[str, str, float], list[Card]] = {}
     for card in cards:
         size = -1.0 if card.eps is None else round(card.eps, 6)
