@@ -8,9 +8,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ PRELOADED = (
 )
 MEMORY, SECONDS, PATIENCE = 3 * 2**30, 60, 600
 """Limits of a process: address space beyond what it begins with, processor time, and time on the clock."""
+
+# starting a process also asks whether others have ended, and an exit code can be read but once
+_asking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -85,36 +89,42 @@ class Command:
         self._reports, writer = context.Pipe(duplex=False)
         inside = (list(self.arguments), self.folder, self._place, list(self.hooks), self.limited, writer)
         self._process = context.Process(target=_work, args=inside)
-        self._process.start()
+        with _asking:
+            self._process.start()
         writer.close()
         self.begun = bool(self._report(PATIENCE))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
+        self._kill()
         self._reports.close()
         shutil.rmtree(self._place, ignore_errors=True)
 
     def signal_after(self, seconds: float, number: int) -> None:
         """Send a signal some time after the command has begun, unless it has ended before."""
-        self._process.join(seconds)
-        if self._process.is_alive() and self._process.pid is not None:
+        if not self._over(seconds) and self._process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
     def wait(self) -> Ended:
         """Wait for the end; a command that does not end in ten minutes is killed."""
-        self._process.join(PATIENCE)
-        hung = self._process.is_alive()
-        self._process.kill()
-        self._process.join()
+        hung = not self._over(PATIENCE)
+        self._kill()
         usage = self._report(0) or {}
         out, err = (
             (self._place / name).read_bytes().decode("utf-8", "replace") if self.begun else ""
             for name in ("out", "err")
         )
         return Ended(self._process.exitcode or 0, out, err, self.begun, **usage, hung=hung)
+
+    def _over(self, seconds: float) -> bool:
+        """Whether the process has ended, or does within so many seconds."""
+        return bool(wait([self._process.sentinel], seconds))
+
+    def _kill(self) -> None:
+        with _asking:
+            self._process.kill()
+            self._process.join()
 
     def _report(self, seconds: float) -> Any:
         with contextlib.suppress(EOFError, OSError):
