@@ -57,6 +57,12 @@ def test_class_names_are_no_formulas(samples: Samples) -> None:
     assert png(sample_grid(named), dpi=30)
 
 
+def test_class_names_stay_in_their_line(samples: Samples) -> None:
+    named = dataclasses.replace(samples, class_names=("one\r\n two",) * 10)
+    texts = [text.get_text() for text in sample_grid(named).axes[0].texts]
+    assert any("one two" in text for text in texts) and not any("\r" in text for text in texts)
+
+
 @pytest.mark.parametrize("largest", [1 / 255, 8 / 255, 16 / 255, 0.3, 0.9, 1e-9])
 def test_amplification_fills_half_the_range(largest: float) -> None:
     factor = amplification(np.array([-largest, largest / 2]))

@@ -92,7 +92,8 @@ def amplification(perturbation: np.ndarray) -> int:
 
 def _verdict(samples: Samples, prediction: np.ndarray, index: int) -> tuple[str, str]:
     value, names = int(prediction[index]), samples.class_names
-    name = names[value] if 0 <= value < len(names) else str(value)
+    # in one line, whatever the name holds
+    name = " ".join(names[value].split()) if 0 <= value < len(names) else str(value)
     name = name if len(name) <= 9 else name[:8] + "…"
     if prediction is samples.labels:
         return name, INK
