@@ -206,7 +206,7 @@ class Linf(Ball):
         return self.interior(shape, draw).sign()
 
     def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
-        return share * (2 * torch.rand(shape, generator=draw) - 1)
+        return share * (2 * torch.rand(shape, generator=draw, dtype=torch.float32) - 1)
 
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:
         noise = ImageDraws(clean, seed, "start").uniform(-self.size, self.size, clean.shape[1:])
@@ -265,7 +265,9 @@ class L2(Ball):
 
     def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
         directions = self.boundary(shape, draw)
-        radii = torch.rand((shape[0], 1, 1, 1), generator=draw) ** (1 / shape[1:].numel())
+        radii = torch.rand((shape[0], 1, 1, 1), generator=draw, dtype=torch.float32) ** (
+            1 / shape[1:].numel()
+        )
         return directions * (share * radii)
 
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from purespike.errors import InputError, brief
 from purespike.scalars import check_whole, plain
@@ -95,3 +95,12 @@ def check_seed(seed: int) -> int:
 def as_float(images: Tensor) -> Tensor:
     """uint8 images as floats in [0, 1]; floats unchanged."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def copy_for(model: nn.Module, images: Tensor) -> Tensor:
+    """A differentiable copy of ``images``, in the type of all parameters of ``model`` if they share one."""
+    types = (each.dtype for each in model.parameters() if each.is_floating_point())
+    own = next(types, images.dtype)
+    # the first parameter tells most models; only of others are all of them looked at
+    cast = own != images.dtype and all(each == own for each in types)
+    return images.to(own if cast else images.dtype, copy=True)

@@ -1,4 +1,4 @@
-"""Temporary modes of models and of autograd."""
+"""Temporary modes of models, of autograd and of the default type."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,3 +34,14 @@ def outside_inference_mode() -> Iterator[None]:
 def normal(tensor: Tensor) -> Tensor:
     """``tensor``, or a copy that autograd can work with if it was made in inference mode, left by now."""
     return tensor.clone() if tensor.is_inference() else tensor
+
+
+@contextlib.contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Build in float32 inside, whatever the default type of the caller."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(former)

@@ -50,7 +50,8 @@ class ImageDraws:
         return self._stacked(shape, lambda row, one: row.normal_(generator=one))
 
     def _stacked(self, shape: Sequence[int], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Tensor:
-        drawn = torch.empty((len(self), *shape))
+        # other numbers would be drawn in another type
+        drawn = torch.empty((len(self), *shape), dtype=torch.float32)
         for row, one in zip(drawn, self.generators, strict=True):
             draw(row, one)
         return drawn

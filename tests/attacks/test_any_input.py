@@ -55,6 +55,21 @@ def test_in_float64(row, plain):
     assert_judged(result, model, labels)
 
 
+def test_under_a_default_type_of_float64(row, plain):
+    _, _, attack = row
+    model, images, labels = plain
+    expected = attack(model, images, labels)
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = attack(model, images, labels)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert result.images.dtype == torch.float32
+    # sums of a trace may be taken in the default type, images may not
+    assert torch.equal(result.success, expected.success)
+    torch.testing.assert_close(result.images, expected.images, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_images_of_another_type_than_the_model(row, plain, kind):
     """Images are cast on their way into the model, and stay what they are."""

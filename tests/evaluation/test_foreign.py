@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import purespike
-from evaluation.victims import CLASSES, photographs
+from evaluation.victims import CLASSES, foreign, photographs
 from purespike.evaluation.plan import SURROGATES
 
 STEPS, HIDDEN = 4, 32
@@ -110,3 +110,25 @@ def test_a_mended_model_gets_numbers_of_its_own(tmp_path):
     assert mended.score.correct == robust(False, None).score.correct < broken == 24
     # equal models do share their chunks, down to the seconds
     assert robust(False, tmp_path).seconds == mended.seconds
+
+
+class Darker(nn.Module):
+    """A linear classifier of darker images, which it makes in place or not."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place, self.last = in_place, foreign()
+
+    def forward(self, images):
+        return self.last(images.mul_(0.9) if self.in_place else images * 0.9)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_images_of_the_caller_stay_what_they_are(kind):
+    images, labels = photographs(12, seed=500)
+    given = images.to(kind).requires_grad_()
+    settings = {"attacks": ["pgd:steps=3"], "eps": "8/255", "diagnose": 4, "max_cost": 10}
+    found = [purespike.evaluate(Darker(way), (given, labels), **settings) for way in (True, False)]
+    assert torch.equal(given, images.to(kind))
+    assert [cell.outcomes for cell in found[0].cells] == [cell.outcomes for cell in found[1].cells]
+    assert not [one for one in found[0].diagnostics if "could not be examined" in one.message]

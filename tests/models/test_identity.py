@@ -1,9 +1,16 @@
 """What identifies a model: weights, attributes, code; the same in another process."""
 
+import functools
 import importlib.util
+import operator
 import subprocess
 import sys
 import types
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -127,3 +134,83 @@ def test_settings_of_own_models_are_seen():
     before = identity(model)
     spiking_neurons(model)[0].reset = "detached"
     assert identity(model) != before
+
+
+@dataclass(slots=True)
+class Slotted:
+    gain: float
+
+
+class Turned:
+    def __matmul__(self, other):
+        return other
+
+
+class Negated(Turned):
+    def __matmul__(self, other):
+        return -other
+
+
+def cached(value):
+    @functools.lru_cache
+    def gain():
+        return value
+
+    return gain
+
+
+def holding(value):
+    model = nn.Linear(2, 2)
+    nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+    model.held = value
+    return model
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Slotted(1.0), Slotted(2.0)),
+        (deque([1.0]), deque([2.0])),
+        (Fraction(1, 2), Fraction(1, 3)),
+        (Decimal(1), Decimal(2)),
+        (array("d", [1.0]), array("d", [2.0])),
+        (range(3), range(4)),
+        (slice(1), slice(2)),
+        (cached(1.0), cached(2.0)),
+        (torch.relu, torch.tanh),
+        (operator.add, operator.sub),
+        (np.exp, np.log),
+        (np.array([1, "a"], dtype=object), np.array([1, "b"], dtype=object)),
+        (Turned(), Negated()),
+        (functools.partial(torch.clamp, min=0), functools.partial(torch.clamp, min=1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_of_any_kind_are_told_apart(one, other):
+    assert identity(holding(one)) == identity(holding(one)) != identity(holding(other))
+
+
+@pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+def test_hooks_on_gradients_are_seen(register):
+    model = holding(None)
+    before = identity(model)
+    handle = getattr(model, register)(lambda module, *gradients: None)
+    assert identity(model) != before
+    handle.remove()
+    assert identity(model) == before
+
+
+def test_the_code_of_ones_own_modules_is_seen(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "inner_gain.py").write_text("def gain(x):\n    return x\n")
+    (tmp_path / "outer_gain.py").write_text("import inner_gain\n\ndef clean(x):\n    return x\n")
+    source = SOURCE.replace("import torch\n", "import torch\nimport outer_gain\n", 1)
+    model = built(tmp_path, source.replace("x * SCALE", "outer_gain.inner_gain.gain(outer_gain.clean(x))"))
+    found = {identity(model)}
+    import inner_gain
+    import outer_gain
+
+    for module, name in ((outer_gain, "clean"), (inner_gain, "gain")):
+        monkeypatch.setattr(module, name, lambda x: x + 1)
+        found.add(identity(model))
+    assert len(found) == 3

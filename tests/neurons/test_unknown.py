@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from purespike.models import Defended, create
-from purespike.neurons import LIF, SpikingNeuron, unknown_spiking_modules
+from purespike.neurons import LIF, SpikingNeuron, membrane_census, unknown_spiking_modules
 
 
 class Sigmoid(nn.Module):
@@ -103,3 +103,19 @@ def test_names(make, names):
 
 def test_a_layer_that_is_silent_is_no_neuron():
     assert unknown_spiking_modules(analog(nn.Threshold(99, 0)), IMAGES) == []
+
+
+class Darker(nn.Module):
+    """Works in place."""
+
+    def forward(self, images):
+        return images.mul_(0.5)
+
+
+@pytest.mark.parametrize("ask", [unknown_spiking_modules, membrane_census])
+def test_the_model_gets_a_copy_in_its_own_type(ask):
+    model = nn.Sequential(Darker(), nn.Conv2d(3, 4, 3), LIF(time_steps=1)).double()
+    images = torch.rand(2, 3, 8, 8)
+    before = images.clone()
+    ask(model, images)
+    assert torch.equal(images, before)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from purespike.ball import Ball
 from purespike.checks import check_images, check_steps
 from purespike.errors import InputError
-from purespike.modes import mode
+from purespike.modes import float32_by_default, mode
 from purespike.scalars import check_number
 from purespike.seeding import generator, seeded
 
@@ -161,7 +161,9 @@ def fit_approximation(
         known = (~held_out).nonzero().squeeze(1).to(device)
         new = held_out.nonzero().squeeze(1).to(device)
         # made on the CPU: the same weights for every device
-        network = Approximation(images.shape[1], width=width).to(device)
+        with float32_by_default():
+            network = Approximation(images.shape[1], width=width)
+        network.to(device)
         seen = torch.cat([version[known] for version in versions])
         wanted = torch.cat([residual[known] for residual in residuals])
         _solve(network, seen, wanted, batch_size)
@@ -191,8 +193,8 @@ def _perturbed(images: Tensor, ball: Ball, seed: int, draw: int) -> Tensor:
     Signed steps end near the corners.
     """
     draws = generator(seed, "approximation", "noise", draw)
-    noise = torch.rand(images.shape, generator=draws) * 2 - 1
-    size = torch.rand((len(images), 1, 1, 1), generator=draws)
+    noise = torch.rand(images.shape, generator=draws, dtype=torch.float32) * 2 - 1
+    size = torch.rand((len(images), 1, 1, 1), generator=draws, dtype=torch.float32)
     if draw % 2:
         noise = noise.sign()
     return (images + (ball.size * size * ball.unit(noise)).to(images)).clamp(0, 1)

@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -28,6 +29,7 @@ def library() -> Any:
         import pyautoattack.autopgd_base
         import pyautoattack.checks
         import pyautoattack.fab_base
+        import pyautoattack.fab_projections
         import pyautoattack.fab_pt
         import pyautoattack.square
     except ImportError as error:
@@ -50,7 +52,9 @@ class _Torch:
         self.shared = generator(*parts)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
+        # images are float32, whatever the default type of the caller
+        made = getattr(torch, name)
+        return partial(_float32, made) if name in ("zeros", "ones") else made
 
     def begin(self, images: Tensor) -> None:
         """A run on these images ``[N, C, H, W]`` begins."""
@@ -72,8 +76,13 @@ class _Torch:
         return images if images is not None and len(shape) == 4 and len(images) == shape[0] else None
 
     def _other(self, draw: Any, shape: Any) -> Tensor:
-        made: Tensor = draw(shape, generator=self.shared)
+        made: Tensor = draw(shape, generator=self.shared, dtype=torch.float32)
         return made
+
+
+def _float32(make: Any, *size: Any, **settings: Any) -> Tensor:
+    made: Tensor = make(*size, **{"dtype": torch.float32, **settings})
+    return made
 
 
 class Component:
@@ -105,7 +114,8 @@ class Component:
             return single_run(x, *rest, **settings)
 
         self.made.attack_single_run = begun
-        modules = library().autopgd_base, library().fab_base, library().square
+        made = library()
+        modules = made.autopgd_base, made.fab_base, made.fab_projections, made.fab_pt, made.square
         with contextlib.ExitStack() as patches:
             for module in modules:
                 patches.enter_context(patch.object(module, "torch", draws))

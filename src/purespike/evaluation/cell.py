@@ -160,7 +160,7 @@ def _part(
     result: AttackResult, rows: Tensor, images: Tensor, right: Tensor, components: list[Component]
 ) -> Part:
     count, attacked = len(images), rows.cpu()
-    shares, distances = torch.zeros(count), torch.zeros(count)
+    shares, distances = torch.zeros(2, count, dtype=torch.float32)
     shares[attacked] = right.float().cpu()
     distances[attacked] = (result.images - images[rows]).square().sum((1, 2, 3)).sqrt().float().cpu()
     return Part(

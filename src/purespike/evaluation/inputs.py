@@ -47,7 +47,8 @@ def read_images(
             **_missing(everything, data.labels),
         )
         return data.images, data.labels, described
-    images, labels = map(as_tensor, data)
+    # what the caller wants to differentiate is not what is measured here
+    images, labels = (each.detach() if isinstance(each, Tensor) else each for each in map(as_tensor, data))
     check_images(images)
     labels = check_labels(labels, count=len(images))
     everything = labels

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from purespike.checks import copy_for
 from purespike.errors import InputError
 
 
@@ -54,12 +55,3 @@ def _true_and_others(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Logit of the label, and the largest of the other classes, ``[N]`` each."""
     true = logits.gather(1, labels[:, None]).squeeze(1)
     return true, logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-
-
-def copy_for(model: nn.Module, images: Tensor) -> Tensor:
-    """A differentiable copy of ``images``, in the type of all parameters of ``model`` if they share one."""
-    types = (each.dtype for each in model.parameters() if each.is_floating_point())
-    own = next(types, images.dtype)
-    # the first parameter tells most models; only of others are all of them looked at
-    cast = own != images.dtype and all(each == own for each in types)
-    return images.to(own if cast else images.dtype, copy=True)

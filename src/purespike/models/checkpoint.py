@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from purespike.errors import InputError
 from purespike.models.defended import Defended
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
+from purespike.modes import float32_by_default
 from purespike.reading import brief, parse_json
 from purespike.results import read_history
 from purespike.tensors import first_not_finite, read_tensors, write_tensors
@@ -94,7 +95,7 @@ def load(path: str | Path) -> nn.Module:
     config = parse_json(metadata["config"], f"{path}: config")
     named = config.get("architecture") if isinstance(config, dict) else config
     try:
-        with _float32():
+        with float32_by_default():
             # on the meta device first: a few bytes of settings must not decide how much memory is taken
             with torch.device("meta"):
                 _compare(config, tensors)
@@ -163,17 +164,6 @@ def _check_names(names: Any, model: nn.Module, place: str) -> tuple[str, ...]:
     if classes is not None and len(names) != classes:
         raise InputError(f"{place}: {len(names)} names, but the model has {classes} classes")
     return tuple(names)
-
-
-@contextlib.contextmanager
-def _float32() -> Iterator[None]:
-    """Build in float32, whatever the default dtype of the caller."""
-    former = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(former)
 
 
 def _known(config: Any) -> bool:

@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.checks import check_labels
+from purespike.checks import check_labels, copy_for
 from purespike.errors import InputError
 from purespike.models.adapters import describe_outputs
-from purespike.models.answer import copy_for
 from purespike.models.guard import brief
 from purespike.modes import mode
 

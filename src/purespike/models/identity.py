@@ -69,14 +69,22 @@ def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
             for key, tensor in tensors.items():
                 yield key
                 yield from _value(tensor, seen)
-        hooks = (module._forward_hooks, module._forward_pre_hooks)
+        hooks = (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        )
         for function in (function for each in hooks for function in each.values()):
             yield from _value(function, seen)
         yield from _attributes(module, seen)
 
 
 def _attributes(thing: Any, seen: Seen) -> Iterator[str | bytes]:
-    attributes = getattr(thing, "__dict__", {})
+    # slots first, whose names __dict__ lacks
+    slots = {name for base in type(thing).__mro__ for name in _names(vars(base).get("__slots__", ()))}
+    attributes = {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    attributes |= getattr(thing, "__dict__", {})
     bookkeeping = _BOOKKEEPING if isinstance(thing, nn.Module) else frozenset()
     for key in sorted(attributes.keys() - bookkeeping, key=str):
         value = attributes[key]
@@ -104,7 +112,7 @@ def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:
     seen[id(value)] = value
     if isinstance(value, np.ndarray):
         yield repr((value.dtype, value.shape))
-        yield value.tobytes() if value.dtype != object else repr(value.shape)
+        yield from [value.tobytes()] if value.dtype != object else _value(list(value.flat), seen)
     elif isinstance(value, Mapping):
         yield f"{type(value).__qualname__} {len(value)}"
         for key in value:
@@ -120,6 +128,12 @@ def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:
         yield from _class(value, seen)
     elif isinstance(value, functools.partial):
         yield from _value([value.func, value.args, value.keywords], seen)
+    elif isinstance(value, functools._lru_cache_wrapper):
+        yield from _value(value.__wrapped__, seen)
+    elif isinstance(value, types.BuiltinFunctionType | np.ufunc):
+        yield f"{getattr(value, '__module__', None)} {getattr(value, '__qualname__', value.__name__)}"
+        if not isinstance(owner := getattr(value, "__self__", None), types.ModuleType):
+            yield from _value(owner, seen)
     elif isinstance(value, types.MethodType):
         yield from _value(value.__func__, seen)
         yield from _value(value.__self__, seen)
@@ -129,8 +143,10 @@ def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:
         yield from _module(value, seen)
     else:
         yield from _value(type(value), seen)
-        if isinstance(value, types.SimpleNamespace) or not _of_python(type(value).__module__):
+        if not _of_python(type(value).__module__):
             yield from _attributes(value, seen)
+        else:
+            yield from _value(_content(value), seen)
 
 
 def _class(kind: type, seen: Seen) -> Iterator[str | bytes]:
@@ -140,11 +156,11 @@ def _class(kind: type, seen: Seen) -> Iterator[str | bytes]:
             continue
         yield base.__qualname__
         for name, member in sorted(vars(base).items()):
-            if name.startswith("__") and name not in ("__init__", "__call__", "__getattr__"):
-                continue
-            yield name
             inner = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-            yield from _value(inner, seen)
+            # what else is between two underscores is Python's own bookkeeping
+            if not name.startswith("__") or isinstance(inner, types.FunctionType):
+                yield name
+                yield from _value(inner, seen)
 
 
 def _function(function: types.FunctionType, seen: Seen) -> Iterator[str | bytes]:
@@ -160,16 +176,37 @@ def _function(function: types.FunctionType, seen: Seen) -> Iterator[str | bytes]
     if not _installed(function):
         codes: list[types.CodeType] = []
         yield from _code(function.__code__, codes)
-        for name in sorted({name for code in codes for name in code.co_names} & function.__globals__.keys()):
-            yield f"global {name}"
-            yield from _global(function.__globals__[name], seen)
+        named = {name for code in codes for name in code.co_names}
+        yield from _globals(function.__globals__, named, seen)
 
 
-def _global(value: Any, seen: Seen) -> Iterator[str | bytes]:
-    if isinstance(value, types.ModuleType):
+def _globals(values: Mapping[str, Any], named: set[str], seen: Seen) -> Iterator[str | bytes]:
+    """Those of ``values`` that code names; of one's own modules, what the same code may name in them."""
+    for name in sorted(named & values.keys()):
+        value = values[name]
+        yield f"global {name}"
+        if not isinstance(value, types.ModuleType):
+            yield from _value(value, seen)
+            continue
         yield value.__name__
-    else:
-        yield from _value(value, seen)
+        if not _is_installed(value.__name__):
+            yield from _globals(vars(value), named - {name}, seen)
+
+
+def _content(value: Any) -> list[Any]:
+    """What an object of Python's own library consists of, as far as it can be copied; generators by kind."""
+    if type(value).__module__ in ("random", "_random"):
+        return []
+    try:
+        parts = value.__reduce_ex__(4)
+    except Exception:
+        return []
+    # the function that makes it again, its arguments, its state, and items of lists and mappings
+    return [parts] if isinstance(parts, str) else [list(p) if isinstance(p, Iterator) else p for p in parts]
+
+
+def _names(slots: Any) -> list[str]:
+    return [slots] if isinstance(slots, str) else list(slots)
 
 
 def _code(code: types.CodeType, codes: list[types.CodeType]) -> Iterator[str | bytes]:

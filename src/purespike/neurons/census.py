@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from purespike.checks import copy_for
 from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.neuron import SpikingNeuron
@@ -121,7 +122,7 @@ def _watch(model: nn.Module, images: Tensor, record: Callable[[Run], None], *, t
     ]
     try:
         with mode(model, training=training):
-            model(images)
+            model(copy_for(model, images))
     finally:
         for hook in hooks:
             hook.remove()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from purespike.checks import copy_for
 from purespike.modes import mode
 from purespike.neurons.foreign import foreign_neurons
 from purespike.neurons.neuron import spiking_neurons
@@ -52,7 +53,7 @@ def unknown_spiking_modules(model: nn.Module, images: Tensor) -> list[str]:
     hooks = [modules[name].register_forward_hook(watch(name), with_kwargs=True) for name in names]
     try:
         with mode(model, training=False):
-            model(images)
+            model(copy_for(model, images))
     finally:
         for handle in hooks:
             handle.remove()

@@ -82,7 +82,7 @@ def check_norms(e: Examination) -> Iterator[Finding]:
     Norms are L2, of the gradient of the margin. The random points are drawn from the ball of the attack.
     """
     around = e.attack.ball.sample(e.images, seed=e.attack.seed)
-    quantiles = torch.tensor([0.1, 0.5, 0.9])
+    quantiles = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float32)
     here, there = (
         torch.quantile(_norms(e.model, points, e.labels).cpu(), quantiles).tolist()
         for points in (e.images, around)

@@ -6,6 +6,7 @@ import torch
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
+from purespike.models.answer import logits_of
 from purespike.results import Finding
 
 # rounding of a sum of probabilities
@@ -21,7 +22,7 @@ def check_outputs(e: Examination) -> Iterator[Finding]:
     gone where the model is sure. Log-probabilities lead to the same losses as logits, until a probability
     rounds to 0.
     """
-    outputs = e.model(e.images).double()
+    outputs = logits_of(e.model, e.images).double()
     if outputs.shape[1] < 2:
         return
     ones = torch.ones(len(outputs), dtype=outputs.dtype, device=outputs.device)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from purespike.attacks import SignAttack
 from purespike.attacks.objective import frozen_eval
 from purespike.ball import Ball
+from purespike.checks import copy_for
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.results import Finding, Level
@@ -209,7 +210,7 @@ def _last_linear(model: nn.Module, image: Tensor) -> nn.Linear | None:
         module.register_forward_hook(note) for module in model.modules() if isinstance(module, nn.Linear)
     ]
     try:
-        model(image)
+        model(copy_for(model, image))
     finally:
         for hook in hooks:
             hook.remove()
@@ -221,7 +222,7 @@ def _features(model: nn.Module, linear: nn.Linear, images: Tensor) -> Tensor:
     seen: list[Tensor] = []
     hook = linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
-        model(images)
+        model(copy_for(model, images))
     finally:
         hook.remove()
     parts = [_time_first(features, len(images))[0].mean(0) for features in seen]
