@@ -16,6 +16,7 @@ from training.tiny import finished, outcomes, write_recipe
 
 import purespike
 from purespike import cli
+from purespike.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -221,9 +222,34 @@ def test_evaluate_attacks_the_run_s_own_images(call, tmp_path):
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     few = ("--attacks", "fgsm", "--threat", "undefended", "--diagnose", 0, "--device", "cpu")
     for place in (run, run / "classifier.safetensors"):
-        call("evaluate", place, *few, "--out", tmp_path / "out")
-        content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        out = tmp_path / f"of-{place.stem}"
+        call("evaluate", place, *few, "--out", out)
+        content = json.loads((out / "evaluation.json").read_text())
         assert content["data"]["source"] == "mine"
+
+
+def test_a_folder_of_results_is_one_models_and_holds_its_cards_alone(call, tmp_path):
+    few = ("--attacks", "fgsm", "--threat", "undefended", "--diagnose", 0, "--images", 4, "--device", "cpu")
+    for eps in ("4/255", "8/255"):
+        call("evaluate", finished(), *few, "--eps", eps, "--out", tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").glob("card-*")] == [
+            f"card-linf-{eps.replace('/', '_')}.json"
+        ]
+    with pytest.raises(AssertionError, match=r"is that of another model \(purifier"):
+        call("evaluate", finished() / "classifier.safetensors", *few, "--out", tmp_path / "out")
+
+
+def test_a_purifier_of_another_classifier_is_refused_in_a_run_folder(call, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished(), run)
+    tensors, metadata = read_tensors(run / "classifier.safetensors")
+    tensors = {name: 2 * value if value.is_floating_point() else value for name, value in tensors.items()}
+    write_tensors(run / "classifier.safetensors", tensors, metadata)
+    few = ("--attacks", "fgsm", "--threat", "undefended", "--diagnose", 0, "--images", 4, "--device", "cpu")
+    with pytest.raises(AssertionError, match="its purifier was trained for another classifier"):
+        call("evaluate", run, *few)
+    parts = run / "classifier.safetensors", "--purifier", run / "purifier.safetensors"
+    assert "was trained for another classifier" in call("evaluate", *parts, *few, "--data", "digits")
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

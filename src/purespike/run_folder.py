@@ -9,7 +9,7 @@ from typing import Any
 from purespike.errors import InputError
 from purespike.files import is_temporary, remove_abandoned
 from purespike.recipe import Recipe, parse_recipe
-from purespike.results import Evaluation
+from purespike.results import Evaluation, ModelDescription
 from purespike.yaml_text import parse_yaml, read_yaml
 
 
@@ -76,11 +76,16 @@ def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, model: ModelDescription | None = None) -> None:
     """Check that an evaluation may write into ``folder``: nothing of anybody else would be replaced.
 
+    Args:
+        folder: folder of the results.
+        model: the model to evaluate; ``None`` where it is not known yet.
+
     Raises:
-        InputError: a file, a run folder, or a folder with results that no evaluation wrote.
+        InputError: a file, a run folder, or a folder with results that no evaluation wrote, or one of another
+            model.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; --out is a folder")
@@ -89,13 +94,22 @@ def check_output(folder: Path) -> None:
     kept = folder / "evaluation.json"
     if kept.exists():
         try:
-            Evaluation.read(kept)
+            former = Evaluation.read(kept).model
         except InputError as error:
             raise InputError(f"{error}; it would be replaced: choose another --out, or delete it") from None
+        if model is not None and _architecture(model) != _architecture(former):
+            raise InputError(
+                f"{kept}: is that of another model ({former.text}); choose another --out, or delete it"
+            )
     elif (folder / "report.html").exists():
         raise InputError(
             f"{folder / 'report.html'}: belongs to no evaluation and would be replaced; choose another --out"
         )
+
+
+def _architecture(model: ModelDescription) -> tuple[object, ...]:
+    """What tells models apart, and stays the same when their descriptions gain settings."""
+    return model.classifier.text, model.purifier and model.purifier.text
 
 
 def _read(path: Path) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from purespike.errors import InputError
 from purespike.reporting.robustness import Entry, Table, robustness_table, table_title
-from purespike.results import Evaluation
+from purespike.results import Evaluation, Score
 
 Content = dict[str, Any]
 
@@ -110,6 +110,21 @@ def test_l2_budgets_are_named(content: Content) -> None:
 def test_gap_is_noted(evaluation: Evaluation) -> None:
     (note,) = robustness_table(evaluation).notes
     assert "PGD-20 71.7" in note and "eps 16/255" in note
+
+
+def test_who_knows_more_does_no_worse_in_a_row(content: Content) -> None:
+    """The adaptive attacker may take the purifier for the identity as well."""
+    rows = [cell for cell in content["cells"] if (cell["attack"], cell["eps"]) == ("pgd", 16 / 255)]
+    by_threat = {cell["threat"]: cell for cell in rows}
+    outcomes = {"bpda": [1, 1, 0, 0], "adaptive": [0, 1, 1, 1], "oblivious": [1, 1, 1, 0]}
+    for threat, each in outcomes.items():
+        by_threat[threat] |= {"outcomes": each, "score": Score.of(each).to_json()}
+    content["cells"], content["worst_case"] = rows, []
+    evaluation = Evaluation.from_json(content)
+    found = entries(robustness_table(evaluation, 16 / 255))
+    texts = {threat: (found["pgd", threat].text, found["pgd", threat].more) for threat in outcomes}
+    assert texts["bpda"] == ("50.0", ()) and texts["oblivious"] == ("75.0", ())
+    assert texts["adaptive"] == ("25.0", ("75.0 by its own gradient",))
 
 
 def test_a_missing_adaptive_attack_is_noted(content: Content) -> None:

@@ -56,6 +56,7 @@ def evaluate(
     from purespike.data import load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
+    from purespike.evaluation.inputs import describe_model
     from purespike.evaluation.plan import resolve as check
     from purespike.files import write_json
     from purespike.models import Defended
@@ -70,7 +71,9 @@ def evaluate(
     chosen = check(EvaluationSettings.of(**settings))
     if out is not None:
         check_output(out)
-    attacked = _defend(resolve(model), purifier)
+    attacked = _defend(model, purifier)
+    if out is not None:
+        check_output(out, describe_model(attacked))
     source = _source(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
         pictures = load_images(source, split=split)
@@ -213,12 +216,23 @@ def _source(data: str | None, *places: str) -> str:
     return known.pop()
 
 
-def _defend(model: "nn.Module", purifier: str | None) -> "nn.Module":
+def _defend(name: str, purifier: str | None) -> "nn.Module":
+    """The model called ``name``, behind ``purifier`` if there is one.
+
+    Raises:
+        InputError: a second purifier, or a run folder whose purifier belongs to another classifier.
+    """
     from purespike.errors import InputError
     from purespike.models import Defended
     from purespike.models.resolve import resolve
     from purespike.training.origin import made_for
 
+    model, folder = resolve(name), Path(name)
+    if folder.is_dir() and isinstance(model, Defended) and not made_for(folder, model.classifier):
+        raise InputError(
+            f"{name}: its purifier was trained for another classifier; to have them together all the same: "
+            f"{folder / 'classifier.safetensors'} --purifier {folder / 'purifier.safetensors'}"
+        )
     if purifier is None:
         return model
     if isinstance(model, Defended):

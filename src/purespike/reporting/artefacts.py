@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from purespike.errors import InputError
 from purespike.files import write_text
 from purespike.reporting.page import write_report
 from purespike.reporting.tables import csv_table, latex_table, markdown_table
@@ -24,9 +25,16 @@ def write_artefacts(evaluation: Evaluation, folder: str | Path, *, name: str) ->
     """
     folder = Path(folder)
     write_outcomes(evaluation, folder / "outcomes.npz")
-    write_cards(evaluation, folder, name=name)
+    write_cards(evaluation, folder, name=name, former=_former(folder / "evaluation.json"))
     write_text(folder / "robustness.md", markdown_table(evaluation))
     write_text(folder / "robustness.tex", latex_table(evaluation))
     write_text(folder / "robustness.csv", csv_table(evaluation))
     evaluation.save(folder / "evaluation.json")
     return write_report(folder)
+
+
+def _former(path: Path) -> Evaluation | None:
+    try:
+        return Evaluation.read(path)
+    except InputError:
+        return None

@@ -1,7 +1,9 @@
 """The robustness table: attacks by threat models, never a number without its eps and its threat model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from purespike.budget import format_eps, same_eps
 from purespike.errors import InputError
@@ -156,6 +158,18 @@ def cell_entry(cell: Cell) -> Entry:
     return Entry(cell.score, cell.title, cell.condition, cell.threat, tuple(filter(None, more)))
 
 
+def _entry_in(group: Mapping[str, Cell], threat: str, evaluation: Evaluation) -> Entry:
+    """The entry of a row's cell: an attacker who knows all may run the attack as any other one runs it."""
+    entry = cell_entry(group[threat])
+    ways = [cell for name, cell in group.items() if name in evaluation.end_to_end_threats]
+    if not evaluation.words(threat).knows_all or not all(cell.outcomes for cell in ways):
+        return entry
+    contained = Score.of(np.logical_and.reduce([cell.robust for cell in ways]).astype(int).tolist())
+    if contained.correct == entry.score.correct:
+        return entry
+    return replace(entry, score=contained, more=(*entry.more, f"{entry.text} by its own gradient"))
+
+
 def _clean_entry(evaluation: Evaluation) -> Entry | None:
     clean = evaluation.clean
     if not evaluation.defended:
@@ -187,7 +201,7 @@ def _attack_rows(
     rows = []
     for group in groups:
         first = next(iter(group.values()))
-        entries = {threat: cell_entry(cell) for threat, cell in group.items()}
+        entries = {threat: _entry_in(group, threat, evaluation) for threat in group}
         rows.append(
             Row(
                 "attack",

@@ -85,18 +85,30 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
     )
 
 
-def write_cards(evaluation: Evaluation, folder: str | Path, *, name: str) -> list[Path]:
+def write_cards(
+    evaluation: Evaluation, folder: str | Path, *, name: str, former: Evaluation | None = None
+) -> list[Path]:
     """Write one card per budget, ``card-linf-8_255.json``; none for an evaluation without budgets.
+
+    Args:
+        evaluation: the evaluation.
+        folder: folder of the cards.
+        name: name of the model in a leaderboard.
+        former: the evaluation that this one replaces in the folder; its cards at other budgets are removed.
 
     Raises:
         InputError: outcomes per image are missing.
     """
-    paths = []
-    for eps in evaluation.budgets:
-        path = Path(folder) / f"card-{bound_key(evaluation.norm, eps)}.json"
+    paths = _paths(evaluation, Path(folder))
+    for path, eps in paths.items():
         make_card(evaluation, name=name, eps=eps).save(path)
-        paths.append(path)
-    return paths
+    for path in _paths(former, Path(folder)).keys() - paths.keys() if former else ():
+        path.unlink(missing_ok=True)
+    return list(paths)
+
+
+def _paths(evaluation: Evaluation, folder: Path) -> dict[Path, float]:
+    return {folder / f"card-{bound_key(evaluation.norm, eps)}.json": eps for eps in evaluation.budgets}
 
 
 def _percent(score: Score | None) -> float | None:
