@@ -77,14 +77,16 @@ def test_the_version(call):
 
 def test_names_of_the_shell_are_those_of_the_registries():
     from purespike.attacks import list_attacks
+    from purespike.ball import Ball
     from purespike.cli import names
-    from purespike.data.sources import _SOURCES
+    from purespike.data.sources import _SOURCES, SPLITS
     from purespike.evaluation.plan import SUITES
     from purespike.reproduction import EXPERIMENTS, SCALES
     from purespike.results.vocabulary import THREATS
 
     assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)
     assert set(names.ATTACKS) == set(list_attacks())
+    assert set(names.NORMS) == set(Ball.known) and names.SPLITS == SPLITS
     assert tuple(EXPERIMENTS) == names.EXPERIMENTS and names.SCALES == SCALES
     assert set(names.SOURCES) == {form or name for name, (_, form) in _SOURCES.items()}
 
@@ -113,6 +115,8 @@ MISTYPED = {
     "evaluate run --images many": "Invalid value for '--images'",
     "evaluate run again": "unexpected extra argument(s) (again); see purespike evaluate --help",
     "evaluate nosuch": "nosuch: no such checkpoint",
+    "evaluate run --norm l3": "did you mean 'l2'",
+    "evaluate run --split tst": "did you mean 'test'",
     "evaluate . --purifier nosuch": "nosuch: no such checkpoint",
     "evaluate . --data mnits": "did you mean 'mnist'",
     "transfer --substitute a=. --target b=nosuch": "nosuch: no such checkpoint",

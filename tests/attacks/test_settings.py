@@ -156,3 +156,10 @@ def test_defaults_are_the_paper_s():
     fgsm = create_attack("fgsm", eps="4/255")
     assert (fgsm.steps, fgsm.step_size, fgsm.momentum) == (1, 4 / 255, 0)
     assert create_attack("mifgsm").momentum == 1
+
+
+@pytest.mark.parametrize("settings", [{"steps": 10**12}, {"restarts": 10**8}, {"eot": 10**9}])
+def test_attacks_that_never_end_are_refused(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=rf"{name}: at most 10,000,000, got 10+"):
+        create_attack("pgd", **settings)

@@ -132,3 +132,12 @@ def test_images_of_the_caller_stay_what_they_are(kind):
     assert torch.equal(given, images.to(kind))
     assert [cell.outcomes for cell in found[0].cells] == [cell.outcomes for cell in found[1].cells]
     assert not [one for one in found[0].diagnostics if "could not be examined" in one.message]
+
+
+def test_a_scripted_module_is_taken_for_a_function():
+    images, labels = photographs(12, seed=500)
+    settings = {"attacks": ["pgd:steps=3"], "eps": "8/255", "diagnose": 4, "max_cost": 10}
+    scripted = torch.jit.script(foreign())
+    found = [purespike.evaluate(model, (images, labels), **settings) for model in (scripted, foreign())]
+    assert [cell.outcomes for cell in found[0].cells] == [cell.outcomes for cell in found[1].cells]
+    assert purespike.attacks.pgd(scripted, images, labels, steps=3).success.shape == (12,)

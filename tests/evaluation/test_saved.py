@@ -119,6 +119,19 @@ def test_a_resumed_evaluation_writes_the_same_images(tmp_path, monkeypatch):
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_folder_forgets_what_an_earlier_evaluation_left(tmp_path):
+    for count, size in ((10, 4), (10, 5), (7, 4)):
+        purespike.evaluate(
+            foreign(),
+            pictures(count),
+            save=tmp_path,
+            **{**SETTINGS, "threat": "undefended", "batch_size": size},
+        )
+        for folder in {path.parent for path in tmp_path.rglob("images-*.npz")}:
+            labels = [len(np.load(path)["labels"]) for path in folder.glob("images-*.npz")]
+            assert sum(labels) == count == len(list(folder.glob("*.png")))
+
+
 def test_two_attacks_of_one_name_steps_and_budget_have_folders_of_their_own(tmp_path):
     attacks = [{"name": "pgd", "steps": 2, "restarts": count} for count in (1, 2, 3)]
     settings = {**SETTINGS, "attacks": attacks, "threat": ["adaptive"], "batch_size": 3}

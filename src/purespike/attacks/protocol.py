@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, get_args, 
 from torch import Tensor, nn
 
 from purespike.attacks.result import AttackResult
+from purespike.errors import InputError, brief
 from purespike.scalars import check_truth, check_whole, parse_number
 
 if TYPE_CHECKING:
     from purespike.attacks.gradient import SignAttack
 
+# largest number of steps, queries, restarts, …: more is a slip of the pen, and never ends
+MOST = 10_000_000
 # metadata of a field that is recorded only where it differs from its default: older results lack it
 RECORDED_IF_SET = {"recorded": "if set"}
 
@@ -128,7 +131,10 @@ def settle_scalars(attack: Attack, *, but: tuple[str, ...] = ()) -> None:
         if bool in kinds:
             settle(attack, **{field.name: check_truth(value, name=field.name)})
         elif int in kinds:
-            settle(attack, **{field.name: check_whole(value, name=field.name)})
+            number = check_whole(value, name=field.name)
+            if field.name != "seed" and number > MOST:
+                raise InputError(f"{field.name}: at most {MOST:,}, got {brief(value)}")
+            settle(attack, **{field.name: number})
         elif float in kinds:
             settle(attack, **{field.name: parse_number(value, name=field.name)})
 

@@ -52,7 +52,7 @@ def evaluate(
     import contextlib
 
     models = [model, *([purifier] if purifier else []), *map(_place, substitutes)]
-    check_names(settings, models, data=data)
+    check_names(settings, models, data=data, split=split)
     from purespike.data import load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
@@ -133,7 +133,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
-    check_names(settings, [_place(spec) for spec in (*substitutes, *targets)], data=data)
+    check_names(settings, [_place(spec) for spec in (*substitutes, *targets)], data=data, split=split)
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix

@@ -21,12 +21,14 @@ SOURCES = (
 )
 EXPERIMENTS = ("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation")
 SCALES = ("paper", "gpu", "cpu")
+NORMS = ("linf", "l2")
+SPLITS = ("test", "train", "all")
 VALUES: dict[str, Sequence[str]] = {
     "suite": SUITES,
     "attacks": ATTACKS,
     "curve": ATTACKS,
     "threats": (*THREATS, "all"),
-    "norm": ("linf", "l2"),
+    "norm": NORMS,
     # typed up to the colon
     "data": [name[: name.find(":") + 1] or name for name in SOURCES],
     "device": ("auto", "cpu", "cuda", "mps"),
@@ -47,7 +49,9 @@ def completion(option: str) -> Callable[[str], list[str]] | None:
     return complete
 
 
-def check_names(settings: dict[str, Any], models: Sequence[str], *, data: str | None = None) -> None:
+def check_names(
+    settings: dict[str, Any], models: Sequence[str], *, data: str | None = None, split: str = "test"
+) -> None:
     """Check the settings of a command, and the names in them, before PyTorch is imported.
 
     Args:
@@ -55,10 +59,11 @@ def check_names(settings: dict[str, Any], models: Sequence[str], *, data: str | 
         models: models of the command; code of the user's own (``module:function``) may register further
             attacks, threat models and data sources.
         data: data source; ``None`` if the run's own is taken.
+        split: split of the data.
 
     Raises:
-        InputError: a value out of range, an unknown suite, attack, threat model or data source, or a
-            checkpoint that is missing.
+        InputError: a value out of range, an unknown suite, attack, threat model, norm, data source or split,
+            or a checkpoint that is missing.
     """
     checked = EvaluationSettings.of(**settings)
     if checked.suite is not None and checked.suite not in SUITES:
@@ -70,6 +75,8 @@ def check_names(settings: dict[str, Any], models: Sequence[str], *, data: str | 
                 _check("attack", attack["name"], ATTACKS)
         for threat in checked.threats:
             _check("threat model", threat, (*THREATS, "all"))
+        _check("norm", checked.norm, NORMS)
+    _check("split", split, SPLITS)
     check_models(*models)
     if data is not None and not own:
         check_source(data)

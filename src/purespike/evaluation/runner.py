@@ -18,7 +18,7 @@ from purespike.data import ImageSet
 from purespike.evaluation.cell import Chunk, Outcomes, attack_chunk, merge, units
 from purespike.evaluation.plan import Job
 from purespike.evaluation.quality import image_quality, mean_quality
-from purespike.evaluation.saved import Archive, place, with_images, write_images
+from purespike.evaluation.saved import Archive, forget_others, place, with_images, write_images
 from purespike.evaluation.threat import THREATS, Scene, classifier_of
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of, tied
@@ -151,6 +151,9 @@ class Runner:
                     chunk = self._saved(job, places, compute, key, complete, start, images, labels)
                 found.append((start, chunk))
                 done(unit[-1], len(labels))
+            rows = gathered([(start, start) for start, _ in found])
+            for folder in places.values() if self.accelerator.is_main_process else ():
+                forget_others(folder, rows, len(self.labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
 

@@ -2,7 +2,8 @@
 
 import io
 import itertools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +134,21 @@ def place(folder: Path, job: Job, threat: str, *, taken: dict[Path, Job]) -> Pat
     own = next(parent / each for each in names if taken.get(parent / each, job) == job)
     taken[own] = job
     return own
+
+
+def forget_others(folder: Path, starts: Sequence[int], count: int) -> None:
+    """Remove what an earlier evaluation, of other chunks or more images, left in the folder of an attack.
+
+    Args:
+        folder: folder of the attack.
+        starts: first rows of the chunks that were written.
+        count: number of images.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if found := re.fullmatch(r"(images-)?(\d{5,})\.(npz|png)", path.name):
+            chunk, number = found[1] is not None, int(found[2])
+            if chunk == (found[3] == "npz") and (number not in starts if chunk else number >= count):
+                path.unlink()
 
 
 def write_images(

@@ -1,5 +1,6 @@
 """Adapters that make functions from images to logits of models that are none as they are."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -143,11 +144,16 @@ class Function(nn.Module):
 
 
 def as_module(model: nn.Module | Callable[[Tensor], Any], *, name: str = "the model") -> nn.Module:
-    """``model`` if it is a module, else the function as one.
+    """``model`` if it is a module, else the function as one; a TorchScript module is taken for a function.
+
+    What is inside of one can neither be put back nor watched.
 
     Raises:
         InputError: neither, or a class instead of an instance.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        # hidden in a function, or it would be a module of the module
+        return Function(functools.partial(model))
     if isinstance(model, nn.Module):
         return model
     if isinstance(model, type) or not callable(model):

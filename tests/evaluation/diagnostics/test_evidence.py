@@ -36,6 +36,7 @@ def test_enough_is_said_to_be_enough():
         ({"right": [1] * 10 + [0] * 30}, "better than chance", "unreliable"),
         ({"right": [1] * 40, "truth": [3] * 40}, "more than one class", "unreliable"),
         ({"right": [1] * 40, "cells": [cell("adaptive", eps=0.0)]}, "a budget above zero", "unreliable"),
+        ({"right": [1] * 40, "cells": [cell("adaptive", eps=1e-9)]}, "a budget above zero", "unreliable"),
         ({"right": [1] * 40, "cells": []}, "an attacker", "suspicious"),
         ({"right": [1] * 40, "missing_classes": [4, 7]}, "classes of the sample", "suspicious"),
     ],

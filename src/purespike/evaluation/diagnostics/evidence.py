@@ -14,6 +14,8 @@ from purespike.results.vocabulary import percent
 FEWEST = 10
 # a clean accuracy this far below that of training, and by chance with this probability at most, is another
 LOST, CHANCE = 0.05, 0.01
+# half the distance of float32 numbers below 1: a step of it moves no bright pixel
+UNSEEN = 2.0**-25
 
 
 def _finding(name: str, level: Level, message: str, advice: str) -> Finding:
@@ -108,11 +110,12 @@ def _attacks(e: Examination) -> Iterator[Finding]:
             "they could",
             "add pgd:steps=20",
         )
-    elif not any(cell.eps is None or cell.eps > 0 for cell in attacked):
+    elif not any(cell.eps is None or cell.eps > UNSEEN for cell in attacked):
         yield _finding(
             "a budget above zero",
             "unreliable",
-            "every budget is 0: an attacker who may change nothing breaks nothing",
+            "every budget is 0, or lost in the rounding of pixels: an attacker who may change nothing breaks "
+            "nothing",
             "attack at eps 8/255, say",
         )
 
