@@ -111,6 +111,8 @@ WRONG = {
         threat_with(marker="oo"),
         "own: marker 'oo': must be such as 'o'",
     ),
+    "threat: title": (threat_with(title="two\nlines"), r"own: title 'two\\nlines': one line of printable"),
+    "attack: title": (lambda: attack(title="\x1b[1m")(two_steps), "attack two_steps: title '.x1b.*one line"),
     "attack: name": (lambda: attack(title="T")(Colon), "attack 'a:b': a name of letters"),
     "source: form": (lambda: data_source("s", form="s"), "data source 's': form 's' is not its name"),
     "source: another form": (lambda: data_source("s", form="t:PATH"), "form 't:PATH' is not its name"),

@@ -1,9 +1,10 @@
 """What all figures share: colours, a clean set of axes, labels that do not overlap, PNG and SVG."""
 
+import contextlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -82,8 +83,9 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 
 def lay_out(figure: Figure) -> Figure:
     """Lay the figure out once, however often it is saved afterwards."""
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
+    with _no_word_of_glyphs():
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
     figure.set_layout_engine("none")
     return figure
 
@@ -125,10 +127,16 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def _save(figure: Figure, buffer: io.StringIO | io.BytesIO, **settings: Any) -> None:
-    with warnings.catch_warnings():
-        # a name in letters that the font lacks is drawn as boxes, without a line for each
-        warnings.filterwarnings("ignore", message="Glyph")
+    with _no_word_of_glyphs():
         figure.savefig(buffer, **settings)
+
+
+@contextlib.contextmanager
+def _no_word_of_glyphs() -> Iterator[None]:
+    """A name in letters that the font lacks is drawn as boxes, without a line for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
 
 
 def _variable(color: str, variables: dict[str, str]) -> str:

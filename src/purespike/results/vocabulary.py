@@ -15,6 +15,11 @@ NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
 MISSING = "–"
 
 
+def _check_title(kind: str, title: object) -> None:
+    if not (isinstance(title, str) and title.isprintable()):
+        raise InputError(f"{kind}: title {brief(title)}: one line of printable characters is needed")
+
+
 def check_name(kind: str, name: object) -> None:
     """Check a name that recipes and the command line write in lists, with settings after colons.
 
@@ -110,9 +115,10 @@ def register_threat(words: ThreatWords) -> ThreatWords:
     """Make ``words`` those of the threat model of that name.
 
     Raises:
-        InputError: the name is taken or no name, or an impossible colour or marker.
+        InputError: the name is taken or no name, the title no line, or an impossible colour or marker.
     """
     check_name("threat model", words.name)
+    _check_title(f"threat model {words.name}", words.title)
     for word, value, form, such in (
         ("color", words.color, COLOR, "#b5174b"),
         ("marker", words.marker, MARKER, "o"),
@@ -129,8 +135,9 @@ def register_attack(words: AttackWords) -> AttackWords:
     """Make ``words`` those of the attack of that name.
 
     Raises:
-        InputError: the name is taken.
+        InputError: the name is taken, or the title no line of text.
     """
+    _check_title(f"attack {words.name}", words.title)
     if words.name in ATTACKS:
         raise InputError(f"attack {words.name!r} is registered twice")
     ATTACKS[words.name] = words
