@@ -76,3 +76,10 @@ def test_work_without_bound_is_refused(values, place):
     with pytest.raises(InputError, match=place) as found:
         parse_recipe(values)
     assert len(str(found.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["seed: 12:30:45", "rate: 1:30.5", "[1, 1:10]"])
+def test_numbers_to_the_base_60_are_refused(text):
+    with pytest.raises(InputError, match="is no number; quote it if it is text"):
+        parse_yaml(text)
+    assert parse_yaml("time: '12:30'") == {"time": "12:30"}

@@ -14,7 +14,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):
-    """A safe loader that refuses a key given twice."""
+    """A safe loader that refuses a key given twice, and numbers to the base 60."""
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         if isinstance(node, yaml.MappingNode):
@@ -26,6 +26,12 @@ class _Loader(_Base):
                         raise InputError(f"the key {key.value[:80]!r} is given twice (line {line})")
                     seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        # YAML 1.1 takes 12:30:45 for 45045
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and ":" in node.value:
+            raise InputError(f"{node.value[:80]!r}: is no number; quote it if it is text")
+        return super().construct_object(node, deep)
 
 
 def parse_yaml(text: str) -> Any:

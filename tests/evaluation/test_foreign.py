@@ -141,3 +141,13 @@ def test_a_scripted_module_is_taken_for_a_function():
     found = [purespike.evaluate(model, (images, labels), **settings) for model in (scripted, foreign())]
     assert [cell.outcomes for cell in found[0].cells] == [cell.outcomes for cell in found[1].cells]
     assert purespike.attacks.pgd(scripted, images, labels, steps=3).success.shape == (12,)
+
+
+def test_an_ambient_autocast_changes_nothing():
+    images, labels = photographs(12, seed=500)
+    settings = {"attacks": ["pgd:steps=3"], "eps": "8/255", "diagnose": 0, "threat": "adaptive"}
+    plain = purespike.evaluate(foreign(), (images, labels), **settings).cells[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = purespike.evaluate(foreign(), (images, labels), **settings).cells[0]
+        assert torch.is_autocast_enabled("cpu")
+    assert (cast.outcomes, cast.components) == (plain.outcomes, plain.components)

@@ -372,3 +372,8 @@ def test_another_surrogate_than_that_of_the_settings_is_not_lost_in_silence(tmp_
     neuron.surrogate = parse_surrogate("atan(alpha=3)")
     with pytest.raises(InputError, match="replaced or set anew"):
         save(model, tmp_path / "model.safetensors")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder; name a file, .*model\.safetensors"):
+        save(classifier(), tmp_path)

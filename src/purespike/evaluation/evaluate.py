@@ -121,6 +121,8 @@ def evaluate(
             modes.enter_context(mode(network.to(accelerator.device), training=False))
         modes.enter_context(lent(each))
         modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))
+        # the caller's own would be measured in its precision, and reported in this one
+        modes.enter_context(torch.autocast(accelerator.device.type, enabled=False))
         # also of the images that are not attacked, but classified
         every = normal(data.labels) if isinstance(data, ImageSet) else labels
         classes = check_fit(model, pixels, every, accelerator.device)

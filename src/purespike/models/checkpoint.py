@@ -39,10 +39,12 @@ def save(
         metadata: further entries of the file's header.
 
     Raises:
-        InputError: a model (or a part of a ``Defended``) that purespike does not know, or whose modules are
-            not those that its settings build; weights that are NaN or infinite; another number of names than
-            classes.
+        InputError: ``path`` is a folder; a model (or a part of a ``Defended``) that purespike does not know,
+            or whose modules are not those that its settings build; weights that are NaN or infinite; another
+            number of names than classes.
     """
+    if Path(path).is_dir():
+        raise InputError(f"save: {path} is a folder; name a file, {Path(path) / 'model.safetensors'}")
     config: Any = getattr(model, "config", None)
     if not _known(config):
         raise InputError(
