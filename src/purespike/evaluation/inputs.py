@@ -48,7 +48,8 @@ def read_images(
         )
         return data.images, data.labels, described
     # what the caller wants to differentiate is not what is measured here
-    images, labels = (each.detach() if isinstance(each, Tensor) else each for each in map(as_tensor, data))
+    images, labels = map(as_tensor, data)
+    images = images.detach() if isinstance(images, Tensor) and images.requires_grad else images
     check_images(images)
     labels = check_labels(labels, count=len(images))
     everything = labels
