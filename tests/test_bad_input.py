@@ -380,6 +380,24 @@ def test_an_interrupt_is_one_line_and_code_130(at_desk, monkeypatch, capsys):
     assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to resume\n"
 
 
+def test_an_interrupt_while_a_class_is_made_is_one(at_desk, monkeypatch, capsys):
+    import purespike.models.resolve as resolve
+
+    class Field:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    def late(name):
+        # as a library imported late makes its classes
+        type("Late", (), {"field": Field()})
+
+    monkeypatch.setattr(resolve, "resolve", late)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "info run")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "purespike: error: interrupted; run the same command again to resume\n"
+
+
 def test_an_interrupt_inside_a_finaliser_is_not_lost(at_desk, monkeypatch, capsys):
     import purespike.models.resolve as resolve
 

@@ -76,12 +76,12 @@ def _run(debug: bool, ended: list[str]) -> None:
         _misused(error)
     except (SystemExit, KeyboardInterrupt) as stop:
         # typer turns an interrupt into a silent exit
-        if ended:
-            fail("terminated; run the same command again to resume", code=143)
-        if isinstance(stop, KeyboardInterrupt) or stop.code == 130:
-            fail("interrupted; run the same command again to resume", code=130)
+        if ended or isinstance(stop, KeyboardInterrupt) or stop.code == 130:
+            _interrupted(ended)
         raise
     except Exception as error:
+        if _of_an_interrupt(error):
+            _interrupted(ended)
         from purespike.errors import InputError
 
         if debug:
@@ -89,6 +89,19 @@ def _run(debug: bool, ended: list[str]) -> None:
         if isinstance(error, InputError | OSError):
             fail(str(error), code=2)
         fail(f"{_mistake(error)}; --debug shows the traceback", code=1)
+
+
+def _interrupted(ended: list[str]) -> NoReturn:
+    if ended:
+        fail("terminated; run the same command again to resume", code=143)
+    fail("interrupted; run the same command again to resume", code=130)
+
+
+def _of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an interrupt caused an error: Python wraps one that comes while a class is made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _mistake(error: Exception) -> str:
