@@ -30,7 +30,7 @@ def test_a_sample_of_every_part_holds(desk, part):
     module = importlib.import_module(f"torture.{part}")
     figures = work(module.TITLE, module.cases(SMALL), desk, SMALL)
     assert not figures.broken
-    assert sum(row.tried for row in figures.rows) >= 4
+    assert sum(row.tried for row in figures.rows) >= 3
 
 
 def test_the_full_scale_is_large_enough():
