@@ -151,9 +151,9 @@ class Runner:
                     chunk = self._saved(job, places, compute, key, complete, start, images, labels)
                 found.append((start, chunk))
                 done(unit[-1], len(labels))
-            rows = gathered([(start, start) for start, _ in found])
+            starts = range(0, len(self.labels), self.batch_size)
             for folder in places.values() if self.accelerator.is_main_process else ():
-                forget_others(folder, rows, len(self.labels))
+                forget_others(folder, starts, len(self.labels))
             cells += merge(job, gathered(found), clean, seed=self.seed, passes=self.passes)
         return cells
 
