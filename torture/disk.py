@@ -39,7 +39,10 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def _every_write(name: str, desk: Desk, draw: random.Random) -> Outcome:
-    """Let the first write of every path fail, one after the other, until the command has nothing left."""
+    """Let the first write of every path fail, one after the other, until the command has nothing left.
+
+    Of chunks of one piece of work some: :data:`torture.hooks.ALIKE`.
+    """
     scene, outcome = desk.scene(name), Outcome(tried=0)
     with folder() as place, folder() as aside:
         note = aside / "note"

@@ -5,13 +5,18 @@ import errno
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+ALIKE = 3
+"""Chunks of one piece of work whose writes fail in turn; the others are written by the same code."""
 
 
 def _at_event(number: int, folder: Path, act: Callable[[], None]) -> None:
@@ -49,12 +54,14 @@ def disk_full_at(number: int, folder: Path, note: Path) -> None:
     """Let a write fail as on a full disk; first add the path and the state of ``folder`` to ``note``.
 
     Args:
-        number: count of the write to ``folder`` that fails; 0 for the first to a path not yet in ``note``.
+        number: count of the write to ``folder`` that fails; 0 for the first to a path not yet in ``note``, of
+            which at most ``ALIKE`` are named by a digest in one folder: the chunks of one piece of work.
         folder: folder of the results.
         note: file of one line of JSON for each failed write.
     """
     flush, seen = os.fsync, 0
-    failed = {json.loads(line)["path"] for line in note.read_text().splitlines()} if note.exists() else set()
+    failed = [json.loads(line)["path"] for line in note.read_text().splitlines()] if note.exists() else []
+    kinds = Counter(map(_kind, failed))
 
     def full(handle: int) -> None:
         nonlocal seen
@@ -63,13 +70,18 @@ def disk_full_at(number: int, folder: Path, note: Path) -> None:
         if place.name.endswith(".part") and place.is_relative_to(folder):
             seen += 1
             path = str(place.parent.relative_to(folder) / place.name.rsplit(".", 3)[0].lstrip("."))
-            if seen == number or not (number or path in failed):
+            if seen == number or not (number or path in failed or kinds[_kind(path)] >= ALIKE):
                 with open(note, "a", encoding="utf-8") as file:
                     print(json.dumps({"path": path, "state": state(folder)}), file=file)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(handle)
 
     os.fsync = full  # type: ignore[assignment]
+
+
+def _kind(path: str) -> str:
+    """``path``, the same for all chunks in one folder; other files are of a kind of their own."""
+    return re.sub(r"[0-9a-f]{24}", "*", path)
 
 
 def small_files(size: int) -> None:
