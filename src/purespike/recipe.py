@@ -149,13 +149,19 @@ class Training(Section):
 
     Neurons are multi-level firing with ``thresholds`` and ``decay``, or have other ``dynamics``, by their
     written form, e.g. ``adaptivelif(rise=0.5)``. Gradients flow through the reset unless it is ``detached``.
+    Given ``minutes``, training ends when they are over, whatever ``epochs`` says, and schedules follow the
+    clock. ``clip`` limits the norm of a step's gradient; ``average`` is the decay of a moving average of the
+    weights, which is what is kept in the end.
     """
 
     epochs: Epochs
+    minutes: Rate | None = None
     batch_size: BatchSize = 128
     learning_rate: Rate
     crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     flip: bool = True
+    clip: Rate | None = None
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def neurons(self) -> dict[str, Any]:
         """Settings of the neurons as models take them; default dynamics as thresholds and decay."""
@@ -218,6 +224,8 @@ class PurifierRecipe(Training):
     surrogate: str = "rectangle(width=1)"
     reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
+    output: Literal["residual", "bounded", "gated", "reconstruction"] = "residual"
+    start: str | None = None
     epochs: Epochs = 200
     batch_size: BatchSize = 128
     learning_rate: Rate = 1e-4

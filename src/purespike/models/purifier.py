@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 from purespike.models.calibration import calibrate, natural_noise
 from purespike.models.coding import Direct
 from purespike.models.layers import NeuronConfig, check_channels
+from purespike.models.output import OUTPUTS
 from purespike.neurons import LIF_THRESHOLDS, Dynamics, Reset, Surrogate
 
 
 class Purified(NamedTuple):
     """Result of a :class:`Purifier`.
 
-    ``images``, ``[N, C, H, W]``: near [0, 1] but not clipped, since clipping would hide gradients from an
-    honest attack. ``noise_level``, same shape: estimate of
+    ``images``, ``[N, C, H, W]``: near [0, 1] but, with the paper's output stage, not clipped, since clipping
+    would hide gradients from an honest attack. ``noise_level``, same shape: estimate of
     |x' - x| per pixel, or of the recipe's σ(n).
     """
 
@@ -68,13 +69,16 @@ class NoiseEstimator(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Residual U-Net of convolutions, deconvolutions and average pooling, without batch normalisation.
+    """U-Net of convolutions, deconvolutions and average pooling, without batch normalisation.
 
-    Takes the image and its noise level, ``[N, 2C, H, W]``, and returns the residual to add to the image,
-    ``[N, C, H, W]``. H and W must be multiples of 4. The residual starts at zero.
+    Takes the image and its noise level, ``[N, 2C, H, W]``, and returns what the output stage needs
+    (:data:`~purespike.models.output.OUTPUTS`), ``[N, outputs, H, W]``. H and W must be multiples of 4. It
+    starts at zero.
     """
 
-    def __init__(self, channels: int, filters: tuple[int, int, int], neurons: NeuronConfig) -> None:
+    def __init__(
+        self, channels: int, filters: tuple[int, int, int], neurons: NeuronConfig, outputs: int
+    ) -> None:
         super().__init__()
         low, middle, high = filters
         self.neurons = neurons
@@ -87,7 +91,7 @@ class Denoiser(nn.Module):
         self.up2 = _stack(middle, middle, 3, neurons)
         self.widen1 = nn.ConvTranspose2d(middle, low, 2, stride=2)
         self.up1 = _stack(low, low, 2, neurons)
-        self.last = _silent_start(nn.Conv2d(low, channels, 1))
+        self.last = _silent_start(nn.Conv2d(low, outputs, 1))
 
     def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
         known = torch.cat((images, noise_level), 1)
@@ -103,7 +107,8 @@ class Denoiser(nn.Module):
 class Purifier(nn.Module):
     """Removes adversarial noise from images, in front of any classifier (see ``Defended``).
 
-    A new purifier returns its images unchanged, and all its layers fire (:func:`calibrate`).
+    A new purifier with the paper's output stage returns its images unchanged; all layers of any new purifier
+    fire (:func:`calibrate`).
 
     Args:
         in_channels: C of the images, usually 1 or 3.
@@ -114,6 +119,8 @@ class Purifier(nn.Module):
         surrogate: derivative of the spike in training.
         dynamics: other dynamics than multi-level firing; ``thresholds`` and ``decay`` are then unused.
         reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
+        output: what becomes of the image: ``"residual"`` (the paper's), ``"bounded"``, ``"gated"`` or
+            ``"reconstruction"`` (:data:`~purespike.models.output.OUTPUTS`).
         calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
             ``False`` keeps PyTorch's own.
 
@@ -132,11 +139,14 @@ class Purifier(nn.Module):
         surrogate: Surrogate | str = "rectangle",
         dynamics: Dynamics | str | None = None,
         reset: Reset = "attached",
+        output: str = "residual",
         calibrated: bool = True,
     ) -> None:
         super().__init__()
         if in_channels < 1 or not width > 0:
             raise InputError(f"purifier: in_channels and width must be positive, got {in_channels}, {width}")
+        if output not in OUTPUTS:
+            raise unknown("output stage of a purifier", str(output), OUTPUTS)
         self.config: dict[str, Any] = {
             "architecture": "purifier",
             "in_channels": in_channels,
@@ -146,12 +156,14 @@ class Purifier(nn.Module):
             "surrogate": str(surrogate),
             **({} if dynamics is None else {"dynamics": str(dynamics)}),
             **({} if reset == "attached" else {"reset": reset}),
+            **({} if output == "residual" else {"output": output}),
         }
         self.in_channels = in_channels
         neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics, reset)
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
         self.estimator = NoiseEstimator(in_channels, filters, neurons)
-        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons)
+        self.output = OUTPUTS[output]
+        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons, self.output.maps * in_channels)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if calibrated:
             self.calibrate(natural_noise(8, in_channels, 32, seed=0))
@@ -163,7 +175,7 @@ class Purifier(nn.Module):
         padding = (0, -width % 4, 0, -height % 4)
         padded = functional.pad(images, padding, mode="replicate") if any(padding) else images
         noise_level = self.estimator(padded)
-        purified = padded + self.denoiser(padded, noise_level)
+        purified = self.output.apply(padded, self.denoiser(padded, noise_level))
         return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
 
     def calibrate(self, images: Tensor) -> None:

@@ -19,13 +19,14 @@ from purespike.losses import OnlineLabelSmoothing
 from purespike.models import SpikingClassifier, create
 from purespike.models.predict import as_float, predict
 from purespike.neurons import firing_rates
-from purespike.progress import bar
 from purespike.recipe import ClassifierRecipe
 from purespike.seeding import derive, seeded
+from purespike.training.averaging import averaged, keep_average
 from purespike.training.batches import batch_count, batches
+from purespike.training.clock import Clock
 from purespike.training.estimate import say_estimate
 from purespike.training.objectives import Batch, Stage, create_objective
-from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
@@ -58,21 +59,24 @@ def train_classifier(
     model, stepper = accelerator.prepare(classifier, optimiser)
     device, speaks = accelerator.device, accelerator.is_main_process
     smoothing = OnlineLabelSmoothing(data.train.num_classes).to(device) if recipe.smoothing == "ols" else None
+    average = averaged(classifier, recipe)
     state = TrainingState(
         folder,
         "classifier",
         classifier,
         optimiser,
         criterion=smoothing,
+        average=average,
         objective=objective,
         origin=origin_of("classifier", recipe, data.train, seed=seed),
     )
     done = state.restore()
-    stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator)
+    stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator, average=average)
     objective.begin(stage, state.kept)
 
     images, labels = data.train.images.to(device), data.train.labels.to(device)
     watched = data.test.take(WATCHED, seed=seed)
+    kept = classifier if average is None else average.module
     sample = as_float(images[:64])
     if done == 0 and speaks:
         with seeded(seed, "classifier", "watch", 0, device=device):
@@ -80,32 +84,37 @@ def train_classifier(
             state.save(0, {"firing_rates": firing_rates(copy.deepcopy(classifier), sample, training=True)})
 
     count, steps = len(images), batch_count(len(images), recipe)
-    rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
-    with bar("classifier", recipe.epochs * count, done=done * count, show=speaks) as progress:
-        if done < recipe.epochs and speaks:
+    clock = Clock(recipe, steps, accelerator, spent=state.seconds())
+    with clock.bar("classifier", count, done=done, show=speaks) as progress:
+        if not clock.finished(done) and speaks:
             what = (
                 f"classifier: {recipe.architecture}, width {recipe.width:g}, {recipe.time_steps} time steps"
             )
             say_estimate(progress, what, classifier, sample, recipe, count)
-        for epoch in range(done + 1, recipe.epochs + 1):
+        for epoch in clock.epochs(done):
             begun, tally = time.monotonic(), Tally()
             model.train()
             drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
             for number, (rows, augmentation) in enumerate(drawn):
                 rows = rows.to(device)
-                set_learning_rate(optimiser, rates[(epoch - 1) * steps + number])
+                set_learning_rate(optimiser, clock.at(epoch, number))
                 batch = Batch(
                     model,
                     as_float(augment(images[rows], augmentation)),
                     labels[rows],
                     recipe=recipe,
                     epoch=epoch,
+                    step=(epoch - 1) * steps + number,
+                    progress=clock.progress,
                     seed=derive(seed, "adversary", epoch, number, accelerator.process_index),
                     criterion=smoothing or functional.cross_entropy,
                 )
                 take_steps(objective, batch, stepper, stage, number=number, tally=tally)
-                shown = len(rows) * accelerator.num_processes
-                progress.advance(shown, "epoch {} loss {:.3f}", epoch, tally.loss())
+                clock.advance(
+                    progress, "classifier", len(rows), count, "epoch {} loss {:.3f}", epoch, tally.loss()
+                )
+                if clock.over:
+                    break
             if smoothing is not None:
                 smoothing.renew(partial(accelerator.reduce, reduction="sum"))
             # fetching the loss waits for a GPU, whose work belongs to the time
@@ -115,13 +124,13 @@ def train_classifier(
             if speaks:
                 with seeded(seed, "classifier", "watch", epoch, device=device):
                     with accelerator.autocast():
-                        correct = predict(classifier, watched.images) == watched.labels
-                    firing = firing_rates(classifier, sample) if epoch == recipe.epochs else None
+                        correct = predict(kept, watched.images) == watched.labels
+                    firing = firing_rates(kept, sample) if clock.finished(epoch) else None
                 row = {
                     **losses,
                     **shares,
                     "test_accuracy": correct.float().mean().item(),
-                    "learning_rate": rates[epoch * steps - 1],
+                    "learning_rate": clock.rate,
                     "seconds": seconds,
                     "images_per_second": tally.seen * accelerator.num_processes / seconds,
                     "passes": tally.passes * accelerator.num_processes,
@@ -129,10 +138,9 @@ def train_classifier(
                 if firing is not None:
                     row["firing_rates"] = firing
                 state.save(epoch, row)
-                progress.say(
-                    f"classifier epoch {epoch}/{recipe.epochs}: {_summary(row, shares, len(watched))}"
-                )
+                progress.say(f"classifier {clock.named(epoch)}: {_summary(row, shares, len(watched))}")
             accelerator.wait_for_everyone()
+    keep_average(average, classifier)
     objective.finish(stage)
     return classifier.eval()
 

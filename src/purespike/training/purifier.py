@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from purespike.attacks import create_attack
 from purespike.attacks.objective import frozen_eval
 from purespike.data import ImageSet, augment
-from purespike.models import Defended, Purifier
+from purespike.data.sampling import stratified_indices
+from purespike.errors import InputError
+from purespike.models import Defended, Purifier, load
 from purespike.models.predict import as_float
 from purespike.neurons import firing_rates
-from purespike.progress import bar
+from purespike.reading import brief
 from purespike.recipe import PurifierRecipe
 from purespike.seeding import derive, seeded
+from purespike.training.averaging import averaged, keep_average
 from purespike.training.batches import batch_count, batches
+from purespike.training.clock import Clock
 from purespike.training.estimate import say_estimate
 from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
-from purespike.training.optimiser import create_optimiser, learning_rates, set_learning_rate
+from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
@@ -42,7 +46,7 @@ def train_purifier(
 
     The examples are crafted once against ``classifier``, which is not changed; each step moves an example
     and its clean image by the same random crop and flip. The recipe's ``clean_share`` of each batch is shown
-    without an attack.
+    without an attack. An objective that attacks the defended model itself gets clean images alone.
 
     Args:
         recipe: attack, network, optimiser, schedule and objective.
@@ -62,45 +66,52 @@ def train_purifier(
     origin = origin_of("purifier", recipe, data, seed=seed, classifier=classifier)
     # before the examples, which take their time
     check_origin(folder / "checkpoint" / "purifier.safetensors", origin)
-    crafted = craft(
-        classifier,
-        data,
-        create_attack(**recipe.attack),
-        folder=folder / "checkpoint" / "adversarial",
-        seed=seed,
-        batch_size=recipe.batch_size,
-        accelerator=accelerator,
-    )
-    sample = as_float(crafted[:64])
+    data, held_out = keep_from(data, objective.objective.held_out, seed=seed)
+    attacked = data.images
+    if objective.objective.crafted:
+        attacked = craft(
+            classifier,
+            data,
+            create_attack(**recipe.attack),
+            folder=folder / "checkpoint" / "adversarial",
+            seed=seed,
+            batch_size=recipe.batch_size,
+            accelerator=accelerator,
+        )
+    sample = as_float(attacked[:64])
     purifier = build_purifier(recipe, data, sample, seed=seed)
     optimiser = create_optimiser(recipe.optimiser, purifier, recipe.learning_rate)
     model, stepper = accelerator.prepare(purifier, optimiser)
     device, speaks = accelerator.device, accelerator.is_main_process
-    state = TrainingState(folder, "purifier", purifier, optimiser, objective=objective, origin=origin)
+    average = averaged(purifier, recipe)
+    state = TrainingState(
+        folder, "purifier", purifier, optimiser, average=average, objective=objective, origin=origin
+    )
     done = state.restore()
-    stage = Stage("purifier", purifier, data, recipe, folder, seed, accelerator, classifier)
+    stage = Stage(
+        "purifier", purifier, data, recipe, folder, seed, accelerator, classifier, held_out, average
+    )
 
-    images, attacked_images, labels = (part.to(device) for part in (data.images, crafted, data.labels))
+    images, attacked_images, labels = (part.to(device) for part in (data.images, attacked, data.labels))
     sample = sample.to(device)
     defended = Defended(purifier, classifier)
     count, steps = len(data), batch_count(len(data), recipe)
-    rates = learning_rates(recipe.schedule, recipe.learning_rate, epochs=recipe.epochs, steps=steps)
-    total = recipe.epochs * count
-    with frozen_eval(classifier), bar("purifier", total, done=done * count, show=speaks) as progress:
-        if done < recipe.epochs and speaks:
+    clock = Clock(recipe, steps, accelerator, spent=state.seconds())
+    with frozen_eval(classifier), clock.bar("purifier", count, done=done, show=speaks) as progress:
+        if not clock.finished(done) and speaks:
             what = f"purifier: width {recipe.width:g}, {recipe.time_steps} time steps"
             say_estimate(progress, what, purifier, sample, recipe, count)
         objective.begin(stage, state.kept)
         if done == 0 and speaks:
             with seeded(seed, "purifier", "watch", 0, device=device):
                 state.save(0, {"firing_rates": firing_rates(purifier, sample)})
-        for epoch in range(done + 1, recipe.epochs + 1):
+        for epoch in clock.epochs(done):
             begun, tally = time.monotonic(), Tally()
             model.train()
             drawn = batches(count, recipe, seed=seed, epoch=epoch, accelerator=accelerator)
             for number, (rows, augmentation) in enumerate(drawn):
                 rows = rows.to(device)
-                set_learning_rate(optimiser, rates[(epoch - 1) * steps + number])
+                set_learning_rate(optimiser, clock.at(epoch, number))
                 clean, adversarial = (
                     augment(as_float(whole[rows]), augmentation) for whole in (images, attacked_images)
                 )
@@ -110,34 +121,44 @@ def train_purifier(
                     labels[rows],
                     recipe=recipe,
                     epoch=epoch,
+                    step=(epoch - 1) * steps + number,
+                    progress=clock.progress,
                     seed=derive(seed, "purifier adversary", epoch, number, accelerator.process_index),
                     clean=clean,
                     classifier=classifier,
                     network=defended,
                 )
                 take_steps(objective, batch, stepper, stage, number=number, tally=tally)
-                shown = len(rows) * accelerator.num_processes
-                progress.advance(shown, "epoch {} loss {:.4f}", epoch, tally.loss())
+                clock.advance(
+                    progress, "purifier", len(rows), count, "epoch {} loss {:.4f}", epoch, tally.loss()
+                )
+                if clock.over:
+                    break
             check_epoch(stage, tally, epoch)
-            losses = tally.losses()
+            losses, shares = tally.losses(), tally.shares()
+            figures = objective.after_epoch(stage, epoch)
             seconds = time.monotonic() - begun
             if speaks:
                 row = {
                     **losses,
-                    "learning_rate": rates[epoch * steps - 1],
+                    **shares,
+                    **figures,
+                    "learning_rate": clock.rate,
                     "seconds": seconds,
                     "images_per_second": tally.seen * accelerator.num_processes / seconds,
                 }
-                if epoch == recipe.epochs:
+                if clock.finished(epoch):
                     with seeded(seed, "purifier", "watch", epoch, device=device):
-                        row["firing_rates"] = firing_rates(purifier, sample)
+                        row["firing_rates"] = firing_rates(
+                            purifier if average is None else average.module, sample
+                        )
                 state.save(epoch, row)
-                terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
-                progress.say(
-                    f"purifier epoch {epoch}/{recipe.epochs}: {terms}, "
-                    f"{row['images_per_second']:.0f} images/s"
-                )
+                terms = [f"{name} {value:.4f}" for name, value in losses.items()]
+                terms += [f"{name.replace('_', ' ')} {row[name]:.1%}" for name in (*shares, *figures)]
+                terms += [f"{row['images_per_second']:.0f} images/s"]
+                progress.say(f"purifier {clock.named(epoch)}: {', '.join(terms)}")
             accelerator.wait_for_everyone()
+        keep_average(average, purifier)
         objective.finish(stage)
     return purifier.eval()
 
@@ -160,12 +181,48 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
             in_channels=data.channels,
             width=recipe.width,
             **recipe.neurons(),
+            output=recipe.output,
             calibrated=False,
         )
+    if recipe.start is not None:
+        return _begin_as(purifier, recipe.start)
     # neurons may draw
     with seeded(seed, "calibrate", device=sample.device):
         purifier.calibrate(sample)
     return purifier
+
+
+def _begin_as(purifier: Purifier, path: str) -> Purifier:
+    """``purifier`` with the weights of another one, but for a last layer that another output stage reads."""
+    former = load(path)
+    if not isinstance(former, Purifier):
+        raise InputError(f"purifier.start: {path} is no purifier, but {type(former).__name__}")
+    weights, own = former.state_dict(), purifier.state_dict()
+    if former.config.get("output") != purifier.config.get("output"):
+        weights |= {name: value for name, value in own.items() if name.startswith("denoiser.last.")}
+    try:
+        purifier.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"purifier.start: {path} has other settings than the recipe: {brief(error)}"
+        ) from error
+    return purifier
+
+
+def keep_from(data: ImageSet, count: int, *, seed: int) -> tuple[ImageSet, ImageSet | None]:
+    """``data`` without a stratified sample of ``count`` images, and that sample; at most a tenth is kept.
+
+    Args:
+        data: training images.
+        count: images to keep from training; 0 for none.
+        seed: seed of the choice.
+    """
+    count = min(count, len(data) // 10)
+    if count == 0:
+        return data, None
+    held = torch.zeros(len(data), dtype=torch.bool)
+    held[stratified_indices(data.labels, count, seed=seed)] = True
+    return data.select(~held), data.select(held)
 
 
 def mixed(adversarial: Tensor, clean: Tensor, *, clean_share: float) -> Tensor:

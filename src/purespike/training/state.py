@@ -31,6 +31,7 @@ class TrainingState:
         model: the network being trained, not wrapped.
         optimiser: optimiser of its parameters.
         criterion: the loss, if it has a state of its own.
+        average: the average of the weights, if there is one.
         objective: the objective, whose parts may have a state of their own.
         origin: origin of the weights (:func:`purespike.training.origin.origin_of`), kept and compared.
     """
@@ -43,13 +44,15 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         *,
         criterion: nn.Module | None = None,
+        average: nn.Module | None = None,
         objective: Composition | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
         self.stage = stage
-        self.modules = {"model": model} if criterion is None else {"model": model, "criterion": criterion}
+        parts = {"model": model, "criterion": criterion, "average": average}
+        self.modules = {name: part for name, part in parts.items() if part is not None}
         self.optimiser = optimiser
         self.objective = objective
         self.origin = origin
@@ -90,6 +93,10 @@ class TrainingState:
             ) from error
         self._write_history()
         return epoch
+
+    def seconds(self) -> float:
+        """Time that the epochs so far took."""
+        return sum(row.get("seconds", 0.0) for row in self.history)
 
     def save(self, epoch: int, row: dict[str, Any]) -> None:
         """Append ``row`` to the history and write the state after ``epoch`` epochs."""

@@ -94,7 +94,7 @@ def take_steps(
     number: int,
     tally: Tally,
 ) -> None:
-    """Make every step that ``objective`` asks for on a batch: gradient, step, projection.
+    """Make every step that ``objective`` asks for on a batch: gradient, step, projection, average.
 
     A stochastic model or loss draws from the global generators, which start from a stream of their own for
     seed, stage, epoch, batch and process; projections from one that all processes share. So a resumed run
@@ -116,8 +116,12 @@ def take_steps(
         for index, step in enumerate(objective.steps(batch)):
             optimiser.zero_grad()
             accelerator.backward(step.loss)
+            if stage.recipe.clip is not None:
+                accelerator.clip_grad_norm_(stage.model.parameters(), stage.recipe.clip)
             optimiser.step()
             objective.project(stage.model, *place, index, device=accelerator.device)
+            if stage.average is not None:
+                stage.average.update_parameters(stage.model)
             tally.add(step, len(batch.images))
     # several processes must stop together, and a GPU runs ahead: there the epoch's end tells
     if accelerator.num_processes == 1 and (accelerator.device.type == "cpu" or number % 50 == 0):

@@ -85,6 +85,8 @@ class Batch:
         labels: true classes, ``[N]``.
         recipe: section of the recipe that is trained by.
         epoch: epoch, counted from 1.
+        step: batches of the training before this one.
+        progress: share of the training that is over, in [0, 1).
         seed: seed of an attack's draws; the global generators are seeded, too.
         criterion: loss of logits and labels.
         clean: images before any attack, same shape; by default ``images``.
@@ -98,6 +100,8 @@ class Batch:
     labels: Tensor
     recipe: Any = None
     epoch: int = 1
+    step: int = 0
+    progress: float = 0.0
     seed: int = 0
     criterion: Criterion = functional.cross_entropy
     clean: Tensor = None  # type: ignore[assignment]

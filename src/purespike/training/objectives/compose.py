@@ -80,6 +80,14 @@ class Composition:
                 with seeded(stage.seed, stage.name, "prepare", name, device=stage.accelerator.device):
                     part.prepare(stage)
 
+    def after_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
+        """Let every part do its work after an epoch; figures for the history by name."""
+        figures: dict[str, float] = {}
+        for name, part in self.parts.items():
+            with seeded(stage.seed, stage.name, "after", epoch, name, device=stage.accelerator.device):
+                figures |= part.after_epoch(stage, epoch)
+        return figures
+
     def finish(self, stage: Stage) -> None:
         """Let every part do its work after the last epoch."""
         for name, part in self.parts.items():

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from accelerate import Accelerator
 from pydantic import BaseModel, Field, ValidationError, create_model
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
@@ -35,6 +36,9 @@ class Stage:
         seed: seed of the run.
         accelerator: device, precision and processes.
         classifier: the frozen classifier behind a purifier.
+        held_out: training images that no step sees, for :meth:`Part.after_epoch`; those that the objective
+            asked for.
+        average: the moving average of the weights, if the recipe asks for one.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Stage:
     seed: int
     accelerator: Accelerator
     classifier: nn.Module | None = None
+    held_out: ImageSet | None = None
+    average: AveragedModel | None = None
 
 
 class Part:
@@ -56,6 +62,13 @@ class Part:
 
     def prepare(self, stage: Stage) -> None:
         """Work before the first epoch of a run: train a teacher, calibrate. The generators are seeded."""
+
+    def after_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
+        """Work after each epoch, before its state is saved; returns figures for the history.
+
+        Every process does it. The generators are seeded.
+        """
+        return {}
 
     def finish(self, stage: Stage) -> None:
         """Work after the last epoch, on ``stage.model``, which is saved then. The generators are seeded."""
@@ -70,6 +83,11 @@ class Part:
 
 class Objective(Part):
     """A loss to train by; at most one is named in a recipe."""
+
+    crafted = True
+    """Whether a purifier's batches hold examples against the classifier alone (``purifier.attack``)."""
+    held_out = 0
+    """Number of training images to keep from the batches, for :meth:`Part.after_epoch`."""
 
     def __call__(self, batch: Batch) -> Step | Iterator[Step]:
         """The step of a batch; or several, each made as soon as it is asked for, after the step before."""

@@ -1,0 +1,175 @@
+"""Training of a purifier through the whole: each step attacks the defended model and trains against that."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from purespike.attacks.gradient import SignAttack
+from purespike.attacks.objective import cross_entropy
+from purespike.budget import parse_eps
+from purespike.errors import InputError
+from purespike.neurons import parse_surrogate, surrogate_gradient
+from purespike.seeding import generator
+from purespike.training.objectives.batch import Batch, Step, View, count_correct
+from purespike.training.objectives.features import Features
+from purespike.training.objectives.noise_fgsm import noise_fgsm
+from purespike.training.objectives.overfitting import Guard
+from purespike.training.objectives.registry import Objective, Stage, objective
+from purespike.training.objectives.trades import divergence
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+OTHERS = ("triangle(width=1)", "exponential(alpha=2)", "gaussian(width=0.5)")
+
+
+@objective("end_to_end", stage="purifier")
+class EndToEnd(Objective):
+    r"""The loss of the defended model on the worst images that an attack on the whole of it finds.
+
+    With P the purifier, f the frozen classifier, x a clean image, y its class and x' the attacked image:
+
+    .. math:: w_1 CE(f(P(x')), y) + w_2 CE(f(P(x)), y) + w_3 KL(f(x) \| f(P(x'))) + w_4 KL(f(x) \| f(P(x)))
+        + w_5 KL(f(P(x)) \| f(P(x'))) + w_6 |φ(P(x')) - φ(P(x))| + w_7 |P(x') - x|
+
+    A purifier trained on examples against the classifier alone does not see the attacker that it will meet,
+    nor its own risk (Zhou et al., arXiv 2106.05453). The attack differentiates purifier and classifier, with
+    one surrogate after the other. Where no term needs labels, none are used: neither the loss nor the attack
+    then asks for anything but the classifier's own predictions on clean images.
+
+    Args:
+        eps: L∞ budget of the attack, in pixel units.
+        attack: ``"n_fgsm"`` (:mod:`~purespike.training.objectives.noise_fgsm`) or ``"pgd"``.
+        steps: steps of PGD, each of 1.25 eps / steps, from a random start.
+        surrogates: surrogates of the attack, which take turns.
+        ramp: share of the training in which the budget rises from 0 to eps.
+        denoise: share of the training, at its beginning, in which the purifier learns to remove Gaussian
+            noise instead: an output stage without a path from the image has to learn images first.
+        sigma: largest standard deviation of that noise.
+        ce: w₁.
+        clean_ce: w₂.
+        kl: w₃.
+        clean_kl: w₄.
+        trades: w₅, the divergence of TRADES (Zhang et al. 2019).
+        features: w₆, mean absolute difference of what the classifier's last linear layer gets.
+        pixel: w₇ at first, mean absolute difference of pixels; falls to 0 linearly.
+        guard: held-out training images that are watched for catastrophic overfitting
+            (:mod:`~purespike.training.objectives.overfitting`), 0 for none; PGD-2 takes over if it comes.
+
+    Raises:
+        InputError: fewer than two surrogates, an unknown one, or no term at all.
+    """
+
+    crafted = False
+
+    def __init__(
+        self,
+        *,
+        eps: float | str = "8/255",
+        attack: Literal["n_fgsm", "pgd"] = "n_fgsm",
+        steps: Annotated[int, Field(ge=1, le=1000)] = 2,
+        surrogates: Annotated[tuple[str, ...], Field(min_length=1)] = ("rectangle(width=1)", "atan(alpha=2)"),
+        ramp: Share = 0.25,
+        denoise: Share = 0.2,
+        sigma: Annotated[float, Field(gt=0, le=1)] = 0.25,
+        ce: Weight = 1.0,
+        clean_ce: Weight = 0.0,
+        kl: Weight = 0.5,
+        clean_kl: Weight = 0.0,
+        trades: Weight = 0.0,
+        features: Weight = 0.0,
+        pixel: Weight = 0.1,
+        guard: Annotated[int, Field(ge=0, le=100_000)] = 256,
+    ) -> None:
+        self.eps, self.surrogates = parse_eps(eps), tuple(str(parse_surrogate(s)) for s in surrogates)
+        self.steps = 1 if attack == "n_fgsm" else steps
+        self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
+        self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
+        self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
+        if not self.eps > 0:
+            raise InputError("eps must be positive; objective paper trains against no attack on the whole")
+        if not any((ce, clean_ce, kl, clean_kl, trades, features)):
+            raise InputError("every weight is 0 but perhaps that of the pixels: nothing asks for robustness")
+        self.guard = Guard(next(s for s in OTHERS if s not in self.surrogates), self.eps)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are used."""
+        return self.ce > 0 or self.clean_ce > 0
+
+    def __call__(self, batch: Batch) -> Step:
+        assert batch.classifier is not None
+        with torch.no_grad():
+            wanted = batch.classifier(batch.clean)
+        if batch.progress < self.denoise:
+            return self._denoise(batch, wanted)
+        share = (batch.progress - self.denoise) / (1 - self.denoise)
+        labels = batch.labels if self.labelled else wanted.argmax(1)
+        attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
+        paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
+        views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
+        terms, right = self._terms(batch, views, wanted, 1 - share)
+        loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        shown = {name: value.detach() for name, (_, value) in terms.items()}
+        return Step(loss, right, shown, passes=self.steps + len(views) + 1)
+
+    def _terms(
+        self, batch: Batch, views: list[View], wanted: Tensor, pixel: float
+    ) -> tuple[dict[str, tuple[float, Tensor]], dict[str, Tensor]]:
+        """Weight and value of every term that counts, and the numbers of images that were right."""
+        with Features(batch.classifier, wanted=self.features > 0) as features:
+            logits = [view.logits for view in views]
+        moved, clean = logits[0], logits[-1]
+        terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "ce": (self.ce, partial(batch.criterion, moved, batch.labels)),
+            "clean_ce": (self.clean_ce, partial(batch.criterion, clean, batch.labels)),
+            "kl": (self.kl, lambda: divergence(wanted, moved).mean()),
+            "clean_kl": (self.clean_kl, lambda: divergence(wanted, clean).mean()),
+            "trades": (self.trades, lambda: divergence(clean, moved).mean()),
+            "features": (self.features, lambda: functional.l1_loss(*features.pair())),
+            "pixel": (self.pixel * pixel, lambda: functional.l1_loss(views[0].outputs.images, batch.clean)),
+        }
+        right = {"adversarial_accuracy": count_correct(moved, batch.labels)}
+        if len(views) > 1:
+            right["accuracy"] = count_correct(clean, batch.labels)
+        return {name: (weight, value()) for name, (weight, value) in terms.items() if weight > 0}, right
+
+    def _attack(self, batch: Batch, labels: Tensor, scale: float) -> Tensor:
+        """Images that the defended model gets wrong, within ``scale`` times the budget."""
+        eps = scale * self.eps
+        if eps == 0:
+            return batch.clean
+        surrogate = self.surrogates[batch.step % len(self.surrogates)]
+        with surrogate_gradient(batch.network, surrogate):
+            if self.single and not self.guard.tripped:
+                loss = partial(cross_entropy, labels=labels)
+                return noise_fgsm(batch.network, batch.clean, loss, eps=eps, seed=batch.seed)
+            steps = max(self.steps, 2) if self.guard.tripped else self.steps
+            attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
+            return replace(attack, seed=batch.seed).perturb(batch.network, batch.clean, labels)
+
+    def _denoise(self, batch: Batch, wanted: Tensor) -> Step:
+        """Removal of Gaussian noise, of another deviation in each image: pixels, and the prediction."""
+        clean, draws = batch.clean, generator(batch.seed, "gaussian")
+        sigma = self.sigma * torch.rand((len(clean), 1, 1, 1), generator=draws)
+        noise = sigma * torch.randn(clean.shape, generator=draws)
+        (view,) = batch.forward(clean + noise.to(clean))
+        pixel = functional.l1_loss(view.outputs.images, clean)
+        kl = divergence(wanted, view.logits).mean()
+        # an error of a tenth of the range of pixels weighs as much as a divergence of one nat
+        return Step(10 * pixel + kl, terms={"pixel": pixel.detach(), "kl": kl.detach()}, passes=2)
+
+    def after_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
+        return self.guard.look(stage, epoch) if self.held_out else {}
+
+    def state(self) -> dict[str, Tensor]:
+        return self.guard.state() if self.held_out else {}
+
+    def restore(self, stage: Stage, state: dict[str, Any]) -> None:
+        if self.held_out:
+            self.guard.restore(state)
