@@ -45,3 +45,15 @@ def test_channels_are_equal_and_splits_disjoint() -> None:
     assert torch.equal(data.train.images[:, 0], data.train.images[:, 2])
     train = {image.numpy().tobytes() for image in data.train.images[:, 0]}
     assert not any(image.numpy().tobytes() in train for image in data.test.images[:, 0])
+
+
+def test_the_small_digits_are_the_same_scans() -> None:
+    large, small = load_data("digits"), load_data("digits16")
+    assert small.train.images.shape == (1437, 1, 16, 16) and small.test.images.shape == (360, 1, 16, 16)
+    assert torch.equal(small.test.labels, large.test.labels) and small.source == "digits16"
+    # means over patches of four scan pixels, apart from what the edges and the rounding do
+    coarse = [
+        torch.nn.functional.avg_pool2d(images[:, :1].float(), size)
+        for images, size in ((small.test.images, 4), (large.test.images, 8))
+    ]
+    assert (coarse[0] - coarse[1]).abs().max() < 8

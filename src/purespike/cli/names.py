@@ -16,7 +16,7 @@ ATTACKS = (
 )
 THREATS = ("undefended", "oblivious", "bpda", "adaptive", "transfer", "query")
 SOURCES = (
-    *("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
+    *("digits", "digits16", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
     *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME"),
 )
 EXPERIMENTS = ("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation")

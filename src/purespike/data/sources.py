@@ -57,7 +57,8 @@ def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
     """Load the train and test images of a source.
 
     ======================  ========================================================================
-    ``digits``              scikit-learn's digits, enlarged to 32x32; needs no download
+    ``digits``              scikit-learn's digits, enlarged to 32x32, three channels; needs no download
+    ``digits16``            the same, enlarged to 16x16, one channel
     ``mnist``, ``cifar10``  and ``fashion_mnist``, ``cifar100``, ``svhn``: downloaded once
     ``hub:OWNER/NAME``      any image classification set of the hub, also ``hub:OWNER/NAME:CONFIG``
     ``hub:/path``           a directory with ``train-*.parquet`` and ``test-*.parquet``
@@ -121,7 +122,12 @@ def _load(source: str, cache_dir: Path | None) -> Data:
 
 @data_source("digits")
 def _digits(rest: str, cache_dir: Path | None) -> Data:
-    return load_digits()
+    return load_digits("digits", side=32, channels=3)
+
+
+@data_source("digits16")
+def _digits16(rest: str, cache_dir: Path | None) -> Data:
+    return load_digits("digits16", side=16, channels=1)
 
 
 def _hosted(name: str, place: str, config: str | None, rest: str, cache_dir: Path | None) -> Data:
