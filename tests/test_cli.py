@@ -32,7 +32,7 @@ def call(monkeypatch, capsys):
 
 
 HELP = {
-    "run": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
+    "run": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
     "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
     "train purifier": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
     "purify": ["IN", "OUT", "--model", "--device"],

@@ -23,6 +23,7 @@ from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
+from purespike.models.resolve import resolve as resolve_model
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation, Provenance
@@ -85,7 +86,13 @@ class Run:
             write_json(self.folder / "environment.json", origin)
 
     def classifier(self, data: Data) -> nn.Module:
-        """Train the classifier, or read it."""
+        """Train the classifier, or read it; or take the one that the recipe names.
+
+        Raises:
+            InputError: as :func:`purespike.models.resolve.resolve` and :meth:`adopt`.
+        """
+        if self.recipe.classifier.source is not None:
+            return self.adopt(resolve_model(self.recipe.classifier.source))
         return self._stage(
             "classifier",
             lambda: train_classifier(

@@ -181,8 +181,12 @@ class ClassifierRecipe(Training):
     its defaults. The former keys ``adversarial`` (now ``objective``), ``momentum``, ``weight_decay`` (now in
     ``optimiser``), ``milestones`` and ``decay_factor`` (now in ``schedule``) remain valid.
     ``coding`` makes frames of an image, e.g. ``poisson``.
+
+    Given a ``source``, a checkpoint, a run folder or ``module:function``, that model is defended as it is and
+    nothing here is trained.
     """
 
+    source: str | None = None
     architecture: str = "senet18_snn"
     width: Width = 1.0
     time_steps: TimeSteps = 4

@@ -1,5 +1,6 @@
 """Commands that train a model and use it: run, train, purify, info."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,17 +15,26 @@ if TYPE_CHECKING:
     from purespike.recipe import Recipe
 
 
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="Defend this model (checkpoint, run folder or module:function) instead of training the recipe's."
+    ),
+]
+
+
 @app.command()
 def run(
     recipe: RecipePath,
     out: Out = None,
+    classifier: Classifier = None,
     seed: Seed = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
-    chosen = _read(recipe, seed, settings)
+    chosen = _read(recipe, seed, settings, classifier)
     from purespike.reporting.tables import console_table
 
     runner = _runner(chosen, recipe, out, device, precision)
@@ -66,12 +76,7 @@ def train_classifier(
 def train_purifier(
     recipe: RecipePath,
     out: Out = None,
-    classifier: Annotated[
-        str | None,
-        typer.Option(
-            help="Defend this model (checkpoint or module:function) instead of the recipe's classifier."
-        ),
-    ] = None,
+    classifier: Classifier = None,
     seed: Seed = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
@@ -81,15 +86,9 @@ def train_purifier(
 
     Run again to resume.
     """
-    chosen = _read(recipe, seed, settings)
-    if classifier is not None:
-        check_models(classifier)
-    from purespike.models.resolve import resolve
-
-    given = None if classifier is None else resolve(classifier)
-    with _runner(chosen, recipe, out, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision) as runner:
         data = runner.data()
-        runner.purifier(data, runner.classifier(data) if given is None else runner.adopt(given))
+        runner.purifier(data, runner.classifier(data))
         _say_trained(runner, "purifier")
 
 
@@ -128,12 +127,16 @@ def info(model: Model, device: Device = "auto") -> None:
         show(part)
 
 
-def _read(path: Path, seed: int | None, settings: list[str]) -> "Recipe":
-    """The recipe of a command, and the name of its data source checked, before PyTorch is imported."""
+def _read(path: Path, seed: int | None, settings: list[str], classifier: str | None = None) -> "Recipe":
+    """The recipe of a command, with the names of data and model checked before PyTorch is imported."""
     from purespike.recipe import load_recipe
 
-    recipe = load_recipe(path, [*settings, *([f"seed={seed}"] if seed is not None else [])])
+    given = [] if seed is None else [f"seed={seed}"]
+    given += [] if classifier is None else [f"classifier.source={json.dumps(classifier)}"]
+    recipe = load_recipe(path, [*settings, *given])
     check_source(recipe.data.source)
+    if recipe.classifier.source is not None:
+        check_models(recipe.classifier.source)
     return recipe
 
 

@@ -9,7 +9,9 @@ from purespike.errors import InputError
 from purespike.importing import import_module
 from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
+from purespike.models.defended import Defended
 from purespike.models.guard import brief
+from purespike.recipe import load_recipe
 
 
 def resolve(name: str) -> nn.Module:
@@ -24,9 +26,19 @@ def resolve(name: str) -> nn.Module:
         InputError: no such model, or a function that fails or does not return a module.
     """
     path = Path(name)
+    if source := _foreign_classifier(path):
+        return Defended(load(path), resolve(source)).eval()
     if path.suffix == ".safetensors" or path.exists() or ":" not in name:
         return load(path)
     return _call(name)
+
+
+def _foreign_classifier(folder: Path) -> str | None:
+    """The classifier of a run folder that keeps its purifier alone, as the recipe names it."""
+    kept = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    if not {"recipe.yaml", "purifier.safetensors"} <= kept or "classifier.safetensors" in kept:
+        return None
+    return load_recipe(folder / "recipe.yaml").classifier.source
 
 
 def named(specs: Iterable[str]) -> dict[str, str]:

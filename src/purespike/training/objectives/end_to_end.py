@@ -50,6 +50,8 @@ class EndToEnd(Objective):
         ramp: share of the training in which the budget rises from 0 to eps.
         denoise: share of the training, at its beginning, in which the purifier learns to remove Gaussian
             noise instead: an output stage without a path from the image has to learn images first.
+        clean_share: share of each batch that is shown without an attack: images with a flat background look
+            to spiking neurons like none with noise on it, and are misread if they were never seen.
         sigma: largest standard deviation of that noise.
         ce: w₁.
         clean_ce: w₂.
@@ -77,6 +79,7 @@ class EndToEnd(Objective):
         ramp: Share = 0.25,
         denoise: Share = 0.2,
         sigma: Annotated[float, Field(gt=0, le=1)] = 0.25,
+        clean_share: Share = 0.25,
         ce: Weight = 1.0,
         clean_ce: Weight = 0.0,
         kl: Weight = 0.5,
@@ -89,6 +92,7 @@ class EndToEnd(Objective):
         self.eps, self.surrogates = parse_eps(eps), tuple(str(parse_surrogate(s)) for s in surrogates)
         self.steps = 1 if attack == "n_fgsm" else steps
         self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
+        self.clean_share = clean_share
         self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
         self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
         if not self.eps > 0:
@@ -140,18 +144,22 @@ class EndToEnd(Objective):
         return {name: (weight, value()) for name, (weight, value) in terms.items() if weight > 0}, right
 
     def _attack(self, batch: Batch, labels: Tensor, scale: float) -> Tensor:
-        """Images that the defended model gets wrong, within ``scale`` times the budget."""
-        eps = scale * self.eps
+        """The images of a batch, all but a share of them moved by an attack of ``scale`` times the budget."""
+        eps, left = scale * self.eps, round(self.clean_share * len(batch.clean))
         if eps == 0:
             return batch.clean
+        images, labels = batch.clean[left:], labels[left:]
+        return torch.cat((batch.clean[:left], self._attacked(batch, images, labels, eps)))
+
+    def _attacked(self, batch: Batch, images: Tensor, labels: Tensor, eps: float) -> Tensor:
         surrogate = self.surrogates[batch.step % len(self.surrogates)]
         with surrogate_gradient(batch.network, surrogate):
             if self.single and not self.guard.tripped:
                 loss = partial(cross_entropy, labels=labels)
-                return noise_fgsm(batch.network, batch.clean, loss, eps=eps, seed=batch.seed)
+                return noise_fgsm(batch.network, images, loss, eps=eps, seed=batch.seed)
             steps = max(self.steps, 2) if self.guard.tripped else self.steps
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
-            return replace(attack, seed=batch.seed).perturb(batch.network, batch.clean, labels)
+            return replace(attack, seed=batch.seed).perturb(batch.network, images, labels)
 
     def _denoise(self, batch: Batch, wanted: Tensor) -> Step:
         """Removal of Gaussian noise, of another deviation in each image: pixels, and the prediction."""
