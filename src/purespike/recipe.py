@@ -219,6 +219,10 @@ class PurifierRecipe(Training):
     leaves open ``beta``, ``switch_epoch`` and σ(n), here ``noise_level``
     (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
     ``clean_share`` of each batch may be clean.
+
+    ``output`` is the output stage (:data:`purespike.models.output.OUTPUTS`), ``start`` a purifier whose
+    weights training begins with. ``noise`` is the standard deviation of noise that a purifier adds to its
+    images first, and ``vote`` puts the answers of ``passes`` draws together.
     """
 
     width: Width = 1.0
@@ -230,6 +234,9 @@ class PurifierRecipe(Training):
     dynamics: Dynamics = None
     output: Literal["residual", "bounded", "gated", "reconstruction"] = "residual"
     start: str | None = None
+    noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+    passes: Annotated[int, Field(ge=1, le=1000)] = 1
+    vote: Literal["mean", "majority"] = "mean"
     epochs: Epochs = 200
     batch_size: BatchSize = 128
     learning_rate: Rate = 1e-4

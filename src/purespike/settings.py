@@ -190,7 +190,8 @@ class EvaluationSettings(Section):
         AfterValidator(_named),
         Field(
             validation_alias=AliasChoices("threats", "threat"),
-            description="undefended, oblivious, bpda, adaptive, transfer, query (comma-separated), or all.",
+            description="undefended, oblivious, bpda, adaptive, seed_known, transfer, query "
+            "(comma-separated), or all.",
         ),
     ] = ("adaptive",)
     surrogates: Annotated[

@@ -1,12 +1,17 @@
 """Models that draw: gradients over many passes, verdicts by the majority of ten passes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import purespike
+from purespike.attacks import create_attack
+from purespike.errors import InputError
 from purespike.evaluation.inputs import is_stochastic
 from purespike.models import Defended
+from purespike.models.draws import KnownDraws
 
 from .victims import foreign, photographs, plain, spiking
 
@@ -108,3 +113,55 @@ def test_eot_and_passes_can_be_chosen(sample):
     found = evaluate(sample, eot=3, passes=5, threat="adaptive", attacks=[PGD, {**PGD, "eot": 7}])
     assert [cell["settings"]["eot"] for cell in found.content["cells"]] == [3, 7]
     assert {cell["passes"] for cell in found.content["cells"]} == {5}
+
+
+def test_who_may_try_again_needs_one_pass(sample):
+    cell = evaluate(sample, threat="adaptive", attacks=[PGD], passes=12).cell("pgd", "adaptive")
+    assert cell.every_pass <= min(cell.pass_accuracy, cell.score.accuracy)
+    assert cell.every_pass < cell.score.accuracy, "noise of 0.2 breaks some image once in twelve passes"
+    assert f"{cell.every_pass * 100:.1f} in all 12" in cell.per_pass
+
+
+def test_known_random_numbers_are_one_more_attacker(sample):
+    """Every image meets the same noise, as if a picture were added: a plain loop attacks it alike."""
+    far = {**PGD, "step_size": 0.04, "random_start": False}
+    found = evaluate(sample, threat=["adaptive", "seed_known"], attacks=[far], eps=0.1)
+    known = found.cell("pgd", "seed_known")
+    classifier, (images, labels) = foreign(), sample
+    noise = KnownDraws(Noisy())(torch.zeros(1, *images.shape[1:]))
+    victim = nn.Sequential(Plus(noise), classifier)
+    right = victim(images).argmax(1) == labels
+    attack = create_attack("pgd", eps=0.1, steps=3, step_size=0.04, random_start=False)
+    attacks = [replace(attack, loss=loss) for loss in ("ce", "margin")]
+    alone = [
+        bool(right[row])
+        and not any(each(victim, images[row : row + 1], labels[row : row + 1]).broken for each in attacks)
+        for row in range(20)
+    ]
+    # an image that the majority of passes gets wrong is broken before any attack
+    clean = found.content["clean_outcomes"]["defended"]
+    assert list(known.outcomes) == [int(a and b) for a, b in zip(alone, clean, strict=True)]
+    assert 0 < sum(known.outcomes) < 20
+    assert found.worst_score(0.1, *found.end_to_end_threats) == found.cell("pgd", "adaptive").score
+    assert "seed_known" not in found.end_to_end_threats, "judged by other numbers than the others"
+
+
+class Plus(nn.Module):
+    def __init__(self, noise):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, images):
+        return images + self.noise
+
+
+def test_there_is_nothing_to_know_of_a_model_that_does_not_draw(sample):
+    for threat, sentences in (
+        ("all", ()),
+        ("adaptive,seed_known", ("seed_known is left out: the model draws no random numbers",)),
+    ):
+        found = purespike.evaluate(foreign(), sample, attacks=[PGD], eps=EPS, diagnose=0, threat=threat)
+        assert "seed_known" not in {cell.threat for cell in found.cells}
+        assert tuple(found.settings.left_out or ()) == sentences
+    with pytest.raises(InputError, match="seed_known is for models that draw random numbers"):
+        purespike.evaluate(foreign(), sample, attacks=[PGD], eps=EPS, diagnose=0, threat="seed_known")

@@ -59,9 +59,16 @@ def test_routes_of_an_attacker_who_has_more():
 
 def test_all_is_what_makes_sense():
     others = {"one": foreign()}
-    assert select_threats("all", defended()) == ["undefended", "oblivious", "bpda", "adaptive", "query"]
+    assert select_threats("all", defended()) == [
+        "undefended",
+        "oblivious",
+        "bpda",
+        "adaptive",
+        "seed_known",
+        "query",
+    ]
     assert select_threats("all", defended(), others) == list(THREATS)
-    assert select_threats("all", spiking(), others) == ["undefended", "adaptive", "transfer"]
+    assert select_threats("all", spiking(), others) == ["undefended", "adaptive", "seed_known", "transfer"]
 
 
 @pytest.mark.parametrize(

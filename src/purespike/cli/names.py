@@ -14,7 +14,7 @@ ATTACKS = (
     *("apgd_ce", "apgd_dlr", "autoattack", "autoattack_rand", "cw", "fab", "fgsm", "gaussian_noise"),
     *("ifgsm", "mifgsm", "pgd", "sa_pgd", "spsa", "square"),
 )
-THREATS = ("undefended", "oblivious", "bpda", "adaptive", "transfer", "query")
+THREATS = ("undefended", "oblivious", "bpda", "adaptive", "seed_known", "transfer", "query")
 SOURCES = (
     *("digits", "digits16", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
     *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME"),

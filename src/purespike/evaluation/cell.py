@@ -16,7 +16,7 @@ from purespike.attacks.run import from_outside
 from purespike.budget import format_eps
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.quality import image_quality, mean_quality
-from purespike.evaluation.threat import THREATS, Scene, classifier_of
+from purespike.evaluation.threat import THREATS, Scene
 from purespike.models import Defended
 from purespike.models.answer import correct, logits_of
 from purespike.results import AttackSettings, Cell, Component, Quality, Record, Rounded, Score
@@ -116,7 +116,7 @@ def attack_chunk(
     threat_model = THREATS[unit[0]]
     routes = threat_model.ways(scene, attack)
     rows = _attacked(job, unit, clean, images.device)
-    victim = classifier_of(scene.model) if unit[0] == "undefended" else scene.model
+    victim = threat_model.judge(scene.model)
     if adversarial is not None:
         adversarial.update(dict.fromkeys(unit, images))
     with seeded(*seed_parts, start, unit[0], device=images.device):
@@ -248,10 +248,16 @@ def _cell(job: Job, threat: str, parts: Sequence[Part], clean: Outcomes, seed: i
         seed=seed,
         passes=passes,
         pass_accuracy=sum(right) / len(right) if passes > 1 else None,
+        **({"every_pass": _every_pass(outcomes, right)} if passes > 1 else {}),
         raised_from=before,
         score=Score.of(outcomes),
         **({"rounded": _rounded(outcomes, rounded, unattacked)} if rounded else {}),
     )
+
+
+def _every_pass(outcomes: Sequence[int], right: Sequence[float]) -> float:
+    """Share of the images that no pass misclassified: broken once is broken for who may try again."""
+    return sum(robust for robust, share in zip(outcomes, right, strict=True) if share == 1) / len(right)
 
 
 def _rounded(outcomes: Sequence[int], rounded: Sequence[int], clean: Sequence[int]) -> Rounded:

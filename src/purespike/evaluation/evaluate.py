@@ -131,6 +131,7 @@ def evaluate(
             check_fit(substitute, pixels, labels, accelerator.device, name=f"substitute {name}")
         first = as_float(pixels[:8].to(accelerator.device))
         stochastic = is_stochastic(model, first, settings.thresholds.nondeterminism)
+        threats, needless = _of_this_nature(threats, settings.threats, stochastic=stochastic)
         eot = settings.eot or (EOT if stochastic else 1)
         jobs = [averaged(job, eot) for job in jobs]
         approximation = None
@@ -141,7 +142,7 @@ def evaluate(
             surrogates = accepted(model, surrogates)
         own_surrogates = unknown_spiking_modules(model, first) if "adaptive" in threats else []
         scene = Scene(model, surrogates, settings.losses, approximation, others)
-        left_out = (*left_out, *_idle(jobs, scene, threats))
+        left_out = (*left_out, *needless, *_idle(jobs, scene, threats))
         passes = settings.passes or (PASSES if stochastic else 1)
         runner = Runner(
             scene=scene,
@@ -288,6 +289,29 @@ def _idle(jobs: Sequence[Job], scene: Scene, threats: Sequence[str]) -> list[str
     if len(idle) == len(jobs):
         raise InputError(f"attacks: {'; '.join(sentences)}")
     return sentences
+
+
+def _of_this_nature(
+    threats: Sequence[str], named: Sequence[str], *, stochastic: bool
+) -> tuple[list[str], list[str]]:
+    """The threat models that make sense against a model that draws, or does not; a sentence for the others.
+
+    Those that nobody ``named`` are left out without one.
+
+    Raises:
+        InputError: none makes sense.
+    """
+    fitting = [name for name in threats if stochastic or not THREATS[name].random]
+    if not fitting:
+        raise InputError(
+            f"threats: {', '.join(threats)} is for models that draw random numbers, and this one draws none; "
+            "use adaptive"
+        )
+    return fitting, [
+        f"{name} is left out: the model draws no random numbers"
+        for name in threats
+        if name not in fitting and name in named
+    ]
 
 
 def _imitate(

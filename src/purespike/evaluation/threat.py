@@ -13,6 +13,7 @@ from purespike.attacks.run import from_outside, run_attack
 from purespike.attacks.transfer import transfer
 from purespike.errors import InputError, unknown
 from purespike.models import Defended
+from purespike.models.draws import KnownDraws
 from purespike.models.guard import own_code
 from purespike.registration import registering
 from purespike.results import vocabulary
@@ -57,6 +58,8 @@ class Threat:
         needs: necessary part of a scene: ``"purifier"``, ``"substitutes"`` or nothing.
         same_without_purifier: threat model with the same numbers where there is no purifier; ``"all"`` then
             leaves this one out.
+        judge: function of the attacked model to the one that judges the images of this attacker.
+        random: whether it makes sense against a stochastic model alone.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Threat:
     routes: Routes
     needs: str = ""
     same_without_purifier: str = ""
+    judge: Callable[[nn.Module], nn.Module] = lambda model: model
+    random: bool = False
 
     def ways(self, scene: Scene, attack: Attack) -> list[Route]:
         """:attr:`routes`, checked.
@@ -98,6 +103,8 @@ def threat_model(
     gradient: str,
     needs: str = "",
     same_without_purifier: str = "",
+    judge: Callable[[nn.Module], nn.Module] = lambda model: model,
+    random: bool = False,
 ) -> Callable[[Routes], Routes]:
     """Register a threat model: decorates the function of its routes, see :class:`Threat`.
 
@@ -107,6 +114,8 @@ def threat_model(
         gradient: model that is differentiated.
         needs: necessary part of a scene.
         same_without_purifier: threat model with the same numbers without a purifier.
+        judge: function of the attacked model to the one that judges the images.
+        random: whether it makes sense against a stochastic model alone.
 
     Raises:
         InputError: the name is taken, or words, needs or another threat model are unknown.
@@ -129,7 +138,9 @@ def threat_model(
         name = words if isinstance(words, str) else register_threat(words).name
         if name in THREATS:
             raise InputError(f"threat model {name!r} is registered twice")
-        THREATS[name] = Threat(name, knows, gradient, routes, needs, same_without_purifier)
+        THREATS[name] = Threat(
+            name, knows, gradient, routes, needs, same_without_purifier, judge=judge, random=random
+        )
         return routes
 
     return register
@@ -141,7 +152,12 @@ def threat_model(
     gradient="the classifier alone; its images are then purified",
     needs="purifier",
 )
-@threat_model("undefended", knows="the classifier, which has no purifier", gradient="the classifier")
+@threat_model(
+    "undefended",
+    knows="the classifier, which has no purifier",
+    gradient="the classifier",
+    judge=lambda model: classifier_of(model),
+)
 def _alone(scene: Scene, attack: Attack) -> list[Route]:
     # at full strength, without early stopping: the images are purified and shown afterwards
     classifier = classifier_of(scene.model)
@@ -194,6 +210,17 @@ def _adaptive(scene: Scene, attack: Attack) -> list[Route]:
     if not attack.differentiates:
         return []
     return adaptive_routes(scene.model, attack, surrogates=scene.surrogates, losses=scene.losses)
+
+
+@threat_model(
+    "seed_known",
+    knows="both, the surrogate, and the random numbers to be drawn",
+    gradient="as adaptive, with these random numbers",
+    judge=KnownDraws,
+    random=True,
+)
+def _seed_known(scene: Scene, attack: Attack) -> list[Route]:
+    return _adaptive(replace(scene, model=KnownDraws(scene.model)), attack)
 
 
 @threat_model(

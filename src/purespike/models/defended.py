@@ -4,9 +4,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from purespike.models.purifier import Purifier
+from purespike.models.vote import vote
+
 
 class Defended(nn.Module):
     """Images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``, through a purifier and then a classifier.
+
+    A purifier that draws may ask for several passes, whose answers are put together
+    (:func:`~purespike.models.vote.vote`).
 
     Args:
         purifier: images to ``Purified``; any module whose result has ``.images``, or is a tensor of images.
@@ -33,4 +39,8 @@ class Defended(nn.Module):
         return purified if isinstance(purified, Tensor) else purified.images
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.purify(images))
+        if not isinstance(self.purifier, Purifier) or self.purifier.passes == 1:
+            return self.classifier(self.purify(images))
+        passes, how = self.purifier.passes, self.purifier.vote
+        logits = self.classifier(self.purify(images.repeat(passes, 1, 1, 1)))
+        return vote(logits.unflatten(0, (passes, -1)), how)

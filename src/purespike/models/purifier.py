@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from purespike.checks import check_steps
 from purespike.errors import InputError, unknown
 from purespike.models.calibration import calibrate, natural_noise
 from purespike.models.coding import Direct
 from purespike.models.layers import NeuronConfig, check_channels
 from purespike.models.output import OUTPUTS
+from purespike.models.vote import check_vote
 from purespike.neurons import LIF_THRESHOLDS, Dynamics, Reset, Surrogate
+from purespike.scalars import check_number
 
 
 class Purified(NamedTuple):
@@ -121,6 +124,10 @@ class Purifier(nn.Module):
         reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
         output: what becomes of the image: ``"residual"`` (the paper's), ``"bounded"``, ``"gated"`` or
             ``"reconstruction"`` (:data:`~purespike.models.output.OUTPUTS`).
+        noise: standard deviation of Gaussian noise that is added to the images first, drawn anew in every
+            forward from torch's global generator, in pixel units; 0 for none.
+        passes: draws of the noise whose answers a :class:`~purespike.models.Defended` puts together.
+        vote: ``"mean"`` of the predicted probabilities, or ``"majority"`` of the predicted classes.
         calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
             ``False`` keeps PyTorch's own.
 
@@ -140,6 +147,9 @@ class Purifier(nn.Module):
         dynamics: Dynamics | str | None = None,
         reset: Reset = "attached",
         output: str = "residual",
+        noise: float = 0.0,
+        passes: int = 1,
+        vote: str = "mean",
         calibrated: bool = True,
     ) -> None:
         super().__init__()
@@ -157,7 +167,11 @@ class Purifier(nn.Module):
             **({} if dynamics is None else {"dynamics": str(dynamics)}),
             **({} if reset == "attached" else {"reset": reset}),
             **({} if output == "residual" else {"output": output}),
+            **({"noise": check_number(noise, name="purifier: noise")} if noise else {}),
+            **({} if passes == 1 else {"passes": check_steps(passes, name="purifier: passes"), "vote": vote}),
         }
+        self.noise, self.passes, self.vote = float(noise), passes, vote
+        check_vote(vote)
         self.in_channels = in_channels
         neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics, reset)
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
@@ -170,6 +184,8 @@ class Purifier(nn.Module):
 
     def forward(self, images: Tensor) -> Purified:
         check_channels(images, self.in_channels)
+        if self.noise:
+            images = images + self.noise * torch.randn_like(images)
         height, width = images.shape[-2:]
         # the U-Net halves twice; replicated borders keep edges quiet, and work for any size
         padding = (0, -width % 4, 0, -height % 4)

@@ -133,7 +133,8 @@ class Cell(Bounded):
     """Outcomes of one attack under one threat model; 1 is still classified correctly.
 
     For a stochastic model an outcome is that of the majority of ``passes``, and ``pass_accuracy`` the share
-    of correct single passes over all images.
+    of correct single passes over all images. An attacker who may submit an image again and again needs one
+    pass: ``every_pass`` counts what holds against it.
 
     Args:
         attack: name of the attack.
@@ -152,6 +153,7 @@ class Cell(Bounded):
         seed: seed of the evaluation.
         passes: passes over which each image is judged.
         pass_accuracy: see above; ``None`` for a deterministic model.
+        every_pass: share of the images that all ``passes`` classify correctly; ``None`` likewise.
         raised_from: steps of the attack whose budget the evaluation escalated to this one.
         score: share of outcomes that are 1.
         rounded: the same images in 8 bits, where they were saved.
@@ -169,6 +171,7 @@ class Cell(Bounded):
     seed: Count | None = None
     passes: Count = 1
     pass_accuracy: Share | None = None
+    every_pass: Share | None = None
     raised_from: Count | None = None
     score: Score
     rounded: Rounded | None = None
@@ -211,8 +214,11 @@ class Cell(Bounded):
 
     @property
     def per_pass(self) -> str:
-        """Accuracy of a single pass through a stochastic model, ``61.3 a pass``; else nothing."""
-        return "" if self.pass_accuracy is None else f"{percent(self.pass_accuracy)} a pass"
+        """Accuracy of a single pass and of all, ``61.3 a pass, 40.0 in all 10``; empty without chance."""
+        if self.pass_accuracy is None:
+            return ""
+        always = "" if self.every_pass is None else f", {percent(self.every_pass)} in all {self.passes}"
+        return f"{percent(self.pass_accuracy)} a pass{always}"
 
     @property
     def robust(self) -> np.ndarray:

@@ -166,7 +166,12 @@ class Evaluation(Record):
     @property
     def end_to_end_threats(self) -> tuple[str, ...]:
         """Measured threat models that attack the defended model: without a purifier all of them."""
-        return tuple(name for name in self.threats if not self.defended or threat_words(name).end_to_end)
+        words = {name: threat_words(name) for name in self.threats}
+        return tuple(
+            name
+            for name, each in words.items()
+            if not each.knows_draws and (each.end_to_end or not self.defended)
+        )
 
     def words(self, threat: str) -> ThreatWords:
         """The words of a threat model in this evaluation."""

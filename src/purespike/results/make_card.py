@@ -35,7 +35,9 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
         InputError: nothing was measured at ``eps``, or outcomes per image are missing.
     """
     eps = parse_radius(eps) if evaluation.norm == "l2" else parse_eps(eps)
-    threats = tuple(dict.fromkeys((*THREATS, *evaluation.threats)))
+    # a model that draws nothing has no row for who knows its draws
+    always = (name for name, words in THREATS.items() if not words.knows_draws)
+    threats = tuple(dict.fromkeys((*always, *evaluation.threats)))
     cells = evaluation.cells_at(eps, threats)
     if not cells:
         raise InputError(

@@ -48,6 +48,8 @@ class ThreatWords:
         ranked: whether a leaderboard has its column.
         knows_all: whether the attacker may use every other one's images too; its worst case then is over
             everything that attacked the defended model.
+        knows_draws: whether the attacker knows the random numbers of a stochastic model, which then draws the
+            same ones for every image: another model, whose broken images count in no other worst case.
         route: head of the column that tells its routes apart: a surrogate, an approximation, a substitute.
     """
 
@@ -63,6 +65,7 @@ class ThreatWords:
     always_shown: bool = False
     ranked: bool = True
     knows_all: bool = False
+    knows_draws: bool = False
     route: str = "Surrogate"
 
     @property
@@ -233,6 +236,20 @@ register_threat(
         knowledge=5,
         always_shown=True,
         knows_all=True,
+    )
+)
+register_threat(
+    ThreatWords(
+        name="seed_known",
+        title="Seed known",
+        short="adaptive, random numbers known",
+        definition="As adaptive, and the attacker also knows the random numbers that a stochastic model will "
+        "draw. What a defence loses here it owed to chance, not to repair.",
+        color="#4d4d4d",
+        marker="X",
+        knowledge=6,
+        ranked=False,
+        knows_draws=True,
     )
 )
 register_threat(

@@ -182,6 +182,9 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
             width=recipe.width,
             **recipe.neurons(),
             output=recipe.output,
+            noise=recipe.noise,
+            passes=recipe.passes,
+            vote=recipe.vote,
             calibrated=False,
         )
     if recipe.start is not None:
