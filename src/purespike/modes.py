@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 @contextlib.contextmanager
@@ -19,6 +20,19 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, own in former:
             module.training = own
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters of ``model`` inside, so that autograd computes no gradient for them."""
+    parameters = [each for each in model.parameters() if each.requires_grad and not is_lazy(each)]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.errors import InputError, unknown
-from purespike.modes import mode, outside_inference_mode
+from purespike.modes import frozen, mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -73,12 +73,5 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
             f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
             "be differentiated; create or load the model outside"
         )
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        with outside_inference_mode(), mode(model, training=False):
-            yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    with frozen(model), outside_inference_mode(), mode(model, training=False):
+        yield
