@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.errors import InputError, unknown
+from purespike.models.guard import guarded
 from purespike.modes import frozen, mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -63,15 +64,16 @@ def finite(gradient: Tensor) -> tuple[Tensor, Tensor]:
 def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside, outside inference mode; the former state on any exit.
 
-    Frozen parameters keep autograd from computing gradients that no attack uses.
+    Frozen parameters keep autograd from computing gradients that no attack uses. Failures of the model name
+    it, see :func:`~purespike.models.guard.guarded`.
 
     Raises:
-        InputError: parameters that were made in inference mode.
+        InputError: parameters that were made in inference mode, or are on the meta device.
     """
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise InputError(
             f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
             "be differentiated; create or load the model outside"
         )
-    with frozen(model), outside_inference_mode(), mode(model, training=False):
+    with guarded(model), frozen(model), outside_inference_mode(), mode(model, training=False):
         yield
