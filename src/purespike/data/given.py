@@ -52,9 +52,8 @@ def _collected(data: Dataset[Any] | DataLoader[Any]) -> tuple[Tensor, Tensor]:
     with reading(f"data: {kind}", "does not give images of one size with a label each", remedy=_FORMS):
         batched = isinstance(data, DataLoader) and data.batch_size is not None
         items, length = _items(data)
-        pairs = ((torch.as_tensor(image), torch.as_tensor(label)) for image, label in items)
-        if length is None:
-            pairs = _until_its_end(pairs, kind, batched=batched)
+        read = ((torch.as_tensor(image), torch.as_tensor(label)) for image, label in items)
+        pairs = _until_its_end(read, kind, batched=batched) if length is None else read
         images, labels = zip(*pairs, strict=True)
         join = torch.cat if batched else torch.stack
         return join(images), join(labels)
@@ -62,10 +61,11 @@ def _collected(data: Dataset[Any] | DataLoader[Any]) -> tuple[Tensor, Tensor]:
 
 def _items(data: Dataset[Any] | DataLoader[Any]) -> tuple[Iterable[Any], int | None]:
     """The items of ``data``, and their number; ``None`` where it is unknown, or not to be relied on."""
-    source = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(source, IterableDataset):
+    if isinstance(data, IterableDataset):
         return data, None
     if isinstance(data, DataLoader):
+        if isinstance(data.dataset, IterableDataset):
+            return data, None
         try:
             return data, len(data)
         except TypeError:

@@ -71,8 +71,8 @@ def _call(name: str) -> nn.Module:
     if not callable(model) or isinstance(model, type):
         given = f"{type(model).__name__}, not an nn.Module or a function from images to logits"
         raise InputError(f"model {name}: {function_name}() returned {given}")
-    module = as_module(model, name=f"model {name}")
+    network = as_module(model, name=f"model {name}")
     # an exported graph has one mode, its own
     with own_code(f"model {name}"), contextlib.suppress(NotImplementedError):
-        module.eval()
-    return module
+        network.eval()
+    return network

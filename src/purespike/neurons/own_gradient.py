@@ -41,7 +41,7 @@ def custom_functions_watched(note: Callable[[type[Function], tuple[Any, ...]], N
                 note(function, given)
             finally:
                 busy = False
-        return super(_CALLED, function).apply(*given, **named)  # type: ignore[misc]
+        return super(_CALLED, function).apply(*given, **named)
 
     _CALLED.apply = classmethod(apply)
     try:
