@@ -3,6 +3,7 @@
 import random
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from purespike.evaluation import transfer_matrix
 from purespike.explain import grad_cam
 from purespike.models.guard import guarded
 from purespike.models.predict import predict
+from purespike.models.resolve import resolve
 from purespike.neurons import LIF, firing_rates, membrane_census, surrogate_gradient, unknown_spiking_modules
 from purespike.recipe import parse_recipe
 from purespike.training import train_purifier
@@ -244,6 +246,29 @@ def test_whatever_fails_is_one_line(kind, name):
     if kind is not Empty and name not in ("substitute", "transfer", "training"):
         assert isinstance(error.value.__cause__, OSError)
     assert "forward" not in vars(model) and all(p.requires_grad for p in model.conv.parameters())
+
+
+class NoEvaluation(Late):
+    def eval(self):
+        raise OSError("no\nevaluation")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (NoEvaluation, "model mine:make: failed with OSError: no evaluation$"),
+        (Empty, r"model mine:make \(Empty\): seen is on the meta device"),
+        (lambda: 3, "returned int, not an nn.Module or a function"),
+        (lambda: Late, "returned type, not an nn.Module or a function"),
+    ],
+    ids=["eval", "empty", "number", "class"],
+)
+def test_so_is_a_model_named_at_the_shell(make, message, monkeypatch):
+    module = types.ModuleType("mine")
+    module.make = make
+    monkeypatch.setitem(sys.modules, "mine", module)
+    with pytest.raises(InputError, match=message):
+        resolve("mine:make")
 
 
 def test_either_part_may_have_failed_to_be_differentiated():

@@ -94,6 +94,17 @@ def test_only_what_is_differentiated_is_noted():
     assert noted == [(double, 1), (outer, 1)]
 
 
+def test_watches_nest():
+    double, noted = custom(lambda v: 2 * v, lambda v, g: 2 * g), []
+    images = torch.ones(3, requires_grad=True)
+    with custom_functions_watched(lambda *_: noted.append("outer")):
+        with custom_functions_watched(lambda *_: noted.append("inner")):
+            double.apply(images)
+        double.apply(images)
+    double.apply(images)
+    assert noted == ["inner", "outer"]
+
+
 class Plain(nn.Module):
     """A plain module that calls a function."""
 

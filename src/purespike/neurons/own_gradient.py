@@ -1,6 +1,7 @@
 """Functions with a backward of their own: is it the derivative of what they compute?"""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ Kind = Literal["exact", "spikes", "other", "unexamined"]
 
 # the class whose ``apply`` every custom function calls, also through a bound method kept from earlier
 _CALLED: Any = Function.__mro__[1]
+_ONE_AT_A_TIME = threading.RLock()
 # ours, whose gradients are exchanged, and those that only send tensors to other devices
 _PASSED_BY = ("purespike.", "torch.nn.parallel.", "torch.distributed.")
 # random projections of a Jacobian, and the relative error that no rounding and no kinks explain
@@ -30,12 +32,13 @@ def custom_functions_watched(note: Callable[[type[Function], tuple[Any, ...]], N
     Args:
         note: function that may apply the custom function itself, which is not noted again.
     """
-    busy = False
+    busy, here = False, threading.get_ident()
 
     def apply(function: type[Function], *given: Any, **named: Any) -> Any:
         nonlocal busy
         ours = f"{function.__module__}.".startswith(_PASSED_BY)
-        if not (busy or ours) and torch.is_grad_enabled() and any(map(_differentiated, given)):
+        elsewhere = threading.get_ident() != here
+        if not (busy or ours or elsewhere) and torch.is_grad_enabled() and any(map(_differentiated, given)):
             busy = True
             try:
                 note(function, given)
@@ -43,11 +46,16 @@ def custom_functions_watched(note: Callable[[type[Function], tuple[Any, ...]], N
                 busy = False
         return super(_CALLED, function).apply(*given, **named)
 
-    _CALLED.apply = classmethod(apply)
-    try:
-        yield
-    finally:
-        del _CALLED.apply
+    with _ONE_AT_A_TIME:
+        former = vars(_CALLED).get("apply")
+        _CALLED.apply = classmethod(apply)
+        try:
+            yield
+        finally:
+            if former is None:
+                del _CALLED.apply
+            else:
+                _CALLED.apply = former
 
 
 def kind_of_gradient(function: Callable[..., Any], given: tuple[Any, ...]) -> Kind:
