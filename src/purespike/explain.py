@@ -8,6 +8,7 @@ from purespike.checks import check_labels
 from purespike.errors import InputError
 from purespike.models import Defended, SpikingClassifier
 from purespike.models.fit import check_fit
+from purespike.models.guard import guarded
 from purespike.modes import mode
 
 
@@ -95,7 +96,7 @@ def _attribute(model: nn.Module, images: Tensor, labels: Tensor, layer: nn.Modul
     except ImportError as error:
         raise InputError("Grad-CAM needs captum: pip install 'purespike[explain]'") from error
     # neither a caller's inference mode nor its graph reaches inside
-    with mode(model, training=False), torch.inference_mode(False):
+    with guarded(model), mode(model, training=False), torch.inference_mode(False):
         try:
             maps = LayerGradCam(model, layer).attribute(images.detach().clone(), labels)
         except torch.OutOfMemoryError:

@@ -5,20 +5,48 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from purespike.errors import InputError
+from purespike.reading import brief
 
 
 @contextlib.contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put ``model`` into one mode inside; the mode of every module is restored on any exit."""
+    """Put ``model`` into one mode inside; the mode of every module is restored on any exit.
+
+    Raises:
+        InputError: a ``train`` of its own that fails.
+    """
     former = [(module, module.training) for module in model.modules()]
     try:
         # an exported graph has one mode, its own
-        with contextlib.suppress(NotImplementedError):
+        try:
             model.train(training)
+        except NotImplementedError:
+            pass
+        except Exception as error:
+            kind = type(error).__name__
+            raise InputError(
+                f"{type(model).__name__}: its train({training}) fails: {kind}: {brief(error)}"
+            ) from error
         yield
     finally:
         for module, own in former:
             module.training = own
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters of ``model`` inside, so that autograd computes no gradient for them."""
+    parameters = [each for each in model.parameters() if each.requires_grad and not is_lazy(each)]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,18 @@
 """Images in every form a caller may have them give the same evaluation, or one clear line."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 
 import purespike
 from purespike import InputError
 from purespike.attacks import pgd
-from purespike.data import ImageSet, given_images
+from purespike.data import ImageSet, given, given_images
 
 IMAGES = torch.rand(7, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(7) % 3
@@ -119,3 +120,51 @@ def test_an_exported_graph_is_evaluated(model: nn.Module) -> None:
     count = torch.export.Dim("count", min=1, max=64)
     exported = torch.export.export(model, (IMAGES,), dynamic_shapes=({0: count},)).module()
     assert outcomes(exported) == outcomes(model)
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        while True:
+            yield from zip(IMAGES, LABELS, strict=True)
+
+
+class Again(Sampler[int]):
+    """A sampler without an end, hence without a length."""
+
+    def __iter__(self) -> Any:
+        return itertools.cycle(range(7))
+
+
+ENDLESS = {
+    "stream": Endless(),
+    "loader": DataLoader(Endless(), batch_size=2),
+    "loader of single images": DataLoader(Endless(), batch_size=None),
+    "sampler": DataLoader(Pairs(), batch_size=2, sampler=Again()),
+}
+
+
+@pytest.mark.parametrize("data", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("images", [4, None])
+def test_a_stream_without_an_end_is_one_line(
+    data: Any, images: int | None, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert given.LONGEST == 100_000
+    monkeypatch.setattr(given, "LONGEST", 50)
+    with pytest.raises(InputError, match=r"data: \w+: gave 5[12] images .* and did not end") as caught:
+        purespike.evaluate(model, data, images=images)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_limit_is_one_of_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given, "LARGEST", 7 * IMAGES[0].nbytes)
+    assert torch.equal(given_images(Stream(), nn.Identity())[0], IMAGES)  # type: ignore[index]
+    with pytest.raises(InputError, match="gave 8 images"):
+        given_images(Endless(), nn.Identity())
+    # of known length
+    monkeypatch.setattr(given, "LARGEST", 0)
+    assert torch.equal(given_images(Pairs(), nn.Identity())[0], IMAGES)  # type: ignore[index]
+
+
+def test_a_data_set_without_images() -> None:
+    with pytest.raises(InputError, match="data: TensorDataset: does not give"):
+        given_images(TensorDataset(IMAGES[:0], LABELS[:0]), nn.Identity())

@@ -13,7 +13,9 @@ from torch import nn
 from purespike import tensors as tensors_on_disk
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, checkpoint, create, list_models, load, save
+from purespike.models.guard import guarded
 from purespike.neurons import AdaptiveLIF, ATan, SpikingNeuron, parse_surrogate, spiking_neurons
+from purespike.training import accelerator
 
 
 def classifier(name="resnet14_snn", **settings):
@@ -364,6 +366,46 @@ def test_a_model_whose_modules_were_replaced_is_not_saved(tmp_path):
             with pytest.raises(InputError, match=f"{name}.* was replaced or set anew"):
                 save(made, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+HOOKS = {
+    "forward": lambda module: module.register_forward_hook(lambda module, given, output: -output),
+    "before": lambda module: module.register_forward_pre_hook(lambda module, given: None),
+    "backward": lambda module: module.register_full_backward_hook(lambda module, given, output: None),
+    "before backward": lambda module: module.register_full_backward_pre_hook(lambda module, output: None),
+}
+
+
+@pytest.mark.parametrize("register", HOOKS.values(), ids=HOOKS)
+@pytest.mark.parametrize("name", ["", "readout"])
+def test_a_model_with_hooks_is_not_saved(name, register, tmp_path):
+    """A hook may change every answer, and no checkpoint holds it."""
+    model = classifier()
+    handle = register(model.get_submodule(name))
+    for made in (model, Defended(purifier(), model)):
+        with pytest.raises(InputError, match=r"save: .* has a hook, .*remove it first") as error:
+            save(made, tmp_path / "model.safetensors")
+        assert (name or "SpikingClassifier") in str(error.value) and "\n" not in str(error.value)
+    handle.remove()
+    save(model, tmp_path / "model.safetensors")
+
+
+def test_a_model_with_a_forward_of_its_own_is_not_saved(tmp_path):
+    model = classifier()
+    model.forward = lambda images: images.mean((2, 3))
+    with pytest.raises(InputError, match=r"the model \(\w+\) has a forward of its own"):
+        save(model, tmp_path / "model.safetensors")
+
+
+def test_what_accelerate_and_guards_wrap_is_saved(tmp_path):
+    model = classifier()
+    with guarded(model):
+        save(model, tmp_path / "model.safetensors")
+    accelerator(device="cpu", precision="bf16").prepare(model)
+    assert "forward" in vars(model)
+    save(model, tmp_path / "model.safetensors")
+    # what comes after shares Accelerate's state
+    accelerator(device="cpu")
 
 
 def test_another_surrogate_than_that_of_the_settings_is_not_lost_in_silence(tmp_path):

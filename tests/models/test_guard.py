@@ -2,19 +2,27 @@
 
 import random
 import sys
+import tempfile
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 import purespike as ps
+from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.evaluation import transfer_matrix
 from purespike.explain import grad_cam
 from purespike.models.guard import guarded
 from purespike.models.predict import predict
+from purespike.models.resolve import resolve
 from purespike.neurons import LIF, firing_rates, membrane_census, surrogate_gradient, unknown_spiking_modules
+from purespike.recipe import parse_recipe
+from purespike.training import train_purifier
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -167,6 +175,107 @@ def test_an_attack_says_it_too():
         InputError, match=r"the model \(Late\) fails at call 2 on images of shape \[6, 3, 8, 8\]"
     ):
         ps.attacks.pgd(Late(2), IMAGES, LABELS)
+
+
+class Undone(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise OSError("no\nway back")
+
+
+class OneWay(Late):
+    """Fails when it is differentiated."""
+
+    def forward(self, images):
+        return super().forward(Undone.apply(images))
+
+
+class Modeless(Late):
+    """Fails when it is put into a mode, once it is made."""
+
+    def train(self, mode=True):
+        raise OSError("no\nmodes")
+
+
+class Empty(Late):
+    """One buffer has no values."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = torch.zeros(2, device="meta")
+
+
+FAULTS = {
+    OneWay: r"\(OneWay\) fails in the backward pass: OSError: no way back",
+    Modeless: r"Modeless: its train\(False\) fails: OSError: no modes",
+    Empty: r"\(Empty\): seen is on the meta device, .*load its weights first \(to_empty",
+}
+GRADIENT = (
+    *["pgd", "mifgsm", "cw", "apgd_ce", "fab", "evaluate", "substitute", "transfer", "training"],
+    "worst case",
+)
+MORE = {
+    "worst case": lambda m: ps.attacks.worst_case(
+        m, *DATA, attack=ps.attacks.create_attack("pgd"), surrogates=["atan"], losses=["ce"]
+    ),
+    "training": lambda m: train(m),
+}
+
+
+def train(classifier):
+    purifier = {"attack": {"name": "fgsm"}, "width": 0.0625, "time_steps": 1, "epochs": 1, "crop_padding": 0}
+    recipe = parse_recipe({"data": {"source": "digits"}, "purifier": purifier}).purifier
+    images = ImageSet((IMAGES * 255).byte(), LABELS, ("a", "b", "c", "d"), "toy/train")
+    with tempfile.TemporaryDirectory() as folder:
+        train_purifier(
+            recipe, classifier, images, folder=Path(folder), seed=0, accelerator=Accelerator(cpu=True)
+        )
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("kind", FAULTS)
+def test_whatever_fails_is_one_line(kind, name):
+    model = kind()
+    with pytest.raises(InputError, match=FAULTS[kind]) as error:
+        (CALLS | MORE)[name](model)
+    assert "\n" not in str(error.value)
+    if kind is not Empty and name not in ("substitute", "transfer", "training"):
+        assert isinstance(error.value.__cause__, OSError)
+    assert "forward" not in vars(model) and all(p.requires_grad for p in model.conv.parameters())
+
+
+class NoEvaluation(Late):
+    def eval(self):
+        raise OSError("no\nevaluation")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (NoEvaluation, "model mine:make: failed with OSError: no evaluation$"),
+        (Empty, r"model mine:make \(Empty\): seen is on the meta device"),
+        (lambda: 3, "returned int, not an nn.Module or a function"),
+        (lambda: Late, "returned type, not an nn.Module or a function"),
+    ],
+    ids=["eval", "empty", "number", "class"],
+)
+def test_so_is_a_model_named_at_the_shell(make, message, monkeypatch):
+    module = types.ModuleType("mine")
+    module.make = make
+    monkeypatch.setitem(sys.modules, "mine", module)
+    with pytest.raises(InputError, match=message):
+        resolve("mine:make")
+
+
+def test_either_part_may_have_failed_to_be_differentiated():
+    model = ps.Defended(nn.Identity(), OneWay())
+    names = r"the purifier of the model \(Identity\) or the classifier of the model \(OneWay\)"
+    with pytest.raises(InputError, match=f"^{names} fails in the backward pass"):
+        ps.attacks.pgd(model, IMAGES, LABELS)
 
 
 def test_guards_nest_and_name_the_part():

@@ -24,6 +24,18 @@ class OwnNode(nn.Module):
         return self.derivative(current - 0.1)
 
 
+class Graded(nn.Module):
+    """Values of a function with the gradient of the identity, and no custom function."""
+
+    def __init__(self, graded, passes=True):
+        super().__init__()
+        self.graded, self.passes = graded, passes
+
+    def forward(self, current):
+        values = self.graded(current)
+        return current + (values - current).detach() if self.passes else values
+
+
 class Reached(OwnNode):
     """As SpikingJelly has it: the spike function is an attribute that :func:`surrogate_gradient` finds."""
 
@@ -72,6 +84,12 @@ IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         (lambda: analog(nn.Sequential(nn.BatchNorm2d(4), OwnNode()), nn.MaxPool2d(2)), ["1.1"]),
         (lambda: analog(OwnNode(), nn.Conv2d(4, 4, 3), OwnNode()), ["1", "3"]),
         (Steps, ["cell"]),
+        (lambda: analog(Graded(lambda v: 0.5 * (v > 0))), ["1"]),
+        (lambda: analog(Graded(lambda v: (4 * v).round().clamp(0, 4) / 4)), ["1"]),
+        (lambda: analog(Graded(lambda v: (8 * v).round() / 8, passes=False)), []),
+        (lambda: analog(Graded(lambda v: 0.5 * (v > 0)), nn.AvgPool2d(2), nn.Dropout(), nn.ReLU()), ["1"]),
+        (lambda: analog(nn.Hardtanh(-0.1, 0.1)), []),
+        (lambda: analog(nn.ReLU(), nn.AvgPool2d(2), nn.Dropout(), nn.MaxPool2d(2)), []),
         (lambda: Defended(nn.Identity(), Steps()), ["classifier.cell"]),
         (lambda: analog(Reached()), []),
         (lambda: analog(LIF(time_steps=1)), []),
@@ -85,6 +103,12 @@ IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         "nested",
         "two",
         "cell",
+        "half",
+        "rates",
+        "rounding",
+        "after half",
+        "clipping",
+        "pooling",
         "defended",
         "reached",
         "ours",

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.errors import InputError, unknown
-from purespike.modes import mode, outside_inference_mode
+from purespike.models.guard import guarded
+from purespike.modes import frozen, mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -63,22 +64,16 @@ def finite(gradient: Tensor) -> tuple[Tensor, Tensor]:
 def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside, outside inference mode; the former state on any exit.
 
-    Frozen parameters keep autograd from computing gradients that no attack uses.
+    Frozen parameters keep autograd from computing gradients that no attack uses. Failures of the model name
+    it, see :func:`~purespike.models.guard.guarded`.
 
     Raises:
-        InputError: parameters that were made in inference mode.
+        InputError: parameters that were made in inference mode, or are on the meta device.
     """
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise InputError(
             f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
             "be differentiated; create or load the model outside"
         )
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        with outside_inference_mode(), mode(model, training=False):
-            yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    with guarded(model), frozen(model), outside_inference_mode(), mode(model, training=False):
+        yield

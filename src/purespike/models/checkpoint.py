@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.models.defended import Defended
+from purespike.models.guard import Guard
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
 from purespike.modes import float32_by_default
@@ -21,6 +22,9 @@ from purespike.tensors import first_not_finite, read_tensors, write_tensors
 FORMAT = "purespike/1"
 # what a checkpoint names and its user may have registered
 _PARTS = ("unknown model", "unknown dynamics", "unknown surrogate", "unknown coding")
+
+# what runs beside a module's forward and backward
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def save(
@@ -40,8 +44,8 @@ def save(
 
     Raises:
         InputError: ``path`` is a folder; a model (or a part of a ``Defended``) that purespike does not know,
-            or whose modules are not those that its settings build; weights that are NaN or infinite; another
-            number of names than classes.
+            or whose modules are not those that its settings build, or have hooks; weights that are NaN or
+            infinite; another number of names than classes.
     """
     if Path(path).is_dir():
         raise InputError(f"save: {path} is a folder; name a file, {Path(path) / 'model.safetensors'}")
@@ -57,6 +61,11 @@ def save(
         raise InputError(
             f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would "
             "not bring that back; keep the state_dict and the function that builds your model"
+        )
+    if hooked := _hooked(model):
+        raise InputError(
+            f"save: {hooked}, and a checkpoint would not bring that back; remove it first (the handle's "
+            "remove(), or del module.forward), or keep the state_dict and the function that builds your model"
         )
     names = class_names or getattr(model, "class_names", None)
     if names:
@@ -196,6 +205,19 @@ def _changed(model: nn.Module, config: dict[str, Any]) -> list[str]:
         return shapes[0] == shapes[1] and (listed or repr(one) == repr(other))
 
     return [name for name in dict.fromkeys((*built, *own)) if not same(name)]
+
+
+def _hooked(model: nn.Module) -> str:
+    """The first module that computes or differentiates otherwise than its class does; empty if none does."""
+    for name, module in model.named_modules():
+        place = f"{name or 'the model'} ({type(module).__name__})"
+        if any(getattr(module, hooks) for hooks in _HOOKS):
+            return f"{place} has a hook"
+        own = vars(module)
+        # Accelerate's, in half precision, keeps the one that it wraps
+        if "forward" in own and "_original_forward" not in own and not isinstance(own["forward"], Guard):
+            return f"{place} has a forward of its own"
+    return ""
 
 
 def part_config(part: nn.Module) -> dict[str, Any]:

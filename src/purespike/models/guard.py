@@ -1,6 +1,8 @@
 """Failures of a foreign model as one line that names it, at whichever call it fails."""
 
 import contextlib
+import itertools
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -48,24 +50,59 @@ class Guard:
 def guarded(model: nn.Module, name: str = "the model") -> Iterator[None]:
     """Let failures of ``model`` raise a :class:`ModelFailure` inside; its forward is put back on any exit.
 
-    In a ``Defended`` each of the two parts is guarded. A model that is guarded already keeps its name.
+    In a ``Defended`` each of the two parts is guarded. A model that is guarded already keeps its name. What
+    autograd raises while it differentiates is a failure of the model as well.
 
     Args:
         model: any module.
         name: name of the model in messages.
+
+    Raises:
+        InputError: values of the model are on the meta device.
     """
+    check_values(model, name)
     each = {name: model}
     if isinstance(model, Defended):
         each = {f"the purifier of {name}": model.purifier, f"the classifier of {name}": model.classifier}
+    guards: list[Guard] = []
     with contextlib.ExitStack() as put_back:
         for own_name, part in each.items():
             attributes = vars(part)
-            if isinstance(attributes.get("forward"), Guard):
-                continue
-            put_back.callback(_restore, attributes, attributes.get("forward"))
-            # an instance's own forward goes before that of its class
-            attributes["forward"] = Guard(part.forward, f"{own_name} ({type(part).__name__})")
-        yield
+            guard = attributes.get("forward")
+            if not isinstance(guard, Guard):
+                put_back.callback(_restore, attributes, guard)
+                # an instance's own forward goes before that of its class
+                guard = attributes["forward"] = Guard(part.forward, f"{own_name} ({type(part).__name__})")
+            guards.append(guard)
+        try:
+            yield
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if not _in_backward(error):
+                raise
+            names = " or ".join(guard.name for guard in guards)
+            raise ModelFailure(f"{names} fails in the backward pass: {brief(error)}") from error
+
+
+def check_values(model: nn.Module, name: str = "the model") -> None:
+    """See that all parameters and buffers of ``model``, called ``name`` in messages, have values.
+
+    Raises:
+        InputError: one is on the meta device.
+    """
+    for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if value.is_meta:
+            raise InputError(
+                f"{name} ({type(model).__name__}): {key} is on the meta device, where tensors have no "
+                "values; load its weights first (to_empty, then load_state_dict)"
+            )
+
+
+def _in_backward(error: Exception) -> bool:
+    """Whether autograd was differentiating when ``error`` was raised."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "_engine_run_backward" for frame, _ in frames)
 
 
 @contextlib.contextmanager
@@ -77,8 +114,8 @@ def lent(models: Mapping[str, nn.Module]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as back:
         for name, model in models.items():
-            back.enter_context(buffers_kept(model))
             back.enter_context(guarded(model, name))
+            back.enter_context(buffers_kept(model))
         yield
 
 

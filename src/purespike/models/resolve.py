@@ -1,5 +1,6 @@
 """Models as the command line names them: a checkpoint, a run folder, or a function of the user's own."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from purespike.importing import import_module
 from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
 from purespike.models.defended import Defended
-from purespike.models.guard import brief
+from purespike.models.guard import brief, own_code
 from purespike.recipe import load_recipe
 
 
@@ -79,8 +80,11 @@ def _call(name: str) -> nn.Module:
         model = function()
     except (Exception, SystemExit) as error:
         raise InputError(f"model {name}: {function_name}() failed: {brief(error)}") from error
-    try:
-        return as_module(model).eval()
-    except InputError:
+    if not callable(model) or isinstance(model, type):
         given = f"{type(model).__name__}, not an nn.Module or a function from images to logits"
-        raise InputError(f"model {name}: {function_name}() returned {given}") from None
+        raise InputError(f"model {name}: {function_name}() returned {given}")
+    network = as_module(model, name=f"model {name}")
+    # an exported graph has one mode, its own
+    with own_code(f"model {name}"), contextlib.suppress(NotImplementedError):
+        network.eval()
+    return network

@@ -27,7 +27,7 @@ from purespike.neurons.neuron import SpikingNeuron, spiking_neurons
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased
 from purespike.neurons.reset import RESETS, Reset, parse_reset
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate, parse_surrogate
-from purespike.neurons.unknown import unknown_spiking_modules
+from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
 
 __all__ = [
     "ASSG",
@@ -65,6 +65,7 @@ __all__ = [
     "membrane_census",
     "multi_level_firing",
     "other_resets",
+    "own_gradients",
     "parse_dynamics",
     "parse_reset",
     "parse_surrogate",

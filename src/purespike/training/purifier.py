@@ -16,6 +16,7 @@ from purespike.data import ImageSet, augment
 from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, load
+from purespike.models.guard import check_values
 from purespike.models.predict import as_float
 from purespike.neurons import firing_rates
 from purespike.reading import brief
@@ -60,8 +61,9 @@ def train_purifier(
         The trained purifier in evaluation mode.
 
     Raises:
-        InputError: a setting out of range, or a checkpoint that does not fit.
+        InputError: a setting out of range, a checkpoint that does not fit, or a classifier that fails.
     """
+    check_values(classifier, "the classifier")
     objective = create_objective(recipe.objective, stage="purifier")
     origin = origin_of("purifier", recipe, data, seed=seed, classifier=classifier)
     # before the examples, which take their time

@@ -46,6 +46,23 @@ def test_what_cannot_be_concluded_is_named(given, name, level):
     assert {name: finding.level for name, finding in found.items()} == {name: level}
 
 
+@pytest.mark.parametrize(("count", "few"), [(1, True), (3, True), (4, False)])
+def test_of_few_examined_images_nothing_is_concluded(count, few):
+    images, labels = torch.zeros(count, 1, 2, 2), torch.zeros(count, dtype=torch.long)
+    clean = {"undefended": [1] * 40, "defended": [1] * 40}
+    known = {"cells": [cell("adaptive")], "clean": clean, "truth": TRUTH}
+    found = by_name(ask(check_evidence, nn.Identity(), images, labels, **known))
+    expected = {"number of examined images": "suspicious"} if few else {"enough to conclude from": "reliable"}
+    assert {name: finding.level for name, finding in found.items()} == expected
+
+
+def test_an_evaluation_examined_on_one_image_is_not_reliable():
+    images, labels = photographs(40, seed=3)
+    quick = {"attacks": ["fgsm"], "eps": "8/255", "threat": "adaptive"}
+    verdict = purespike.evaluate(foreign(), (images, labels), diagnose=1, **quick).verdict
+    assert any(reason.startswith("number of examined images") for reason in verdict.reasons)
+
+
 def test_a_constant_answer_is_chance_whatever_the_shares():
     truth = [0] * 30 + [1] * 10
     assert "better than chance" in examined([1] * 30 + [0] * 10, truth)

@@ -61,3 +61,26 @@ def test_an_evaluation_says_so():
     assert {part.surrogate for cell in found.cells for part in cell.components} == {"own"}
     assert "full gradient, own surrogates" in table_title(found)
     assert "worst case)" not in table_title(found)
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class Turned(nn.Module):
+    def forward(self, images):
+        return Reversed.apply(images)
+
+
+def test_a_gradient_that_is_none_is_named():
+    torch.manual_seed(0)
+    model = nn.Sequential(Turned(), nn.Flatten(), nn.Linear(3 * 144, 4))
+    found = one(check_unknown_neurons, model, *GIVEN)
+    assert (found.name, found.level) == ("own gradients", "suspicious")
+    assert found.message == "the backward of Reversed in 0 is not the derivative of what it computes"

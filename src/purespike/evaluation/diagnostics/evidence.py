@@ -12,6 +12,8 @@ from purespike.results.vocabulary import percent
 
 # images below which an interval may span more than half of the scale
 FEWEST = 10
+# examined images below which the rules say nothing; as many admit planted adversarial images
+FEWEST_EXAMINED = 4
 # a clean accuracy this far below that of training, and by chance with this probability at most, is another
 LOST, CHANCE = 0.05, 0.01
 # half the distance of float32 numbers below 1: a step of it moves no bright pixel
@@ -33,7 +35,7 @@ def check_evidence(e: Examination) -> Iterator[Finding]:
     right = e.clean.get("defended")
     if not right:
         return
-    yield from [*_images(e), *_attacks(e), *_training(e)] or [
+    yield from [*_images(e), *_examined(e), *_attacks(e), *_training(e)] or [
         _finding(
             "enough to conclude from",
             "reliable",
@@ -85,6 +87,17 @@ def _images(e: Examination) -> Iterator[Finding]:
             f"clean accuracy, {score.text}%, is no better than the {percent(most)}% of always answering the "
             "most frequent class: nothing can be concluded on the robustness of such a model",
             "check weights, channel order, value range and labels",
+        )
+
+
+def _examined(e: Examination) -> Iterator[Finding]:
+    if 0 < len(e) < FEWEST_EXAMINED:
+        yield _finding(
+            "number of examined images",
+            "suspicious",
+            f"the attack was examined on {len(e)} image{'s' if len(e) > 1 else ''}: so few do not tell "
+            "whether it did what it could",
+            "leave diagnose out, or examine 32 images",
         )
 
 

@@ -5,34 +5,48 @@ from collections.abc import Iterator
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.evaluation.plan import Job
-from purespike.neurons import Census, membrane_census, surrogate_gradient, unknown_spiking_modules
+from purespike.neurons import Census, membrane_census, own_gradients, surrogate_gradient
 from purespike.results import Finding
 
 
 @rule(needs="images", order=65)
 def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
-    """Do modules spike whose surrogate the attacker cannot choose?
+    """Do modules spike, or functions define a gradient, where the attacker has no choice?
 
-    The attacker then has the gradient that such a module defines for itself, and no other; the sweep over
+    The attacker then has the gradient that such a part defines for itself, and no other; the sweep over
     surrogates and the census pass it by. Surrogates move accuracies by tens of points, hence the number may
     be too high, also beside an attack without gradients, which is weaker than a good gradient.
     """
-    names = unknown_spiking_modules(e.model, e.images)
-    if not names:
-        return
+    own = own_gradients(e.model, e.images)
     without = list(dict.fromkeys(job.attack.name for job in e.jobs if _without_gradients(job)))
     covered = f"; {', '.join(without)} attacks without gradients" if without else ""
-    yield Finding(
-        name="unknown neurons",
-        group="gradients",
-        level="suspicious",
-        message="the neurons are not ours, their surrogate was kept: "
-        + ", ".join(name or type(e.model).__name__ for name in names)
-        + covered,
-        advice="rebuild the modules with purespike.neurons, SpikingJelly or snnTorch, whose surrogates the "
-        "attacker chooses; an attack without gradients (square, spsa) is a further witness",
-        source="Bu et al.: the attacker's surrogate decides the number",
-    )
+    if own.spiking:
+        yield Finding(
+            name="unknown neurons",
+            group="gradients",
+            level="suspicious",
+            message="the neurons are not ours, their surrogate was kept: "
+            + ", ".join(name or type(e.model).__name__ for name in own.spiking)
+            + covered,
+            advice="rebuild the modules with purespike.neurons, SpikingJelly or snnTorch, whose surrogates "
+            "the attacker chooses; an attack without gradients (square, spsa) is a further witness",
+            source="Bu et al.: the attacker's surrogate decides the number",
+        )
+    faults = {
+        "the backward of {} is not the derivative of what it computes": own.departing,
+        "the backward of {} could not be compared with finite differences": own.unexamined,
+    }
+    objections = [fault.format(", ".join(names)) for fault, names in faults.items() if names]
+    if objections:
+        yield Finding(
+            name="own gradients",
+            group="gradients",
+            level="suspicious",
+            message="; ".join(objections) + covered,
+            advice="an attacker may differentiate it otherwise: try the derivative, or the identity, and an "
+            "attack without gradients (square, spsa)",
+            source="Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security",
+        )
 
 
 def _without_gradients(job: Job) -> bool:
