@@ -13,7 +13,7 @@ from purespike.results import Finding
 TOLERANCE = 1e-3
 
 
-@rule(needs="images", order=45)
+@rule(needs="images", order=45, passes=len)
 @torch.no_grad()
 def check_outputs(e: Examination) -> Iterator[Finding]:
     """Are the outputs probabilities instead of logits?

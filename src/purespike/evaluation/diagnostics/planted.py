@@ -81,7 +81,13 @@ class Binarised(nn.Module):
             hook.remove()
 
 
-@rule(order=190)
+def _passes(e: Examination) -> int:
+    count = min(len(e), PLANTED)
+    points = 2 + INNER + CONTROLS
+    return 1 + 2 * points * count + e.cost(e.attack, count, routes=e.routes)
+
+
+@rule(order=190, passes=_passes)
 def check_planted(e: Examination) -> Iterator[Finding]:
     """Does the attack find adversarial images that provably exist?
 
