@@ -118,7 +118,7 @@ def examine_and_escalate(
 def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Finding]:
     """The findings of the rules that are asked, and one that names the others."""
     count = len(plan.examination)
-    if plan.allowance is not None and count < MOST:
+    if plan.allowance is not None and count < min(MOST, sum(plan.examination.clean["defended"])):
         progress.say(
             f"{count} images are examined, which costs no more than the attacks; --diagnose {MOST} takes more"
         )
