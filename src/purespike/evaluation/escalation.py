@@ -101,6 +101,7 @@ def examine_and_escalate(
         progress.begin(f"examination of {len(e)} images", sum(now.asked.values()), unit="passes")
         if "check_budget" in now.asked:
             e.budget = asked.findings(e, "check_budget")
+            progress.advance(now.asked["check_budget"], "budget")
         further = escalated(jobs, e.budget or (), budgets=budgets, max_cost=settings.max_cost)
         if not further:
             return list(_all_findings(now, asked, progress))
@@ -124,7 +125,10 @@ def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Findin
         )
     for name, passes in plan.asked.items():
         yield from asked.findings(plan.examination, name)
-        progress.advance(passes, name.removeprefix("check_").replace("_", " "))
+        # the budget was asked about first
+        progress.advance(
+            passes if name != "check_budget" else 0, name.removeprefix("check_").replace("_", " ")
+        )
     if left_out := plan.finding():
         progress.say(f"{left_out.name}: {left_out.message}")
         yield left_out
