@@ -66,7 +66,7 @@ def examine_and_escalate(
 
     def examination(count: int) -> Examination:
         rows, images, labels = runner.examined(clean, count)
-        known = {"stochastic": stochastic}
+        known: dict[str, Any] = {"stochastic": stochastic}
         outcomes = adaptive_outcomes(jobs, cells)
         if outcomes is not None:
             known["robust"] = torch.tensor(outcomes, dtype=torch.bool)[rows].to(images.device)
