@@ -216,13 +216,17 @@ class EvaluationSettings(Section):
     diagnose: Annotated[
         NotNegativeInt | None,
         Field(
-            description="Number of images for the diagnostics, 0 turns them off; by default up to 32, as "
-            "many as cost no more than the attacks, but 4 at least."
+            description="Number of images for the diagnostics whatever they cost, 0 turns them off; by "
+            "default 4 to 32, as many as take no more passes than the attacks did, or 4,000; what takes more "
+            "even so is left out, and named."
         ),
     ] = None
     max_cost: Annotated[
         Positive,
-        Field(description="Gradients per image up to which a budget that proves too small is escalated."),
+        Field(
+            description="Gradients per image, surrogate and loss that the evaluation may add to the attacks "
+            "named: all escalated attacks of one budget together, and, without --diagnose, the diagnostics."
+        ),
     ] = 400
     thresholds: Annotated[
         Thresholds,

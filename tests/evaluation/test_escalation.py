@@ -58,6 +58,17 @@ def test_the_strongest_attack_takes_the_remedies_at_each_budget_of_the_table(fin
     assert all(job.raised_from.attack == replace(WEAK, eps=job.eps) for job in found)
 
 
+def test_all_rounds_of_a_budget_share_what_they_may_cost():
+    first, second, further = (replace(WEAK, steps=steps) for steps in (8, 16, 32))
+    raised = [*jobs(), *(Job(each, EPS[0], raised_from=Job(WEAK, EPS[0])) for each in (first, second))]
+    # at another budget, which has a share of its own
+    raised += [Job(replace(WEAK, eps=EPS[1], steps=16), EPS[1], raised_from=Job(WEAK, EPS[1]))]
+    remedies = [finding(remedy={"steps": 32})]
+    found = escalated(raised, remedies, budgets=EPS, max_cost=8 + 16 + 32)
+    assert [job.attack for job in found] == [further, replace(further, eps=EPS[1])]
+    assert escalated(raised, remedies, budgets=EPS, max_cost=8 + 16 + 31) == []
+
+
 @functools.cache
 def blurring():
     return Defended(nn.AvgPool2d(3, 1, 1), foreign()).eval()

@@ -1,22 +1,24 @@
 """Escalate the attack budget where a larger one broke more images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
+
+import torch
 
 from purespike.attacks import SignAttack
 from purespike.attacks.protocol import is_iterated, recorded
 from purespike.chunks import Json
-from purespike.evaluation.allowance import AMPLE, FEWEST, MOST, affordable, counted
+from purespike.evaluation.allowance import LEAST, MOST, Plan, everything, passes_taken, planned
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
-from purespike.evaluation.diagnostics.rule import RULES, ask, in_order
+from purespike.evaluation.diagnostics.rule import RULES, ask
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
+from purespike.models import Defended
 from purespike.models.identity import code_of
 from purespike.progress import Bar
 from purespike.results import LEVELS, Cell, Finding, Record
-from purespike.results.record import Count
 from purespike.settings import EvaluationSettings
 
 
@@ -25,11 +27,9 @@ class Findings(Record):
 
     Args:
         findings: the findings.
-        passes: images passed through the classifier to find them.
     """
 
     findings: tuple[Finding, ...]
-    passes: Count = 0
 
 
 def examine_and_escalate(
@@ -42,9 +42,14 @@ def examine_and_escalate(
     settings: EvaluationSettings,
     arrived_training: Sequence[str],
     missing_classes: Sequence[int],
+    stochastic: bool,
     progress: Bar,
 ) -> list[Finding]:
     """Examine the evaluation; attack again while a larger budget breaks more; then the findings of all rules.
+
+    Unless the settings name a number of images, the examination takes no more passes than the attacks. What
+    it takes is known before, from settings and outcomes alone: it is the same on every machine, and in a run
+    that resumes.
 
     Args:
         runner: runs further attacks, and keeps findings.
@@ -55,11 +60,16 @@ def examine_and_escalate(
         settings: number of images to examine, tolerances, and the cost up to which budgets are escalated.
         arrived_training: modules that were handed over in training mode.
         missing_classes: classes of the data that the attacked subset lacks.
+        stochastic: whether the model is stochastic.
         progress: display of the evaluation, which shows each rule.
     """
 
     def examination(count: int) -> Examination:
-        images, labels = runner.examined(clean, count)
+        rows, images, labels = runner.examined(clean, count)
+        known: dict[str, Any] = {"stochastic": stochastic}
+        outcomes = adaptive_outcomes(jobs, cells)
+        if outcomes is not None:
+            known["robust"] = torch.tensor(outcomes, dtype=torch.bool)[rows].to(images.device)
         return Examination(
             runner.model,
             images,
@@ -73,19 +83,29 @@ def examine_and_escalate(
             truth=runner.labels.tolist(),
             missing_classes=missing_classes,
             thresholds=settings.thresholds,
+            **known,
         )
 
-    asked = _Asked(runner, progress)
-    count = settings.diagnose
-    if count is None:
-        count = _affordable(asked, examination, taken=sum(cell.forwards or 0 for cell in cells))
+    def plan() -> Plan:
+        if settings.diagnose is not None:
+            return everything(examination(settings.diagnose))
+        taken = passes_taken(cells, defended=isinstance(runner.model, Defended))
+        routes = max(1, len(runner.scene.surrogates)) * len(runner.scene.losses)
+        most = 3 * settings.max_cost * routes * len(runner.labels)
+        return planned(examination, min(max(taken, LEAST), most) - spent)
+
+    asked, spent = _Asked(runner), 0
     while True:
-        e = examination(count)
-        progress.begin(f"examination of {len(e)} images", len(RULES), unit="rules")
-        e.budget = asked.findings(e, "check_budget").findings
-        further = escalated(jobs, e.budget, budgets=budgets, max_cost=settings.max_cost)
+        now = plan()
+        e = now.examination
+        progress.begin(f"examination of {len(e)} images", sum(now.asked.values()), unit="passes")
+        if "check_budget" in now.asked:
+            e.budget = asked.findings(e, "check_budget")
+            progress.advance(now.asked["check_budget"], "budget")
+        further = escalated(jobs, e.budget or (), budgets=budgets, max_cost=settings.max_cost)
         if not further:
-            return [found for name in in_order() for found in asked.shown(e, name).findings]
+            return list(_all_findings(now, asked, progress))
+        spent += now.asked["check_budget"]
         progress.begin("escalation", len(further), unit="attacks")
         for job in further:
             found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
@@ -96,19 +116,22 @@ def examine_and_escalate(
             progress.advance(1)
 
 
-def _affordable(asked: "_Asked", examination: Callable[[int], Examination], *, taken: int) -> int:
-    """Number of images whose examination takes no more passes than the attacks ``taken``, by a trial."""
-    if taken >= AMPLE * MOST:
-        return MOST
-    trial = examination(FEWEST)
-    asked.progress.begin(f"trial examination of {len(trial)} images", len(RULES), unit="rules")
-    spent = sum(asked.shown(trial, name).passes for name in in_order())
-    count = affordable(taken, spent, len(trial))
-    if count < MOST:
-        asked.progress.say(
+def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Finding]:
+    """The findings of the rules that are asked, and one that names the others."""
+    count = len(plan.examination)
+    if plan.allowance is not None and count < min(MOST, sum(plan.examination.clean["defended"])):
+        progress.say(
             f"{count} images are examined, which costs no more than the attacks; --diagnose {MOST} takes more"
         )
-    return count
+    for name, passes in plan.asked.items():
+        yield from asked.findings(plan.examination, name)
+        # the budget was asked about first
+        progress.advance(
+            passes if name != "check_budget" else 0, name.removeprefix("check_").replace("_", " ")
+        )
+    if left_out := plan.finding():
+        progress.say(f"{left_out.name}: {left_out.message}")
+        yield left_out
 
 
 class _Asked:
@@ -117,17 +140,11 @@ class _Asked:
     All processes compute the same.
     """
 
-    def __init__(self, runner: Runner, progress: Bar) -> None:
-        self.runner, self.progress = runner, progress
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
         self.known: dict[str, Findings] = {}
 
-    def shown(self, e: Examination, rule: str) -> Findings:
-        """:meth:`findings`, which the display counts."""
-        found = self.findings(e, rule)
-        self.progress.advance(1, rule.removeprefix("check_").replace("_", " "))
-        return found
-
-    def findings(self, e: Examination, rule: str) -> Findings:
+    def findings(self, e: Examination, rule: str) -> tuple[Finding, ...]:
         """What ``rule`` finds."""
         attacks = [recorded(job.attack) for job in e.jobs]
         known = e.arrived_training, e.missing_classes, e.trained_accuracy
@@ -135,14 +152,12 @@ class _Asked:
         key = (rule,), attacks, self.runner.threats, e.clean, len(e), asdict(e.thresholds), known, *codes
 
         def compute() -> Findings:
-            with counted(e.model) as passes:
-                found = tuple(ask(rule, e))
-            return Findings(findings=found, passes=passes.count)
+            return Findings(findings=tuple(ask(rule, e)))
 
         if repr(key) not in self.known:
             write = self.runner.accelerator.is_main_process
             self.known[repr(key)] = self.runner.store.get(Json(Findings), key, compute, write=write)
-        return self.known[repr(key)]
+        return self.known[repr(key)].findings
 
 
 def escalated(
@@ -154,7 +169,7 @@ def escalated(
         jobs: attacks run so far.
         findings: findings of the diagnostics.
         budgets: budgets of the table.
-        max_cost: gradients per image, surrogate and loss that an attack may take.
+        max_cost: gradients per image, surrogate and loss that all escalated attacks may take together.
     """
     remedy: dict[str, Any] = {}
     for finding in findings:
@@ -164,7 +179,8 @@ def escalated(
     if base is None or not remedy:
         return []
     attack = replace(base, **remedy)
-    if attack == base or attack.passes > max_cost:
+    before = [job.attack.passes for job in jobs if job.raised_from and job.eps == base.eps]
+    if attack == base or attack.passes + sum(before) > max_cost:
         return []
     return [
         Job(replace(job.attack, **remedy), job.eps, raised_from=job)
@@ -188,9 +204,24 @@ def still_robust(
     """
     order = [name for name in ("adaptive", "undefended", "bpda") if name in threats]
     assert job.raised_from is not None
-    settings = recorded(job.raised_from.attack)
+    cell = _cell(job.raised_from, cells, order[0])
+    assert cell is not None, "an escalated attack goes on from one that was run"
+    return {**clean, "undefended": cell.outcomes, "defended": cell.outcomes}, order[:1]
+
+
+def adaptive_outcomes(jobs: Sequence[Job], cells: Sequence[Cell]) -> Sequence[int] | None:
+    """1 for each image robust to the adaptive attacker's strongest attack; ``None`` if the table lacks it."""
+    attack = strongest(jobs)
+    job = next((job for job in jobs if job.attack == attack), None)
+    cell = None if job is None else _cell(job, cells, "adaptive")
+    return None if cell is None else cell.outcomes
+
+
+def _cell(job: Job, cells: Sequence[Cell], threat: str) -> Cell | None:
+    """The number of an attack under a threat model."""
+    settings = recorded(job.attack)
     for cell in cells:
-        same = cell.attack == settings["name"] and cell.eps == job.eps and cell.threat == order[0]
+        same = cell.attack == settings["name"] and cell.eps == job.eps and cell.threat == threat
         if same and all(settings[key] == value for key, value in (cell.settings.model_extra or {}).items()):
-            return {**clean, "undefended": cell.outcomes, "defended": cell.outcomes}, order[:1]
-    raise AssertionError("an escalated attack goes on from one that was run")
+            return cell
+    return None

@@ -168,6 +168,7 @@ def evaluate(
                 left_out=left_out,
                 missing=description.missing_classes,
                 in_training=arrived_training,
+                stochastic=stochastic,
             )
         except ModelFailure as failure:
             kept = "" if folder is None else f"; the images attacked before stay finished in {folder}"
@@ -237,6 +238,7 @@ def _measure(
     left_out: Sequence[str],
     missing: Sequence[int],
     in_training: Sequence[str],
+    stochastic: bool,
 ) -> _Measured:
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
     costs = {job: _costs(job, runner.scene, runner.threats) for job in jobs}
@@ -262,6 +264,7 @@ def _measure(
                 settings=settings,
                 arrived_training=in_training,
                 missing_classes=missing,
+                stochastic=stochastic,
                 progress=progress,
             )
     # ties and logits that are not finite are recorded where there are any

@@ -184,12 +184,12 @@ class Runner:
             write_images(places[threat], start, kept, threat, images, labels, job)
         return kept.chunk
 
-    def examined(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor]:
-        """The first ``count`` images classified correctly, with their labels, on the device."""
+    def examined(self, clean: Outcomes, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, images and labels of the first ``count`` that are classified correctly, on the device."""
         right = torch.tensor(clean["defended"], dtype=torch.bool)
         rows = right.nonzero().squeeze(1)[:count]
         device = self.accelerator.device
-        return as_float(self.images[rows].to(device)), self.labels[rows].to(device)
+        return rows, as_float(self.images[rows].to(device)), self.labels[rows].to(device)
 
     def _chunks(self, images: Tensor, labels: Tensor) -> Any:
         return chunks(images, labels, self.batch_size, self.accelerator)

@@ -39,7 +39,8 @@ class Conditions(Record):
         learned_bpda: fit of the approximation that the BPDA attacker learned, if it did.
         eot: gradients averaged against a stochastic model.
         passes: passes that judge an image of a stochastic model.
-        max_cost: gradients per image up to which budgets were escalated.
+        max_cost: gradients per image, surrogate and loss up to which budgets were escalated, and that the
+            examination could take unless its images were counted.
         batch_size: images per forward.
         precision: precision of the passes.
         processes: number of processes.

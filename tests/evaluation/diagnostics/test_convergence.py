@@ -193,8 +193,8 @@ def test_a_cross_entropy_is_only_held_to_be_a_success_where_it_must_be_one():
 def test_verdicts_that_do_not_hold(given):
     images, labels = given
     result = ATTACK(foreign(), images, labels)
-    assert one(check_verdicts, foreign(), images, labels, result=result).level == "reliable"
-    found = one(check_verdicts, foreign(), images, (labels + 1) % 4, result=result)
+    assert one(check_verdicts, foreign(), images, labels, as_run=result).level == "reliable"
+    found = one(check_verdicts, foreign(), images, (labels + 1) % 4, as_run=result)
     assert found.level == "unreliable" and "counted but not broken" in found.message
 
 

@@ -67,9 +67,9 @@ def test_a_score_of_one_pass():
     images = torch.rand((200, 3, 4, 4))
     labels = torch.zeros(200, dtype=torch.long)
     result = SignAttack(eps=0.1, steps=1)(Coin(), images, labels)
-    once = one(check_passes, Coin(), images, labels, result=result, passes=1)
+    once = one(check_passes, Coin(), images, labels, as_run=result, passes=1)
     assert once.level == "suspicious" and "in 10 passes" in once.message
-    many = one(check_passes, Coin(), images, labels, result=result, passes=30)
+    many = one(check_passes, Coin(), images, labels, as_run=result, passes=30)
     assert many.level == "reliable" and "in 30 passes" in many.message
     mean, deviation = (
         float(part.split("%")[0]) / 100 for part in many.message.split("passes: ")[1].split(" ± ")

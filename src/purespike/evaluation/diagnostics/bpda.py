@@ -42,7 +42,13 @@ def check_bpda_beyond(e: Examination) -> Iterator[Finding]:
         )
 
 
-@rule(order=200)
+def _transferred(e: Examination) -> int:
+    if not isinstance(e.model, Defended) or "bpda" not in e.threats:
+        return 0
+    return e.cost_of_robust + e.cost(e.side, len(e)) + len(e)
+
+
+@rule(order=200, passes=_transferred)
 def check_bpda_transfer(e: Examination) -> Iterator[Finding]:
     """Do images of the BPDA attacker fool the classifier alone, where the exact gradient breaks the model?
 

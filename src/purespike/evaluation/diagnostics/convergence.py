@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from purespike.attacks import create_attack
+from purespike.attacks import SignAttack, create_attack
 from purespike.attacks.registry import knows_norm
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
@@ -24,15 +24,15 @@ def _optimisation(name: str, level: Level, message: str, advice: str, **more: An
     return Finding(name=name, group="optimisation", level=level, message=message, advice=advice, **given)
 
 
-@rule(order=120)
+@rule(order=120, passes=lambda e: 0 if e.stochastic else e.cost_as_run + len(e))
 @torch.no_grad()
 def check_verdicts(e: Examination) -> Iterator[Finding]:
     """Are the returned images misclassified where the attack says so, and only there?"""
     if e.stochastic:
         return
-    wrong = ~correct(logits_of(e.model, e.result.images), e.labels)
-    silent = int((wrong & ~e.result.success).sum())
-    empty = int((e.result.success & ~wrong).sum())
+    wrong = ~correct(logits_of(e.model, e.as_run.images), e.labels)
+    silent = int((wrong & ~e.as_run.success).sum())
+    empty = int((e.as_run.success & ~wrong).sum())
     yield _optimisation(
         "verdicts of the attack",
         "unreliable" if silent or empty else "reliable",
@@ -41,7 +41,26 @@ def check_verdicts(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(order=140)
+def _remedied(e: Examination) -> int:
+    attacks = (_stronger(e.attack, remedy) for remedy in _remedies(e.attack).values())
+    return e.cost_of_robust + sum(e.cost(attack, e.unbroken, routes=e.routes) for attack in attacks)
+
+
+def _remedies(attack: SignAttack) -> dict[str, dict[str, Any]]:
+    starts = max(4, 2 * attack.restarts)
+    return {
+        f"{2 * attack.steps} steps": {"steps": 2 * attack.steps},
+        f"{starts} random starts": {"restarts": starts, "random_start": True},
+    }
+
+
+def _stronger(attack: SignAttack, remedy: dict[str, Any]) -> SignAttack:
+    # other starts
+    seed = attack.seed + ("restarts" in remedy)
+    return replace(attack, seed=seed, **remedy)
+
+
+@rule(order=140, passes=_remedied)
 def check_budget(e: Examination) -> Iterator[Finding]:
     """Findings of :func:`budget_findings`, computed before if the evaluation escalates budgets."""
     yield from budget_findings(e) if e.budget is None else e.budget
@@ -55,20 +74,13 @@ def budget_findings(e: Examination) -> Iterator[Finding]:
     compared. For a stochastic model, one image is tolerated.
     """
     attack, robust, count = e.attack, e.robust, len(e)
-    starts = max(4, 2 * attack.restarts)
-    remedies: dict[str, dict[str, Any]] = {
-        f"{2 * attack.steps} steps": {"steps": 2 * attack.steps},
-        f"{starts} random starts": {"restarts": starts, "random_start": True},
-    }
     broken = int((~robust).sum())
     allowed = e.thresholds.allowed(count) if e.stochastic else e.thresholds.gain * count
-    for name, remedy in remedies.items():
-        stronger = replace(attack, **remedy)
-        if "restarts" in remedy:
-            stronger = replace(stronger, seed=attack.seed + 1)
+    for name, remedy in _remedies(attack).items():
         gained = 0
         if robust.any():
-            gained = int(e.attacker(stronger)(e.model, e.images[robust], e.labels[robust]).success.sum())
+            stronger = e.attacker(_stronger(attack, remedy))
+            gained = int(stronger(e.model, e.images[robust], e.labels[robust]).success.sum())
         # a single step with more of them would be another attack
         iterated = attack.steps > 1
         yield _optimisation(
@@ -80,7 +92,7 @@ def budget_findings(e: Examination) -> Iterator[Finding]:
         )
 
 
-@rule(order=150)
+@rule(order=150, passes=lambda e: e.cost_as_run + 1)
 def check_silent(e: Examination) -> Iterator[Finding]:
     r"""Did an iterate fool the model that the attack then did not return?
 
@@ -100,7 +112,7 @@ def check_silent(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(order=160)
+@rule(order=160, passes=lambda e: e.cost_slow)
 def check_loss(e: Examination) -> Iterator[Finding]:
     """Had the loss of the robust images come to rest?
 
@@ -124,7 +136,7 @@ def check_loss(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(order=170)
+@rule(order=170, passes=lambda e: e.cost_slow)
 def check_stability(e: Examination) -> Iterator[Finding]:
     """Does the loss of unbroken images rise steadily, or oscillate?
 
@@ -151,7 +163,16 @@ def check_stability(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(order=210)
+def _queries(e: Examination) -> int:
+    return max(min(QUERIES, e.passes_taken or QUERIES), FEWEST_QUERIES)
+
+
+def _queried(e: Examination) -> int:
+    known = knows_norm("square", e.attack.norm)
+    return e.cost_of_robust + _queries(e) * e.unbroken if known else 0
+
+
+@rule(order=210, passes=_queried)
 def check_gradient_free(e: Examination) -> Iterator[Finding]:
     """Does an attack without gradients break images that gradients left robust?
 
@@ -161,7 +182,7 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
     """
     if not knows_norm("square", e.attack.norm):
         return
-    queries = max(min(QUERIES, e.passes_taken or QUERIES), FEWEST_QUERIES)
+    queries = _queries(e)
     square = create_attack("square", eps=e.attack.eps, norm=e.attack.norm, queries=queries)
     robust, gained = e.robust, 0
     if robust.any():

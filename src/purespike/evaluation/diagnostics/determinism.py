@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
-from purespike.evaluation.inputs import apart
+from purespike.evaluation.inputs import REPEATED, apart
 from purespike.models.answer import logits_of
 from purespike.results import Finding, Level
 from purespike.seeding import seeded
@@ -31,7 +31,7 @@ def check_mode(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(needs="images", order=40)
+@rule(needs="images", order=40, passes=lambda e: (max(REPEATED + 3, 5) + 1) * len(e))
 @torch.no_grad()
 def check_function(e: Examination) -> Iterator[Finding]:
     """Does the model give one answer to one image: again, from the same random numbers, and alone?"""

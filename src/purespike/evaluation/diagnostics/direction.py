@@ -23,7 +23,11 @@ DIRECTIONS, FEWEST = 48, 12
 POINTED = 8
 
 
-@rule(order=80)
+def _passes(e: Examination) -> int:
+    return min(len(e), POINTED) * (2 * DIRECTIONS + 3 * (1 + len(e.surrogates)))
+
+
+@rule(order=80, passes=_passes)
 def check_direction(e: Examination) -> Iterator[Finding]:
     r"""Along random directions, does the gradient tell up from down?
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import AttackResult, SignAttack, worst_case
+from purespike.attacks.adaptive import adaptive_routes
 from purespike.attacks.objective import cross_entropy, frozen_eval, margin
 from purespike.attacks.protocol import is_iterated
 from purespike.attacks.run import run_attack
@@ -108,7 +109,12 @@ class Examination:
     @cached_property
     def attackable(self) -> bool:
         """Whether there is an attack by gradient steps, and a path for gradients."""
-        return ("attack" in self.__dict__ or strongest(self.jobs) is not None) and self.gradients is not None
+        return self.has_attack and self.gradients is not None
+
+    @property
+    def has_attack(self) -> bool:
+        """Whether there is an attack by gradient steps."""
+        return "attack" in self.__dict__ or strongest(self.jobs) is not None
 
     @cached_property
     def attack(self) -> SignAttack:
@@ -204,6 +210,53 @@ class Examination:
             return None
         attack = replace(self.attack, stop_early=False, restarts=1, loss=self.losses[-1])
         return run_attack(attack, self.model, self.images[self.robust], self.labels[self.robust])
+
+    def cost(self, attack: SignAttack, images: int, *, routes: int = 1) -> int:
+        """Most passes of an attack: one for each image forwards, and two more where it is differentiated.
+
+        Args:
+            attack: attack that stops no image early.
+            images: number of images.
+            routes: number of routes that it follows, none of which breaks an image.
+        """
+        # in half precision each iterate may be judged again; with eot it is asked whether the model draws
+        step, last = (3, 1) if attack.precision == "fp32" else (4, 3)
+        asked = attack.eot if attack.eot > 1 else 0
+        return routes * images * (attack.restarts * attack.eot * (step * attack.steps + last) + asked)
+
+    @property
+    def routes(self) -> int:
+        """Number of the attacker's routes with the leading surrogates."""
+        return self._routes(self.leading, both_resets=False)
+
+    @property
+    def unbroken(self) -> int:
+        """Number of robust images where the table tells, else of all."""
+        return int(self.robust.sum()) if "robust" in self.__dict__ else len(self)
+
+    @property
+    def cost_of_robust(self) -> int:
+        """Most passes that :attr:`robust` takes, where the table does not tell."""
+        if "robust" in self.__dict__:
+            return 0
+        return self.cost(self.attack, len(self), routes=self._routes(self.surrogates, both_resets=True))
+
+    @property
+    def cost_as_run(self) -> int:
+        """Most passes that :attr:`as_run` takes."""
+        return self.cost(replace(self.attack, restarts=1), len(self))
+
+    @property
+    def cost_slow(self) -> int:
+        """Most passes that :attr:`slow` takes, with what it needs."""
+        return self.cost_of_robust + self.cost(replace(self.attack, restarts=1), self.unbroken)
+
+    def _routes(self, surrogates: tuple[str, ...], *, both_resets: bool) -> int:
+        return len(
+            adaptive_routes(
+                self.model, self.attack, surrogates=surrogates, losses=self.losses, both_resets=both_resets
+            )
+        )
 
     def attacker(self, settings: SignAttack, surrogates: tuple[str, ...] = ()) -> Attacker:
         """``settings`` over all losses, and both resets of the surrogates named, or else the leading ones."""

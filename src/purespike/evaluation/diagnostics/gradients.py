@@ -21,7 +21,7 @@ def _gradients(
     return Finding(name=name, group="gradients", level=level, message=message, advice=advice, source=source)
 
 
-@rule(needs="images", order=50)
+@rule(needs="images", order=50, passes=lambda e: 5 * len(e))
 def check_gradients(e: Examination) -> Iterator[Finding]:
     """Are logits connected to the images, and for how many images and pixels does the gradient vanish?"""
     if e.gradients is None:
@@ -75,7 +75,7 @@ def _pixels(gradient: Tensor, most: float) -> Finding:
     )
 
 
-@rule(order=70)
+@rule(order=70, passes=lambda e: 2 * 3 * len(e))
 def check_norms(e: Examination) -> Iterator[Finding]:
     """Is the loss as steep at the images as around them, or does each sit in a flat spot?
 
@@ -115,7 +115,7 @@ class _Divided(nn.Module):
         return logits_of(self.model, images) / self.scale
 
 
-@rule(order=90)
+@rule(order=90, passes=lambda e: e.cost_of_robust + len(e) + 2 * e.cost(e.side, len(e)))
 def check_scale(e: Examination) -> Iterator[Finding]:
     """Does dividing the logits by their standard deviation, which changes no prediction, break more?
 

@@ -9,7 +9,7 @@ from purespike.neurons import Census, membrane_census, own_gradients, surrogate_
 from purespike.results import Finding
 
 
-@rule(needs="images", order=65)
+@rule(needs="images", order=65, passes=len)
 def check_unknown_neurons(e: Examination) -> Iterator[Finding]:
     """Do modules spike, or functions define a gradient, where the attacker has no choice?
 
@@ -54,7 +54,7 @@ def _without_gradients(job: Job) -> bool:
     return job.norm != "noise" and job.attack.gradient_part() != job.attack
 
 
-@rule(needs="images", order=60)
+@rule(needs="images", order=60, passes=lambda e: (1 + len(e.surrogates)) * len(e))
 def check_neurons(e: Examination) -> Iterator[Finding]:
     """Does each layer of neurons pass information forwards, and a gradient backwards?
 

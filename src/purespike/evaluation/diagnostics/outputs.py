@@ -17,7 +17,7 @@ FEWEST, CONSTANT = 4, 1e-4
 MOST_STEPS, WHOLE = 1024, 1e-3
 
 
-@rule(needs="images", order=45)
+@rule(needs="images", order=45, passes=len)
 @torch.no_grad()
 def check_outputs(e: Examination) -> Iterator[Finding]:
     """Are the outputs probabilities instead of logits?

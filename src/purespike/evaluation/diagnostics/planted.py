@@ -22,6 +22,8 @@ from purespike.seeding import generator
 ZIMMERMANN = "Zimmermann et al. 2022, Increasing Confidence in Adversarial Robustness Evaluations"
 # random points of the inner ball beside the image; share of eps of the inner ball; points of the full ball
 INNER, SHRUNK, CONTROLS = 64, 0.95, 64
+# points that the replaced model is asked about: those that the readout finds likest the planted one
+CLOSEST = 8
 # fewer images say nothing about a share of 95%
 FEWEST = 4
 # points in one forward
@@ -81,7 +83,13 @@ class Binarised(nn.Module):
             hook.remove()
 
 
-@rule(order=190)
+def _passes(e: Examination) -> int:
+    count = min(len(e), PLANTED)
+    points = (2 + INNER + CONTROLS) + (2 + CLOSEST)
+    return 1 + points * count + e.cost(e.attack, count, routes=e.routes)
+
+
+@rule(order=190, passes=_passes)
 def check_planted(e: Examination) -> Iterator[Finding]:
     """Does the attack find adversarial images that provably exist?
 
@@ -128,7 +136,8 @@ def _plant(model: nn.Module, linear: nn.Linear, images: Tensor, attack: SignAtta
     planted = _near(images, attack, draw, corner=True)
     inner = [images, *(_near(images, attack, draw, share=SHRUNK) for _ in range(INNER))]
     controls = [_near(images, attack, draw) for _ in range(CONTROLS)]
-    features = _each(lambda points: _features(model, linear, points), [*inner, *controls, planted])
+    points = [*inner, *controls, planted]
+    features = _each(lambda batch: _features(model, linear, batch), points)
     fitted = [_readout(features[:, row].double().cpu().numpy()) for row in range(len(images))]
     rows = [row for row, fit in enumerate(fitted) if fit is not None]
     if not rows:
@@ -145,9 +154,9 @@ def _plant(model: nn.Module, linear: nn.Linear, images: Tensor, attack: SignAtta
         images[rows], (weights * factors[:, None]).float(), (biases * factors).float(), attack.norm
     )
     binarised = Binarised(model, linear, readouts).eval()
-    sides = _each(
-        lambda points: binarised(points).argmax(1), [points[rows] for points in [*inner, *controls, planted]]
-    )
+    scores = (features[:-1, rows] * readouts.weights.to(features)).sum(-1)
+    closest = torch.stack(points)[scores.topk(CLOSEST, dim=0).indices, rows]
+    sides = _each(lambda batch: binarised(batch).argmax(1), [images[rows], *closest, planted[rows]])
     kept = (sides[:-1] == 0).all(0) & (sides[-1] == 1)
     anchors, weights, biases, norm = readouts
     return Binarised(model, linear, Readouts(anchors[kept], weights[kept], biases[kept], norm)).eval()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks import AttackResult
+from purespike.attacks import AttackResult, SignAttack
 from purespike.evaluation.diagnostics.determinism import TRAMER
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
@@ -20,17 +20,21 @@ PASSES = 10
 EXPECTED, STEPS = 8, 10
 
 
-@rule(order=120)
+def _judging(e: Examination) -> int:
+    return e.cost_as_run + len(e) * max(e.passes, PASSES) if e.stochastic else 0
+
+
+@rule(order=120, passes=_judging)
 def check_passes(e: Examination) -> Iterator[Finding]:
     """Is the score of a stochastic model one of at least ten passes, and how far do they scatter?"""
     if not e.stochastic:
         return
-    scores = _right(e.model, e.result, e.labels, max(e.passes, PASSES)).mean(1)
+    scores = _right(e.model, e.as_run, e.labels, max(e.passes, PASSES)).mean(1)
     yield Finding(
         name="score over passes",
         group="defence",
         level="suspicious" if e.passes < PASSES else "reliable",
-        message=f"robust accuracy of {len(e)} images in {len(scores)} passes: {scores.mean().item():.1%} ± "
+        message=f"accuracy of {len(e)} attacked images in {len(scores)} passes: {scores.mean().item():.1%} ± "
         f"{scores.std().item():.1%}, from {scores.min().item():.1%} to {scores.max().item():.1%}; the "
         f"evaluation judged over {e.passes}",
         advice=f"judge each image over at least {PASSES} passes",
@@ -38,7 +42,20 @@ def check_passes(e: Examination) -> Iterator[Finding]:
     )
 
 
-@rule(order=130)
+def _averages(e: Examination) -> dict[int, SignAttack]:
+    """The attack by the number of passes that it averages."""
+    attack = replace(e.side, steps=min(e.side.steps, STEPS))
+    return {eot: replace(attack, eot=eot) for eot in sorted({*SAMPLES, e.attack.eot})}
+
+
+def _averaging(e: Examination) -> int:
+    if not e.stochastic:
+        return 0
+    count, attacks = min(len(e), EXPECTED), _averages(e).values()
+    return sum(e.cost(attack, count, routes=e.routes) + count * PASSES for attack in attacks)
+
+
+@rule(order=130, passes=_averaging)
 def check_expectation(e: Examination) -> Iterator[Finding]:
     """Would gradients averaged over more passes break more than those of the attack?
 
@@ -48,20 +65,19 @@ def check_expectation(e: Examination) -> Iterator[Finding]:
     if not e.stochastic:
         return
     model, images, labels = e.first(EXPECTED)
-    attack = replace(e.side, steps=min(e.side.steps, STEPS), eot=e.attack.eot)
     accuracy = {}
-    for eot in sorted({*SAMPLES, attack.eot}):
-        result = e.attacker(replace(attack, eot=eot))(model, images, labels)
+    for eot, attack in _averages(e).items():
+        result = e.attacker(attack)(model, images, labels)
         accuracy[eot] = _right(model, result, labels).mean().item()
     most = max(accuracy)
-    behind = accuracy[attack.eot] - accuracy[most]
+    behind = accuracy[e.attack.eot] - accuracy[most]
     numbers = ", ".join(f"{value:.1%} over {eot}" for eot, value in accuracy.items())
     yield Finding(
         name="expectation over randomness",
         group="defence",
         level="suspicious" if behind * len(images) > e.thresholds.allowed(len(images)) else "reliable",
         message=f"robust accuracy of {len(images)} images with gradients averaged: {numbers} passes; the "
-        f"attack averages {attack.eot}",
+        f"attack averages {e.attack.eot}",
         advice=f"average the gradient over more passes (eot={most})",
         source=ATHALYE,
         remedy={"eot": most},

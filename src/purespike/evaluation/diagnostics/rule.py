@@ -15,6 +15,7 @@ from purespike.seeding import seeded
 
 Needs = Literal["nothing", "images", "attack"]
 Check = Callable[[Examination], Iterator[Finding]]
+Passes = Callable[[Examination], int]
 
 
 class Rule(NamedTuple):
@@ -25,23 +26,29 @@ class Rule(NamedTuple):
         needs: condition under which the rule is asked: ``"nothing"``, the table suffices; ``"images"`` that
             are classified correctly; or an ``"attack"`` by gradient steps on a model with a gradient.
         order: place among the findings.
+        passes: function to the most passes that the rule takes; see :meth:`Examination.cost` for the unit.
     """
 
     check: Check
     needs: Needs
     order: int
+    passes: Passes
 
 
 RULES: dict[str, Rule] = {}
 
 
 @registering('@rule(needs="images")')
-def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Check]:
+def rule(
+    *, needs: Needs = "attack", order: int = 1000, passes: Passes = lambda e: 0
+) -> Callable[[Check], Check]:
     """Register a diagnostics rule, to be asked in every evaluation that is examined.
 
     Args:
         needs: see :class:`Rule`.
         order: place among the findings; after purespike's own by default.
+        passes: function to the most passes that the rule takes, by which an examination that has few left
+            leaves it out; by default 0, which is never left out.
 
     In a file of one's own::
 
@@ -61,7 +68,7 @@ def rule(*, needs: Needs = "attack", order: int = 1000) -> Callable[[Check], Che
             raise InputError(
                 f"diagnostics rule {name!r} is registered twice; rename one of the two functions"
             )
-        RULES[name] = Rule(check, needs, order)
+        RULES[name] = Rule(check, needs, order, passes)
         return check
 
     return register
@@ -77,6 +84,13 @@ def in_order() -> list[str]:
     return sorted(RULES, key=lambda name: RULES[name].order)
 
 
+def passes_of_rule(name: str, e: Examination) -> int:
+    """Most passes that a rule takes, 0 where its needs are not met; nothing is computed for it."""
+    rule = RULES[name]
+    met = rule.needs == "nothing" or (len(e) > 0 and (rule.needs == "images" or e.has_attack))
+    return rule.passes(e) if met else 0
+
+
 def _whole(found: Finding) -> Finding:
     """A finding as files hold it: with its remedy, also where there is none."""
     if not isinstance(found, Finding):
@@ -90,7 +104,7 @@ def ask(name: str, e: Examination) -> list[Finding]:
     Each rule draws from a random stream of its own, so that a further one changes nothing for the others. A
     rule that fails is a finding itself: it must not cost the numbers that were measured.
     """
-    check, needs, _ = RULES[name]
+    check, needs = RULES[name].check, RULES[name].needs
     if (needs != "nothing" and not len(e)) or (needs == "attack" and not e.attackable):
         return []
     try:

@@ -43,24 +43,26 @@ SWEPT = 16
 OWN = "as trained"
 
 
-@rule(order=100)
+def _passes(e: Examination) -> int:
+    return e.cost(e.side, min(len(e), SWEPT), routes=len(_tried(e)))
+
+
+@rule(order=100, passes=_passes)
 def check_surrogates(e: Examination) -> Iterator[Finding]:
     """Does the surrogate that the attacker differentiates decide the number?
 
     Without neurons whose surrogate can be exchanged there is nothing to check.
     """
     model, images, labels = e.first(SWEPT)
-    neurons = exchangeable_neurons(model)
-    if not neurons:
+    names = _tried(e)
+    if not names:
         return
     count = len(images)
-    # those of other libraries have no written form
-    own = OWN if foreign_neurons(model) else str(spiking_neurons(model)[0].surrogate)
+    own = names[0]
     broken: dict[str, Tensor] = {}
     if own == OWN:
         broken[own] = replace(e.side, stop_early=True)(model, images, labels).success
-    names = dict.fromkeys((*(() if own == OWN else (own,)), *e.surrogates, *SWEEP))
-    for surrogate in filter(partial(accepts, model), names):
+    for surrogate in names[own == OWN :]:
         # a surrogate's memory of each image is lost when others leave the batch
         early = not parse_surrogate(surrogate).remembers
         with surrogate_gradient(model, surrogate):
@@ -90,3 +92,13 @@ def check_surrogates(e: Examination) -> Iterator[Finding]:
         advice=f"add them: {', '.join(name for name in others if others[name])}",
         source=source,
     )
+
+
+def _tried(e: Examination) -> list[str]:
+    """Surrogates of the sweep, the model's own first; none without neurons that take another."""
+    if not exchangeable_neurons(e.model):
+        return []
+    names = [*e.surrogates, *SWEEP]
+    # those of other libraries have no written form
+    own = OWN if foreign_neurons(e.model) else str(spiking_neurons(e.model)[0].surrogate)
+    return list(dict.fromkeys((own, *filter(partial(accepts, e.model), names))))
