@@ -46,11 +46,27 @@ def test_few_classes_are_enough_for_the_others(attacks, classes):
     assert result.success.all() and result.warnings == ()
 
 
-def test_square_in_l2_on_tiny_images():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
-    images = torch.rand((3, 1, 4, 4), generator=torch.Generator().manual_seed(0))
-    with pytest.raises(InputError, match="at least 5 × 5 pixels, got 4 × 4"):
-        square(model, images, model(images).argmax(1), eps=1.0, norm="l2")
+@pytest.mark.parametrize(
+    ("height", "width", "fits"),
+    [
+        (4, 4, False),
+        (12, 12, False),
+        (14, 16, False),
+        (16, 14, True),
+        (16, 16, True),
+        (8, 8, False),
+        (28, 28, True),
+    ],
+)
+def test_square_in_l2_needs_images_that_its_tiles_fit_into(height, width, fits):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(height * width, 4))
+    images = torch.rand((3, 1, height, width), generator=torch.Generator().manual_seed(0))
+    labels = model(images).argmax(1)
+    if fits:
+        assert len(square(model, images, labels, eps=1.0, norm="l2", queries=3).images) == 3
+    else:
+        with pytest.raises(InputError, match=f"cannot lay out on {height} × {width} pixels"):
+            square(model, images, labels, eps=1.0, norm="l2")
 
 
 def test_pyautoattack_is_missing(plain, monkeypatch):

@@ -98,10 +98,10 @@ class AutoAttack(Attack):
                 f"the DLR loss of {' and '.join(dlr)} needs at least 4 classes, "
                 f"the model has {classes}; use apgd_ce, square or fab"
             )
-        if self.norm == "l2" and "square" in self.attacks and min(images.shape[2:]) < 5:
+        if self.norm == "l2" and "square" in self.attacks and not _tiled(*images.shape[2:]):
             return (
-                "Square in L2 needs images of at least 5 × 5 pixels, "
-                f"got {images.shape[2]} × {images.shape[3]}; use apgd_ce or fab"
+                "Square in L2 begins with tiles of a fifth of the height, which its library cannot lay out on "
+                f"{images.shape[2]} × {images.shape[3]} pixels; use apgd_ce or fab"
             )
         return ""
 
@@ -152,3 +152,10 @@ def _check_attacks(attacks: Sequence[str], version: str) -> tuple[str, ...]:
     if version != "custom" and attacks and attacks != VERSIONS[version][0]:
         raise InputError(f"attacks: the {version} version has its own; choose yours with version='custom'")
     return attacks
+
+
+def _tiled(height: int, width: int) -> bool:
+    """Whether the tiles with which Square in L2 begins lie within the image."""
+    side = height // 5
+    first = (height - 5 * side) // 2
+    return side > 0 and all(first + length // side * side <= length for length in (height, width))
