@@ -216,12 +216,17 @@ def _telling(progress: Bar, passes: int, note: str) -> Callable[[int], None]:
     return lambda count: progress.advance(count * passes, note)
 
 
-def _clean(judged: Judged) -> CleanRejection:
+def _selective(judged: Judged) -> Score | None:
+    """Accuracy of the images that are answered."""
     kept = [right for right, answered in zip(judged.right, judged.answered, strict=True) if answered]
+    return Score.of(kept) if kept else None
+
+
+def _clean(judged: Judged) -> CleanRejection:
     return CleanRejection(
         coverage=Score.of(judged.passed),
         accuracy=Score.of(judged.right),
-        selective=Score.of(kept) if kept else None,
+        selective=_selective(judged),
         curve=risk_coverage(judged.scores, judged.right),
         scores=tuple(judged.scores),
         right=tuple(judged.right),
@@ -249,6 +254,7 @@ def _cell(attack: SignAttack, threat: str, clean: Judged, found: Judged) -> Reje
         robust=Score.of(robust),
         won=Score.of(won),
         accepted=Score.of(found.passed),
+        selective=_selective(found),
         outcomes=tuple(robust),
         scores=tuple(found.scores),
         right=tuple(found.right),

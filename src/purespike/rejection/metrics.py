@@ -54,8 +54,10 @@ def auroc_interval(area: float, *, positives: int, negatives: int) -> tuple[floa
         inner = 1 + more * (1 - theta) / (2 - theta) + more * theta / (1 + theta)
         return _Z * math.sqrt(max(theta * (1 - theta), 0) * inner / (positives * negatives))
 
-    low = 0.0 if area == 0 else brentq(lambda theta: area - theta - spread(theta), 0, area)
-    high = 1.0 if area == 1 else brentq(lambda theta: theta - area - spread(theta), area, 1)
+    # at 0 and 1 the equation has a second root, which is no bound
+    edge = 1e-9
+    low = 0.0 if area == 0 else brentq(lambda theta: area - theta - spread(theta), 0, min(area, 1 - edge))
+    high = 1.0 if area == 1 else brentq(lambda theta: theta - area - spread(theta), max(area, edge), 1)
     return float(low), float(high)
 
 

@@ -36,6 +36,11 @@ def choose_threshold(scores: Sequence[float], coverage: float) -> float:
     if not all(map(math.isfinite, ordered)):
         broken = sum(not math.isfinite(each) for each in ordered)
         raise InputError(f"calibrate: the score is not finite on {broken} of {count} clean images")
+    if count > 1 and ordered[0] == ordered[-1]:
+        raise InputError(
+            f"calibrate: all {count} images have the same score {ordered[0]:.4g}, which tells nothing apart; "
+            "train the purifier (a new one changes no image), or choose another score"
+        )
     # 0.95 of 20 images are 19, though 0.95 * 20 is a little more
     wanted = max(math.ceil(round(coverage * count, 9)), 1)
     last = ordered[wanted - 1]

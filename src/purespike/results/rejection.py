@@ -83,6 +83,7 @@ class RejectionCell(Bounded):
             accepted and wrong; attacked ones may be rejected at no cost.
         won: share of images on which the attacker won: accepted and wrong, be it without a perturbation.
         accepted: share of the attacked images that pass the gate.
+        selective: accuracy of the attacked images that the model answers; ``None`` if there are none.
         outcomes: 1 for each robust image.
         scores: score of each attacked image.
         right: 1 for each attacked image that is classified correctly, rejected or not.
@@ -96,6 +97,7 @@ class RejectionCell(Bounded):
     robust: Score
     won: Score
     accepted: Score
+    selective: Score | None
     outcomes: tuple[Outcome, ...]
     scores: tuple[Number, ...]
     right: tuple[Outcome, ...]
