@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from purespike.attacks.routes import Route
 from purespike.rejection.gated import Gated, threshold_of
 from purespike.rejection.rejecting import Rejecting
 from purespike.rejection.seen import Seen
+from purespike.seeding import derive
 
 UNPURIFIED, PURIFIED = "unpurified", "purified"
 
@@ -91,7 +93,9 @@ def _through(route: Route, way: Way, gate: str) -> Route:
     """``route`` with one way with the gate, judged by the way's own surrogates."""
 
     def run(attack: Attack, images: Tensor, labels: Tensor) -> AttackResult:
-        result = route.run(replace(attack, gate=gate), images, labels)  # type: ignore[call-arg]
+        # a sign step may circle around a narrow way: each start is another
+        aware: Any = replace(attack, gate=gate, seed=derive(attack.seed, gate))
+        result = route.run(aware, images, labels)
         # a score that attacks inside has other values under the surrogate of the attacker
         with frozen_eval(way):
             success = achieved(way, result.images, labels, reached=passes_and_misses)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import pstdev
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -90,15 +90,10 @@ def evaluate_rejection(
             "Gated(purifier, classifier), calibrated"
         )
     threshold, seed, slight = threshold_of(model), check_seed(seed), _share(slight)
+    given: dict[str, Any] = {} if surrogates is None else {"surrogates": surrogates}
     settings = resolve(
         EvaluationSettings.of(
-            attacks=attacks,
-            eps=eps,
-            norm=norm,
-            losses=losses,
-            images=images,
-            batch_size=batch_size,
-            **({} if surrogates is None else {"surrogates": surrogates}),
+            attacks=attacks, eps=eps, norm=norm, losses=losses, images=images, batch_size=batch_size, **given
         )
     )
     budgets = parse_budgets(settings.eps, settings.norm)
@@ -190,7 +185,7 @@ def _followable(attack: Any) -> SignAttack:
         raise InputError(
             f"evaluate_rejection: {attack.name} cannot follow a gate; use fgsm, ifgsm, mifgsm, pgd or sa_pgd"
         )
-    return cast(SignAttack, attack)
+    return attack
 
 
 def _spread(scores: Sequence[float]) -> float:

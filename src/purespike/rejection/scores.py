@@ -1,11 +1,14 @@
 """The scores by which images are rejected or purified; all are differentiable, as an attacker needs them."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import margin
+from purespike.budget import parse_eps
 from purespike.checks import copy_for
 from purespike.errors import InputError
 from purespike.models.answer import logits_of
@@ -91,8 +94,8 @@ def prediction_change(seen: Seen, *, eps: float | str = "4/255", steps: int = 5)
         eps: L∞ budget of the attack inside.
         steps: its steps, from the image itself; their size is ``2 * eps / steps``.
     """
-    budget = SignAttack(eps=eps)  # type: ignore[arg-type]
-    attack = SignAttack(eps=budget.eps, steps=steps, step_size=2 * budget.eps / steps)
+    attack = SignAttack(eps=parse_eps(eps), steps=steps)
+    attack = replace(attack, step_size=2 * attack.step_length)
     predicted = seen.logits.argmax(1)
     images = seen.images.detach()
     moved = attack.perturb(seen.model, images, predicted)

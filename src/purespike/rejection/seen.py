@@ -38,7 +38,7 @@ class Seen:
     def purified(self) -> Tensor:
         """The purified images, ``[N, C, H, W]``; needs a purifier."""
         output = self._purifier_output
-        return output if isinstance(output, Tensor) else output.images  # type: ignore[attr-defined,no-any-return]
+        return output if isinstance(output, Tensor) else output.images  # type: ignore[attr-defined]
 
     @property
     def noise_level(self) -> Tensor:
