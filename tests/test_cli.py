@@ -268,7 +268,7 @@ def test_a_purifier_of_another_classifier_is_refused_in_a_run_folder(call, tmp_p
 
 
 def test_a_gate_is_calibrated_attacked_and_kept(call, tmp_path):
-    few = ("--attacks", "pgd:steps=1", "--images", 4, "--surrogates", "rectangle", "--losses", "margin")
+    few = ("--attacks", "pgd:steps=1", "--images", 2, "--surrogates", "rectangle", "--losses", "margin")
     few = (*few, "--calibration-images", 12, "--slight", 0, "--device", "cpu")
     model, kept = finished(), tmp_path / "gate.safetensors"
     score = ("--score", "purification_distance", "--coverage", 0.75)
@@ -276,7 +276,7 @@ def test_a_gate_is_calibrated_attacked_and_kept(call, tmp_path):
     assert "from clean images of digits/train" in printed and f"report: {tmp_path}/out" in printed
     content = json.loads((tmp_path / "out" / "rejection.json").read_text())
     assert [cell["threat"] for cell in content["cells"]] == ["oblivious", "adaptive"]
-    assert content["data"]["n"] == 4 and content["provenance"]["seed"] == 0
+    assert content["data"]["n"] == 2 and content["provenance"]["seed"] == 0
     # the saved gate has its threshold, and needs no score
     again = call("reject", kept, "--data", "digits", *few, "--out", tmp_path / "again")
     repeated = json.loads((tmp_path / "again" / "rejection.json").read_text())

@@ -87,13 +87,13 @@ def check_names(
         check_source(data)
 
 
-def check_score(score: str | None) -> None:
-    """Check the name of a score, before PyTorch is imported.
+def check_score(score: str | None, models: Sequence[str]) -> None:
+    """Check the name of a score before PyTorch is imported; code of the user's own may register further ones.
 
     Raises:
         InputError: an unknown one.
     """
-    if score is not None:
+    if score is not None and not any(":" in model for model in models):
         _check("score", score.partition(":")[0].strip(), SCORES)
 
 

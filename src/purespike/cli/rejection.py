@@ -66,7 +66,7 @@ def reject(
     models = [model, *([purifier] if purifier else [])]
     check_names(settings, models, data=data, split=split)
     check_names({}, [], split=calibrate_on)
-    check_score(score)
+    check_score(score, models)
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.models import save as write_model

@@ -25,7 +25,7 @@ class Rejecting(nn.Module):
     """A model that accepts an image if its score is at most a threshold; called, it returns the logits.
 
     ``rejecting(images)`` is ``model(images)``; :meth:`accept` and :meth:`decide` say which of these answers
-    count.
+    count. As any module it decides in the mode it is in: call ``.eval()`` first.
 
     Args:
         model: images to logits; a ``Defended`` for scores that look at its purifier.
