@@ -97,4 +97,6 @@ def test_a_model_with_a_gate_is_evaluated_as_any_other():
     gated = Gated(Resetting(0.45), Sum(), "purification_distance", 0.1)
     found = ps.evaluate(gated, (pixels, labels), attacks="pgd:steps=2", threat="adaptive", diagnose=0)
     assert found.clean.defended.accuracy == 1
+    assert found.model.text.startswith("gated Resetting + ")
+    assert found.model.purifier.model_extra["gate"]["threshold"] == 0.1
     assert ps.Rejecting is Rejecting and ps.Gated is Gated

@@ -45,8 +45,14 @@ class Gated(Defended):
         self.reference = None if reference is None else tuple(reference)
 
     @property
+    def gate(self) -> dict[str, Any]:
+        """Score, threshold and reference, as plain values."""
+        return gate_config(self)
+
+    @property
     def config(self) -> dict[str, Any]:
-        return {**super().config, "architecture": "gated", **gate_config(self)}
+        """Settings that build the model again; ``None`` in place of a part that is not ours."""
+        return {**super().config, "architecture": "gated", **self.gate}
 
     def scores(self, images: Tensor) -> Tensor:
         """Score of each image, ``[N]``."""
