@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -167,8 +167,8 @@ def _check_names(names: Any, model: nn.Module, place: str) -> tuple[str, ...]:
     """``names``, if they are one text for each class of ``model``."""
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{place}: must be a list of texts, one for each class")
-    while not hasattr(model, "num_classes") and hasattr(model, "classifier"):
-        model = model.classifier
+    while not hasattr(model, "num_classes") and isinstance(getattr(model, "classifier", None), nn.Module):
+        model = cast(nn.Module, model.classifier)
     classes = getattr(model, "num_classes", None)
     if classes is not None and len(names) != classes:
         raise InputError(f"{place}: {len(names)} names, but the model has {classes} classes")
@@ -225,8 +225,8 @@ def _build(config: dict[str, Any]) -> nn.Module:
         # a room above this one: only a file that holds such a model needs it
         from purespike.rejection import Gated, Rejecting
 
-        parts = [_build(settings.pop(part)) for part in _PARTS[architecture]]
-        return Gated(*parts, **settings) if architecture == "gated" else Rejecting(*parts, **settings)
+        parts: dict[str, Any] = {part: _build(settings.pop(part)) for part in _PARTS[architecture]}
+        return (Gated if architecture == "gated" else Rejecting)(**parts, **settings)
     if architecture == "purifier":
         return Purifier(**settings, calibrated=False)
     return create(architecture, **settings)
