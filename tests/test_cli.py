@@ -41,6 +41,11 @@ HELP = {
         *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
         *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name"),
     ],
+    "reject": [
+        *("MODEL", "--score", "--coverage", "--gated", "--data", "--split", "--calibrate-on", "--purifier"),
+        *("--calibration-images", "--slight", "--save", "--attacks", "--eps", "--norm", "--surrogates"),
+        *("--losses", "--images", "--batch-size", "--out", "--seed", "--device"),
+    ],
     "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
     "leaderboard": ["DIR", "--out"],
     "info": ["MODEL", "--device"],
@@ -81,11 +86,13 @@ def test_names_of_the_shell_are_those_of_the_registries():
     from purespike.cli import names
     from purespike.data.sources import _SOURCES, SPLITS
     from purespike.evaluation.plan import SUITES
+    from purespike.rejection import SCORES
     from purespike.reproduction import EXPERIMENTS, SCALES
     from purespike.results.vocabulary import THREATS
 
     assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)
     assert set(names.ATTACKS) == set(list_attacks())
+    assert set(names.SCORES) == set(SCORES)
     assert set(names.NORMS) == set(Ball.known) and names.SPLITS == SPLITS
     assert tuple(EXPERIMENTS) == names.EXPERIMENTS and names.SCALES == SCALES
     assert set(names.SOURCES) == {form or name for name, (_, form) in _SOURCES.items()}
@@ -97,6 +104,7 @@ def test_names_of_the_shell_are_those_of_the_registries():
         ("suite", "st", ["standard"]),
         ("attacks", "fgsm,sq", ["fgsm,square"]),
         ("threats", "und", ["undefended"]),
+        ("score", "noise_m", ["noise_max", "noise_mean"]),
         ("data", "cifar1", ["cifar10", "cifar100"]),
     ],
 )
@@ -121,6 +129,9 @@ MISTYPED = {
     "evaluate . --data mnits": "did you mean 'mnist'",
     "transfer --substitute a=. --target b=nosuch": "nosuch: no such checkpoint",
     "purify --model nosuch in out": "nosuch: no such checkpoint",
+    "reject . --score noise_men": "did you mean 'noise_mean'",
+    "reject nosuch --score noise_mean": "nosuch: no such checkpoint",
+    "reject . --calibrate-on tran": "did you mean 'train'",
     "info nosuch": "nosuch: no such checkpoint",
     "run nosuch.yaml": "nosuch.yaml: no such file",
     "run tiny.yaml --set data.source=mnits": "did you mean 'mnist'",
@@ -254,6 +265,42 @@ def test_a_purifier_of_another_classifier_is_refused_in_a_run_folder(call, tmp_p
         call("evaluate", run, *few)
     parts = run / "classifier.safetensors", "--purifier", run / "purifier.safetensors"
     assert "was trained for another classifier" in call("evaluate", *parts, *few, "--data", "digits")
+
+
+def test_a_gate_is_calibrated_attacked_and_kept(call, tmp_path):
+    few = ("--attacks", "pgd:steps=1", "--images", 2, "--surrogates", "rectangle", "--losses", "margin")
+    few = (*few, "--calibration-images", 12, "--slight", 0, "--device", "cpu")
+    model, kept = finished(), tmp_path / "gate.safetensors"
+    score = ("--score", "purification_distance", "--coverage", 0.75)
+    printed = call("reject", model, *score, *few, "--save", kept, "--out", tmp_path / "out")
+    assert "from clean images of digits/train" in printed and f"report: {tmp_path}/out" in printed
+    content = json.loads((tmp_path / "out" / "rejection.json").read_text())
+    assert [cell["threat"] for cell in content["cells"]] == ["oblivious", "adaptive"]
+    assert content["data"]["n"] == 2 and content["provenance"]["seed"] == 0
+    # the saved gate has its threshold, and needs no score
+    again = call("reject", kept, "--data", "digits", *few, "--out", tmp_path / "again")
+    repeated = json.loads((tmp_path / "again" / "rejection.json").read_text())
+    assert "from clean images" not in again and repeated["threshold"] == content["threshold"]
+    assert repeated["clean"]["scores"] == content["clean"]["scores"]
+    for more, message in (
+        (("--score", "noise_max"), "MODEL has a gate already"),
+        (("--coverage", 1.5), r"coverage: a share of clean images"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            call("reject", kept, "--data", "digits", *few, *more)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--gated",), "--gated: MODEL has no purifier; give one with --purifier"),
+        ((), "--score is required"),
+        (("--score", "noise_mean"), "noise_mean: needs a purifier"),
+    ],
+)
+def test_a_bare_classifier_has_no_purifier_to_gate(call, arguments, message):
+    with pytest.raises(AssertionError, match=message):
+        call("reject", finished() / "classifier.safetensors", *arguments, "--device", "cpu")
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

@@ -39,7 +39,14 @@ def test_every_make_target_it_names_exists():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/evaluating.md", "docs/reproduction.md", "results/README.md"]
+    "page",
+    [
+        "README.md",
+        "docs/evaluating.md",
+        "docs/rejecting.md",
+        "docs/reproduction.md",
+        "results/README.md",
+    ],
 )
 def test_every_command_and_option_it_names_exists(page):
     commands = typer.main.get_command(app).commands

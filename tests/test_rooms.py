@@ -39,7 +39,8 @@ ROOMS = (
         "description",
         "explain",
     ),
-    *("attacks", "reporting", "leaderboard", "training", "evaluation", "experiment", "reproduction", "cli"),
+    *("attacks", "reporting", "leaderboard", "training", "evaluation", "rejection", "experiment"),
+    *("reproduction", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -77,7 +78,10 @@ def test_files_hold_one_concept():
 
 
 PUBLIC = {
-    "purespike": "Defended Evaluation InputError attacks data evaluate load models neurons save",
+    "purespike": (
+        "Defended Evaluation Gated InputError Rejecting attacks data evaluate evaluate_rejection load models "
+        "neurons save"
+    ),
     "purespike.attacks": (
         "Attack AttackResult AutoAttack CarliniWagner Component GaussianNoise IdentityBackward "
         "LearnedBackward SignAttack apgd_ce apgd_dlr autoattack autoattack_rand bounded create_attack "
@@ -101,6 +105,9 @@ PUBLIC = {
         "ASSG BPTR HART LIF LIF_THRESHOLDS MLF_THRESHOLDS PDSG ATan Census Exponential Gaussian "
         "Memory MultiLevelFiring RateBased Rectangle RememberingSurrogate StraightThrough Surrogate "
         "Triangle firing_rates membrane_census multi_level_firing parse_surrogate surrogate_gradient"
+    ),
+    "purespike.rejection": (
+        "SCORES Decision Gated Rejecting Rejection Seen choose_threshold evaluate_rejection gate_routes score"
     ),
     "purespike.reproduction": "EXPERIMENTS SCALES Scale load_scale reproduce",
     "purespike.training": "accelerator build_classifier train_classifier train_purifier",

@@ -9,18 +9,22 @@ if TYPE_CHECKING:
     from purespike import attacks, data, models, neurons
     from purespike.evaluation import Evaluation, evaluate
     from purespike.models import Defended, Logits, Resetting, load, save
+    from purespike.rejection import Gated, Rejecting, evaluate_rejection
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Defended",
     "Evaluation",
+    "Gated",
     "InputError",
     "Logits",
+    "Rejecting",
     "Resetting",
     "attacks",
     "data",
     "evaluate",
+    "evaluate_rejection",
     "load",
     "models",
     "neurons",
@@ -35,6 +39,9 @@ _HOMES = {
     "Resetting": "purespike.models",
     "load": "purespike.models",
     "save": "purespike.models",
+    "Gated": "purespike.rejection",
+    "Rejecting": "purespike.rejection",
+    "evaluate_rejection": "purespike.rejection",
 }
 
 

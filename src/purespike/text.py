@@ -18,26 +18,31 @@ def parse_attacks(text: str) -> list[dict[str, Any]]:
     return attacks
 
 
-def parse_attack(text: str) -> dict[str, Any]:
+def parse_attack(text: str, *, kind: str = "attacks") -> dict[str, Any]:
     """Read one attack, ``"pgd:steps=20"``, as a mapping of its name and settings, whose values are YAML.
+
+    Args:
+        text: name and settings.
+        kind: word before the messages, for other things that are written like attacks.
 
     Raises:
         InputError: several attacks, or a setting without a value.
     """
     if len(_parts(text, ",")) > 1:
-        raise InputError(f"attacks: {brief(text)}: one attack belongs here; a comma separates several")
+        one = kind.removesuffix("s")
+        raise InputError(f"{kind}: {brief(text)}: one {one} belongs here; a comma separates several")
     name, *settings = _parts(text, ":")
     attack: dict[str, Any] = {"name": name}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"attacks: {brief(text)}: write settings as name:key=value, e.g. pgd:steps=20")
+            raise InputError(f"{kind}: {brief(text)}: write settings as name:key=value, e.g. pgd:steps=20")
         if key in attack:
-            raise InputError(f"attacks: {brief(text)}: {key} is given twice")
+            raise InputError(f"{kind}: {brief(text)}: {key} is given twice")
         try:
             attack[key] = parse_yaml(value)
         except InputError as error:
-            raise InputError(f"attacks: {brief(text)}: the value of {key}: {error}") from error
+            raise InputError(f"{kind}: {brief(text)}: the value of {key}: {error}") from error
     return attack
 
 

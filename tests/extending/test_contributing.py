@@ -39,6 +39,8 @@ images = data.to_float()
 brighter = ps.attacks.pgd(model, images, data.labels, norm="brighten", eps="8/255", steps=2).images
 assert (brighter >= images).all() and (brighter > images).any()
 create_objective(["noisy", {"name": "near_threshold", "weight": 0.5}, {"name": "max_norm", "limit": 0.3}])
+gate = ps.Rejecting(model, "unsure:temperature=2").eval()
+assert gate.calibrate(images, 1.0) and gate.accept(images).all()
 assert find_experiment("levels") and "hardest" in [one.name for one in SECTIONS]
 assert "plan" in [command.callback.__name__ for command in app.registered_commands]
 """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from purespike.attacks import loop
 from purespike.attacks.expectation import without_needless_passes
+from purespike.attacks.gate import check_gate
 from purespike.attacks.objective import frozen_eval, objective
 from purespike.attacks.precision import check_precision
 from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle, settle_scalars
@@ -60,6 +61,8 @@ class SignAttack(Attack):
             and success means to be taken for the target.
         target: targets that the attack chooses from the true classes it is called with, see
             :func:`~purespike.attacks.targets.choose_targets`; ``None`` if it is called with the targets.
+        gate: way with a model whose last output is no logit but the margin of a gate that an image has to
+            pass, see :func:`~purespike.attacks.gate.gated`; ``None`` for models without one.
 
     Raises:
         InputError: a setting out of range, or one that the others give no meaning.
@@ -86,6 +89,7 @@ class SignAttack(Attack):
     seed: int = 0
     targeted: bool = field(default=False, metadata=RECORDED_IF_SET)
     target: str | None = field(default=None, metadata=RECORDED_IF_SET)
+    gate: str | None = field(default=None, metadata=RECORDED_IF_SET)
 
     def __post_init__(self) -> None:
         settle_scalars(self, but=("eps", "step_size"))
@@ -115,6 +119,12 @@ class SignAttack(Attack):
         objective(self.loss)
         check_precision(self.precision)
         check_target(self.targeted, self.target)
+        if self.gate is not None:
+            check_gate(self.gate)
+            if self.targeted:
+                raise InputError(
+                    "gate: an attack that has to pass a gate is not targeted; leave out targeted"
+                )
         self._check_source()
 
     def _check_source(self) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import Objective, finite, input_gradient
+from purespike.attacks.objective import Objective, Reached, finite, input_gradient, misses
 from purespike.attacks.precision import gradients_in, majority
 from purespike.checks import check_labels
-from purespike.models.answer import correct, logits_of
+from purespike.models.answer import logits_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class IterateInfo:
 
     Args:
         losses: mean losses over the passes, ``[N]``.
-        success: bool ``[N]``: misclassified, or taken for the target, in more than half of the passes.
+        success: bool ``[N]``: goal reached in more than half of the passes.
         gradient: gradient of the mean loss, ``[N, C, H, W]``; ``None`` if it was not asked for.
         dropped: number of entries of gradients that were not finite, and are taken as zero.
     """
@@ -35,7 +35,7 @@ def evaluate_iterate(
     *,
     loss: Objective,
     differentiate: bool,
-    targeted: bool = False,
+    reached: Reached = misses,
     passes: int = 1,
     precision: str = "fp32",
     check: bool = False,
@@ -48,7 +48,8 @@ def evaluate_iterate(
         labels: true classes, or the targets of a targeted attack, ``[N]``.
         loss: logits and labels to a value each, ``[N]``.
         differentiate: whether to take the gradient.
-        targeted: whether success means to be taken for ``labels``, and not for any other class.
+        reached: logits and labels to whether the attack has reached its goal with each image, bool ``[N]``;
+            by default whether it is misclassified.
         passes: passes that are averaged one after the other: expectation over transformation (Athalye et
             al. 2018), for a stochastic model.
         precision: precision of the passes.
@@ -70,7 +71,7 @@ def evaluate_iterate(
                 part, lost = finite(input_gradient(found, images))
                 gradient, dropped = _add(gradient, part), _add(dropped, lost)
             losses = _add(losses, found.detach())
-            votes = _add(votes, (correct(logits.detach(), labels) == targeted).long())
+            votes = _add(votes, reached(logits.detach(), labels).long())
     assert losses is not None and votes is not None
     if passes > 1:
         losses = losses / passes

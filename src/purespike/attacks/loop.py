@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from purespike.attacks.gate import goal_of
 from purespike.attacks.iterate import IterateInfo, evaluate_iterate
-from purespike.attacks.objective import objective
 from purespike.attacks.precision import achieved, gradients_in, is_reduced_precision
 from purespike.attacks.protocol import settings_of
 from purespike.attacks.result import AttackResult, merge, remarks
@@ -76,13 +76,14 @@ def evaluate(
     attack: "SignAttack", model: nn.Module, iterate: Tensor, labels: Tensor, step: int
 ) -> IterateInfo:
     """Loss, success and, before the last iterate, the gradient by autograd."""
+    goal = goal_of(attack)
     return evaluate_iterate(
         model,
         iterate,
         labels,
-        loss=objective(attack.loss, targeted=attack.targeted),
+        loss=goal.loss,
+        reached=goal.reached,
         differentiate=attack.differentiates and step < attack.steps,
-        targeted=attack.targeted,
         passes=attack.eot,
         precision=attack.precision,
         check=step == 0,
@@ -114,7 +115,7 @@ class Stepper:
             with gradients_in(attack.precision, probes):
                 logits = logits_of(self.model, probes)
             check_labels(labels, count=len(probes), classes=logits.shape[1])
-            return objective(attack.loss, targeted=attack.targeted)(logits, labels)
+            return goal_of(attack).loss(logits, labels)
 
         samples = attack.samples * attack.eot
         self.probes += 2 * samples * len(images)
@@ -175,7 +176,8 @@ class _Record:
         attack = self.attack
         self.forwards += len(images) * attack.eot
         labels = self.labels[rows]
-        return achieved(self.model, images, labels, targeted=attack.targeted, passes=attack.eot)
+        reached = goal_of(attack).reached
+        return achieved(self.model, images, labels, reached=reached, passes=attack.eot)
 
     def result(self, *, probes: int) -> AttackResult:
         """The result of one start, which took ``probes`` forwards besides those recorded."""

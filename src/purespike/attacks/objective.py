@@ -8,10 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.errors import InputError, unknown
+from purespike.models.answer import correct
 from purespike.models.guard import guarded
 from purespike.modes import frozen, mode, outside_inference_mode
 
 Objective = Callable[[Tensor, Tensor], Tensor]
+"""Logits and labels to a value each, ``[N]``."""
+Reached = Callable[[Tensor, Tensor], Tensor]
+"""Logits and labels to whether an attack has reached its goal with each image, bool ``[N]``."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -42,6 +46,16 @@ def objective(name: str, *, targeted: bool = False) -> Objective:
         raise unknown("attack loss", name, OBJECTIVES)
     loss = OBJECTIVES[name]
     return (lambda logits, targets: -loss(logits, targets)) if targeted else loss
+
+
+def misses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image is misclassified, bool ``[N]``."""
+    return ~correct(logits, labels)
+
+
+def reaching(*, targeted: bool) -> Reached:
+    """The goal of an attack: to be misclassified, or to be taken for the target."""
+    return correct if targeted else misses
 
 
 def input_gradient(losses: Tensor, images: Tensor) -> Tensor:

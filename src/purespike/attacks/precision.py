@@ -5,8 +5,9 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
+from purespike.attacks.objective import Reached, misses
 from purespike.errors import unknown
-from purespike.models.answer import correct, logits_of
+from purespike.models.answer import logits_of
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -43,22 +44,24 @@ def full_precision_logits(model: nn.Module, images: Tensor) -> Tensor:
 
 def misclassified(model: nn.Module, images: Tensor, labels: Tensor, *, passes: int = 1) -> Tensor:
     """Whether ``model`` in its own precision errs on each image, in most of ``passes``; bool ``[N]``."""
-    return achieved(model, images, labels, targeted=False, passes=passes)
+    return achieved(model, images, labels, passes=passes)
 
 
-def achieved(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool, passes: int = 1) -> Tensor:
+def achieved(
+    model: nn.Module, images: Tensor, labels: Tensor, *, reached: Reached = misses, passes: int = 1
+) -> Tensor:
     """Whether an attack has succeeded with each image in most of ``passes``, in full precision; bool ``[N]``.
 
     Args:
         model: images to logits.
         images: ``[N, C, H, W]``.
         labels: true classes, or the targets of a targeted attack, ``[N]``.
-        targeted: whether success means these classes, and not any other.
+        reached: logits and labels to whether the goal is reached with each image, bool ``[N]``.
         passes: forward passes of a stochastic model.
     """
     votes = torch.zeros_like(labels)
     for _ in range(passes):
-        votes += correct(full_precision_logits(model, images), labels) == targeted
+        votes += reached(full_precision_logits(model, images), labels)
     return majority(votes, passes)
 
 

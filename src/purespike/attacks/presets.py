@@ -26,7 +26,8 @@ def _sign(
     **defaults: Any,
 ) -> Callable[..., AttackResult]:
     norms = ("linf",) if fixed["rule"] == "adaptive" else None
-    made = Preset(name, SignAttack, fixed, defaults, about)
+    # a gate belongs to a model that has one, which no recipe knows
+    made = Preset(name, SignAttack, {**fixed, "gate": None}, defaults, about)
     return attack(title=title, order=order, rank=rank, norms=norms, stepwise=stepwise)(made)
 
 

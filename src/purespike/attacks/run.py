@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from purespike.attacks.objective import reaching
 from purespike.attacks.precision import achieved, misclassified
 from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
@@ -110,7 +111,7 @@ def _judged(
     return replace(
         result,
         images=found,
-        success=achieved(model, found, aims, targeted=targeted, passes=passes),
+        success=achieved(model, found, aims, reached=reaching(targeted=targeted), passes=passes),
         misclassified=misclassified(model, found, labels, passes=passes) if chosen else None,
         best_step=result.best_step.to(images.device),
         backwards=int(result.backwards),

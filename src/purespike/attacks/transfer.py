@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import frozen_eval
+from purespike.attacks.objective import frozen_eval, reaching
 from purespike.attacks.precision import achieved
 from purespike.attacks.protocol import Attack
 from purespike.attacks.result import AttackResult
@@ -49,12 +49,16 @@ def transfer(
     # where the attack chose its targets, labels are the true classes
     aims_at_labels = getattr(attack, "targeted", False) and chosen is None
     with frozen_eval(target):
-        done = achieved(target, images, labels, targeted=aims_at_labels)
+        done = achieved(target, images, labels, reached=reaching(targeted=aims_at_labels))
         broken, sent = done.clone(), crafted.images.clone()
         sent[done] = images[done].to(sent)
         if not done.all():
-            broken[~done] = achieved(target, sent[~done], labels[~done], targeted=aims_at_labels)
-        success = broken if chosen is None else achieved(target, sent, chosen, targeted=True)
+            broken[~done] = achieved(
+                target, sent[~done], labels[~done], reached=reaching(targeted=aims_at_labels)
+            )
+        success = (
+            broken if chosen is None else achieved(target, sent, chosen, reached=reaching(targeted=True))
+        )
     judged = len(images) + int((~done).sum()) + (0 if chosen is None else len(images))
     return replace(
         crafted,

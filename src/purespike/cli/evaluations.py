@@ -71,10 +71,10 @@ def evaluate(
     chosen = check(EvaluationSettings.of(**settings))
     if out is not None:
         check_output(out)
-    attacked = _defend(model, purifier)
+    attacked = defend(model, purifier)
     if out is not None:
         check_output(out, describe_model(attacked))
-    source = _source(data, model, *([purifier] if purifier else []))
+    source = source_of(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
         pictures = load_images(source, split=split)
     others = {key: resolve(place) for key, place in named(substitutes).items()}
@@ -152,7 +152,7 @@ def transfer(
     attacked, judged = named(substitutes), named(targets)
     # a model named on both sides is one object, by which the white-box entry is recognised
     models = {place: resolve(place) for place in (*attacked.values(), *judged.values())}
-    source = _source(data, *judged.values())
+    source = source_of(data, *judged.values())
     trained_on = {}
     with main_first(accelerator):
         pictures = load_images(source, split=split)
@@ -202,7 +202,7 @@ def _place(spec: str) -> str:
     return model if equals else name
 
 
-def _source(data: str | None, *places: str) -> str:
+def source_of(data: str | None, *places: str) -> str:
     """The source that was given, or that of the runs; never a default of another task."""
     from purespike.errors import InputError
     from purespike.experiment import recipe_of
@@ -216,7 +216,7 @@ def _source(data: str | None, *places: str) -> str:
     return known.pop()
 
 
-def _defend(name: str, purifier: str | None) -> "nn.Module":
+def defend(name: str, purifier: str | None) -> "nn.Module":
     """The model called ``name``, behind ``purifier`` if there is one.
 
     Raises:

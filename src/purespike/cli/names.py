@@ -23,12 +23,17 @@ EXPERIMENTS = ("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "
 SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2")
 SPLITS = ("test", "train", "all")
+SCORES = (
+    *("disagreement", "firing_rate", "noise_max", "noise_mean", "prediction_change"),
+    "purification_distance",
+)
 VALUES: dict[str, Sequence[str]] = {
     "suite": SUITES,
     "attacks": ATTACKS,
     "curve": ATTACKS,
     "threats": (*THREATS, "all"),
     "norm": NORMS,
+    "score": SCORES,
     # typed up to the colon
     "data": [name[: name.find(":") + 1] or name for name in SOURCES],
     "device": ("auto", "cpu", "cuda", "mps"),
@@ -80,6 +85,16 @@ def check_names(
     check_models(*models)
     if data is not None and not own:
         check_source(data)
+
+
+def check_score(score: str | None, models: Sequence[str]) -> None:
+    """Check the name of a score before PyTorch is imported; code of the user's own may register further ones.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    if score is not None and not any(":" in model for model in models):
+        _check("score", score.partition(":")[0].strip(), SCORES)
 
 
 def check_models(*models: str) -> None:

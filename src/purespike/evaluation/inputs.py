@@ -146,6 +146,10 @@ def apart(a: Tensor, b: Tensor) -> float:
 def describe_model(model: nn.Module) -> ModelDescription:
     """Architecture, settings and parameter count of classifier and purifier."""
     purifier = _describe(model.purifier) if isinstance(model, Defended) else None
+    if purifier is not None and (gate := getattr(model, "gate", None)):
+        # the same parts without their gate are another model
+        gated = {"architecture": f"gated {purifier.architecture}", "gate": gate}
+        purifier = PartDescription(**{**purifier.to_json(), **gated})
     return ModelDescription(classifier=_describe(classifier_of(model)), purifier=purifier)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,13 @@ from purespike.tensors import first_not_finite, read_tensors, write_tensors
 
 FORMAT = "purespike/1"
 # what a checkpoint names and its user may have registered
-_PARTS = ("unknown model", "unknown dynamics", "unknown surrogate", "unknown coding")
+_UNKNOWN = ("unknown model", "unknown dynamics", "unknown surrogate", "unknown coding")
+# models made of others, and their parts
+_PARTS = {
+    "defended": ("purifier", "classifier"),
+    "gated": ("purifier", "classifier"),
+    "rejecting": ("model",),
+}
 
 # what runs beside a module's forward and backward
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -37,7 +43,8 @@ def save(
     """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
 
     Args:
-        model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended`` of these.
+        model: made by :func:`purespike.models.create`, a ``Purifier``, or a ``Defended``, ``Gated`` or
+            ``Rejecting`` of these.
         path: a ``.safetensors`` file; replaced only once the new one is complete.
         class_names: K names; by default those in ``model.class_names``, if any.
         metadata: further entries of the file's header.
@@ -113,7 +120,7 @@ def load(path: str | Path) -> nn.Module:
             model = _build(config)
             model.load_state_dict(tensors)
     except Exception as error:
-        if isinstance(error, InputError) and str(error).startswith(_PARTS):
+        if isinstance(error, InputError) and str(error).startswith(_UNKNOWN):
             hint = "; if it is a part of your own, import its module first (--import)"
             raise InputError(f"{path}: {error}{hint}") from error
         fault = f"weights do not match architecture {str(named)[:40]!r}"
@@ -149,8 +156,8 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str:
 
 def _compare(config: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
     """Refuse settings whose model would not hold exactly the ``tensors`` under ``prefix``, part by part."""
-    if config["architecture"] == "defended":
-        for part in ("purifier", "classifier"):
+    if parts := _PARTS.get(config["architecture"]):
+        for part in parts:
             _compare(config[part], tensors, f"{prefix}{part}.")
         return
     expected = {f"{prefix}{name}": value for name, value in _build(config).state_dict().items()}
@@ -169,8 +176,8 @@ def _check_names(names: Any, model: nn.Module, place: str) -> tuple[str, ...]:
     """``names``, if they are one text for each class of ``model``."""
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{place}: must be a list of texts, one for each class")
-    while isinstance(model, Defended):
-        model = model.classifier
+    while not hasattr(model, "num_classes") and isinstance(getattr(model, "classifier", None), nn.Module):
+        model = cast(nn.Module, model.classifier)
     classes = getattr(model, "num_classes", None)
     if classes is not None and len(names) != classes:
         raise InputError(f"{place}: {len(names)} names, but the model has {classes} classes")
@@ -181,9 +188,7 @@ def _known(config: Any) -> bool:
     # models of other libraries have a `config` too
     if not isinstance(config, dict) or "architecture" not in config:
         return False
-    return config["architecture"] != "defended" or all(
-        _known(config[part]) for part in ("purifier", "classifier")
-    )
+    return all(_known(config[part]) for part in _PARTS.get(str(config["architecture"]), ()))
 
 
 def _changed(model: nn.Module, config: dict[str, Any]) -> list[str]:
@@ -238,6 +243,12 @@ def _build(config: dict[str, Any]) -> nn.Module:
     architecture = settings.pop("architecture")
     if architecture == "defended":
         return Defended(_build(settings["purifier"]), _build(settings["classifier"]))
+    if architecture in _PARTS:
+        # a room above this one: only a file that holds such a model needs it
+        from purespike.rejection import Gated, Rejecting
+
+        parts: dict[str, Any] = {part: _build(settings.pop(part)) for part in _PARTS[architecture]}
+        return (Gated if architecture == "gated" else Rejecting)(**parts, **settings)
     if architecture == "purifier":
         return Purifier(**settings, calibrated=False)
     return create(architecture, **settings)
