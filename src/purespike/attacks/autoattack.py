@@ -100,8 +100,8 @@ class AutoAttack(Attack):
             )
         if self.norm == "l2" and "square" in self.attacks and not _tiled(*images.shape[2:]):
             return (
-                "Square in L2 begins with tiles of a fifth of the height, which its library cannot lay out on "
-                f"{images.shape[2]} × {images.shape[3]} pixels; use apgd_ce or fab"
+                "Square in L2 begins with tiles of a fifth of the height, which its library cannot lay "
+                f"out on {images.shape[2]} × {images.shape[3]} pixels; use apgd_ce or fab"
             )
         return ""
 

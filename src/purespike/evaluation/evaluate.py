@@ -25,7 +25,7 @@ from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
 from purespike.models.adapters import as_module
-from purespike.models.guard import ModelFailure, lent
+from purespike.models.guard import ModelFailure, check_values, lent
 from purespike.modes import mode, normal, outside_inference_mode
 from purespike.neurons import accepted, unknown_spiking_modules
 from purespike.progress import Bar, bar
@@ -117,7 +117,8 @@ def evaluate(
     arrived_training = in_training(model)
     with contextlib.ExitStack() as modes:
         each = {"the model": model, **{f"substitute {name}": other for name, other in others.items()}}
-        for network in each.values():
+        for name, network in each.items():
+            check_values(network, name)
             modes.enter_context(mode(network.to(accelerator.device), training=False))
         modes.enter_context(lent(each))
         modes.enter_context(seeded(seed, "evaluate", device=accelerator.device))

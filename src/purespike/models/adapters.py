@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.models.guard import check_values
 
 Take = int | str | Callable[[Any], Tensor]
 
@@ -150,13 +149,12 @@ def as_module(model: nn.Module | Callable[[Tensor], Any], *, name: str = "the mo
     What is inside of one can neither be put back nor watched.
 
     Raises:
-        InputError: neither, a class instead of an instance, or a module without values.
+        InputError: neither, or a class instead of an instance.
     """
     if isinstance(model, torch.jit.ScriptModule):
         # hidden in a function, or it would be a module of the module
         return Function(functools.partial(model))
     if isinstance(model, nn.Module):
-        check_values(model, name)
         return model
     if isinstance(model, type) or not callable(model):
         given = (
