@@ -11,7 +11,7 @@ from purespike.importing import import_module
 from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
 from purespike.models.defended import Defended
-from purespike.models.guard import brief, own_code
+from purespike.models.guard import brief, check_values, own_code
 from purespike.recipe import load_recipe
 
 
@@ -84,6 +84,7 @@ def _call(name: str) -> nn.Module:
         given = f"{type(model).__name__}, not an nn.Module or a function from images to logits"
         raise InputError(f"model {name}: {function_name}() returned {given}")
     network = as_module(model, name=f"model {name}")
+    check_values(network, f"model {name}")
     # an exported graph has one mode, its own
     with own_code(f"model {name}"), contextlib.suppress(NotImplementedError):
         network.eval()
