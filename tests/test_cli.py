@@ -32,7 +32,7 @@ def call(monkeypatch, capsys):
 
 
 HELP = {
-    "run": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
+    "run": ["RECIPE", "--out", "--classifier", "--minutes", "--seed", "--set", "--device", "--precision"],
     "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
     "train purifier": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
     "purify": ["IN", "OUT", "--model", "--device"],
@@ -370,3 +370,20 @@ def test_everything_public_is_there():
     assert all(getattr(purespike, name) is not None for name in purespike.__all__)
     with pytest.raises(AttributeError, match="no attribute 'purify'"):
         _ = purespike.purify
+
+
+def test_minutes_are_shared_among_the_stages(call, monkeypatch, tmp_path):
+    found = {}
+
+    def spied(recipe, *_, **__):
+        found["classifier"] = recipe.minutes
+        raise purespike.InputError("seen")
+
+    monkeypatch.setattr("purespike.experiment.train_classifier", spied)
+    line = ("run", write_recipe(tmp_path / "tiny.yaml"), "--minutes", 9, "--out", tmp_path / "run")
+    with pytest.raises(AssertionError, match="seen"):
+        call(*line, "--device", "cpu")
+    kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert found["classifier"] == kept["classifier"]["minutes"] == 2 and kept["purifier"]["minutes"] == 5
+    with pytest.raises(AssertionError, match="minutes"):
+        call("run", tmp_path / "tiny.yaml", "--minutes", 0)

@@ -23,18 +23,32 @@ Classifier = Annotated[
 ]
 
 
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        help="Time for all: two ninths to train the classifier, five the purifier, the rest is for attacks.",
+        show_default="the recipe's epochs",
+    ),
+]
+_SHARES = {"classifier": 2 / 9, "purifier": 5 / 9}
+
+
 @app.command()
 def run(
     recipe: RecipePath,
     out: Out = None,
     classifier: Classifier = None,
+    minutes: Minutes = None,
     seed: Seed = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
-    chosen = _read(recipe, seed, settings, classifier)
+    shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
+    timed = [f"{stage}.minutes={share:g}" for stage, share in shares.items()]
+    chosen = _read(recipe, seed, [*timed, *settings], classifier)
     from purespike.reporting.tables import console_table
 
     runner = _runner(chosen, recipe, out, device, precision)
