@@ -26,7 +26,7 @@ ROOMS = (
         "seeding",
         "modes",
     ),
-    *("section", "optimisation", "settings", "results", "recipe", "run_folder", "environment"),
+    *("section", "optimisation", "settings", "smoothing", "results", "recipe", "run_folder", "environment"),
     *(
         "checks",
         "chunks",
@@ -39,7 +39,8 @@ ROOMS = (
         "description",
         "explain",
     ),
-    *("attacks", "reporting", "leaderboard", "training", "evaluation", "experiment", "reproduction", "cli"),
+    *("attacks", "reporting", "leaderboard", "training", "evaluation", "certification"),
+    *("experiment", "reproduction", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -77,13 +78,16 @@ def test_files_hold_one_concept():
 
 
 PUBLIC = {
-    "purespike": "Defended Evaluation InputError attacks data evaluate load models neurons save",
+    "purespike": (
+        "Certification Defended Evaluation InputError attacks certify data evaluate load models neurons save"
+    ),
     "purespike.attacks": (
         "Attack AttackResult AutoAttack CarliniWagner Component GaussianNoise IdentityBackward "
         "LearnedBackward SignAttack apgd_ce apgd_dlr autoattack autoattack_rand bounded create_attack "
         "cw fab fgsm fit_approximation gaussian_noise ifgsm list_attacks mifgsm pgd sa_pgd spsa "
         "spsa_gradient square transfer worst_case"
     ),
+    "purespike.certification": "Certificate Certification CertifiedModel Smoothing certify",
     "purespike.data": (
         "Augmentation Data ImageSet attacker_data augment defender_data draw_augmentation epoch_order "
         "load_data overlap shard"

@@ -7,18 +7,21 @@ from purespike.errors import InputError
 
 if TYPE_CHECKING:
     from purespike import attacks, data, models, neurons
+    from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.models import Defended, Logits, Resetting, load, save
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certification",
     "Defended",
     "Evaluation",
     "InputError",
     "Logits",
     "Resetting",
     "attacks",
+    "certify",
     "data",
     "evaluate",
     "load",
@@ -28,7 +31,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Certification": "purespike.certification",
     "Evaluation": "purespike.evaluation",
+    "certify": "purespike.certification",
     "evaluate": "purespike.evaluation",
     "Defended": "purespike.models",
     "Logits": "purespike.models",
