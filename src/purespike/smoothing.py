@@ -63,7 +63,7 @@ class Smoothing(Section):
         if self.largest_radius < LEAST_RADIUS:
             raise InputError(
                 f"sigma: {self.sigma:g} with {self.n:,} draws certifies at most an L2 radius of "
-                f"{self.largest_radius:.2g}, less than one grey level of one pixel (1/255); raise sigma"
+                f"{self.largest_radius:.2g}, less than one grey level of one pixel (1/255); raise sigma or n"
             )
         return self
 

@@ -1,6 +1,6 @@
 """Certificates of robustness by randomised smoothing; with a purifier as the denoiser, denoised smoothing."""
 
-from purespike.certification.certify import certify
+from purespike.certification.smoothed import certify
 from purespike.results.certification import Certificate, Certification, CertifiedModel
 from purespike.smoothing import Smoothing
 

@@ -103,7 +103,9 @@ class Denoise(Objective):
             return Step(total + pixel, terms=terms)
         labels = batch.labels if self.loss == "labels" else _predicted(batch)
         logits = view.logits
-        found = functional.cross_entropy(logits.float(), labels)
+        # in half precision a small loss is rounding noise
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        found = functional.cross_entropy(logits, labels)
         right = {"noisy_accuracy": count_correct(logits, batch.labels)}
         return Step(total + found, right, terms | {self.loss: found.detach()})
 
