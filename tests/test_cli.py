@@ -41,6 +41,10 @@ HELP = {
         *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
         *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name"),
     ],
+    "certify": [
+        *("MODEL", "--data", "--split", "--purifier", "--sigma", "--n", "--n0", "--alpha", "--compare"),
+        *("--alone", "--images", "--batch-size", "--out", "--name", "--seed", "--device"),
+    ],
     "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
     "leaderboard": ["DIR", "--out"],
     "info": ["MODEL", "--device"],
@@ -119,6 +123,12 @@ MISTYPED = {
     "evaluate run --split tst": "did you mean 'test'",
     "evaluate . --purifier nosuch": "nosuch: no such checkpoint",
     "evaluate . --data mnits": "did you mean 'mnist'",
+    "certify . --n 9": "n: 9 draws certify nothing at alpha 0.001, even if all agree; give at least 10",
+    "certify . --sigma 64": "sigma: must be positive and at most 10 in pixel units",
+    "certify . --alpha 2": "alpha: Input should be less than 0.5",
+    "certify . --compare b=nosuch": "nosuch: no such checkpoint",
+    "certify nosuch": "nosuch: no such checkpoint",
+    "certify . --data mnits": "did you mean 'mnist'",
     "transfer --substitute a=. --target b=nosuch": "nosuch: no such checkpoint",
     "purify --model nosuch in out": "nosuch: no such checkpoint",
     "info nosuch": "nosuch: no such checkpoint",
@@ -254,6 +264,23 @@ def test_a_purifier_of_another_classifier_is_refused_in_a_run_folder(call, tmp_p
         call("evaluate", run, *few)
     parts = run / "classifier.safetensors", "--purifier", run / "purifier.safetensors"
     assert "was trained for another classifier" in call("evaluate", *parts, *few, "--data", "digits")
+
+
+def test_certify_writes_a_page_and_resumes(call, tmp_path, monkeypatch):
+    few = ("--n", 30, "--n0", 10, "--sigma", 1, "--images", 2, "--device", "cpu", "--out", tmp_path / "out")
+    others = "--compare", f"again={finished() / 'classifier.safetensors'}"
+    printed = call("certify", finished(), *few, *others)
+    assert "Certified accuracy in %" in printed and "defended model" in printed
+    assert f"report: {tmp_path}/out/certification.html" in printed
+    content = json.loads((tmp_path / "out" / "certification.json").read_text())
+    models = content["models"]
+    assert list(models) == ["defended model", "bare classifier", "again"]
+    assert models["again"]["certificates"] == models["bare classifier"]["certificates"]
+    assert content["data"]["source"] == "digits" and content["smoothing"]["n"] == 30
+    monkeypatch.setattr("purespike.certification.smoothed.count_votes", None)
+    assert call("certify", finished(), *few, *others) == printed
+    with pytest.raises(AssertionError, match=r"is that of sigma 1; choose another --out for sigma 2"):
+        call("certify", finished(), *few, "--sigma", 2)
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

@@ -39,7 +39,12 @@ def test_every_make_target_it_names_exists():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/evaluating.md", "docs/reproduction.md", "results/README.md"]
+    "page",
+    [
+        "README.md",
+        *(f"docs/{name}.md" for name in ("certifying", "evaluating", "reproduction")),
+        "results/README.md",
+    ],
 )
 def test_every_command_and_option_it_names_exists(page):
     commands = typer.main.get_command(app).commands
