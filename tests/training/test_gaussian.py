@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+import purespike.training.purifier as training
 from purespike import InputError
-from purespike.models import Purifier
+from purespike.data import load_data
+from purespike.experiment import share_of
+from purespike.models import Purifier, create
+from purespike.training import accelerator, train_purifier
 from purespike.training.objectives import Batch, create_objective
 from purespike.training.objectives.gaussian import draw_sigma
+from training.tiny import history, recipe
 
 
 @pytest.fixture
@@ -168,3 +173,33 @@ def test_a_few_steps_of_denoising_bring_pixels_nearer():
         optimiser.step()
         losses.append(step.terms["pixel"].item())
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_a_denoiser_stopped_after_an_epoch_ends_as_one_never_stopped(tmp_path, monkeypatch):
+    tiny = recipe(purifier={"objective": {"name": "denoise", "sigma": [0.1, 0.3], "loss": "stability"}})
+    data, cpu = share_of(tiny, load_data("digits")), accelerator(device="cpu")
+    given = {"seed": 3, "accelerator": cpu}
+    classifier = create("resnet14_snn", width=0.02, time_steps=1).eval()
+
+    def denoiser(folder):
+        return train_purifier(tiny.purifier, classifier, data.train, folder=folder, **given)
+
+    augment, calls = training.augment, []
+
+    def stopped(*arguments):
+        calls.append(1)
+        # two images of a batch, three batches an epoch
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return augment(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "augment", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            denoiser(tmp_path / "stopped")
+    found, straight = denoiser(tmp_path / "stopped"), denoiser(tmp_path / "straight")
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+    assert history(tmp_path / "stopped") == history(tmp_path / "straight")
+    _, first, last = history(tmp_path / "straight")
+    assert "stability" not in first and {"pixel", "noise_map", "stability"} <= last.keys()
