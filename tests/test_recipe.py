@@ -30,7 +30,9 @@ def test_every_recipe_we_ship_can_run(path):
     recipe = load_recipe(path)
     assert recipe.classifier.architecture in list_models()
     assert all(milestone < recipe.classifier.epochs for milestone in recipe.classifier.schedule.milestones)
-    assert recipe.purifier.switch_epoch <= recipe.purifier.epochs
+    # other objectives do not switch
+    if recipe.purifier.objective[0]["name"] == "paper":
+        assert recipe.purifier.switch_epoch <= recipe.purifier.epochs
     create_attack(**recipe.purifier.attack)
     create_objective(recipe.classifier.objective)
     create_objective(recipe.purifier.objective, stage="purifier")
