@@ -279,8 +279,10 @@ def test_certify_writes_a_page_and_resumes(call, tmp_path, monkeypatch):
     assert content["data"]["source"] == "digits" and content["smoothing"]["n"] == 30
     monkeypatch.setattr("purespike.certification.smoothed.count_votes", None)
     assert call("certify", finished(), *few, *others) == printed
-    with pytest.raises(AssertionError, match=r"is that of sigma 1; choose another --out for sigma 2"):
+    with pytest.raises(AssertionError, match=r"is that of sigma 1; choose another --out, or delete it"):
         call("certify", finished(), *few, "--sigma", 2)
+    with pytest.raises(AssertionError, match=r"is that of another model \(purifier \+ resnet14_snn\)"):
+        call("certify", finished() / "classifier.safetensors", *few)
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

@@ -231,6 +231,11 @@ REFUSED = {
 }
 
 
+def test_a_batch_that_couples_draws_is_found_with_one_image_too():
+    with pytest.raises(InputError, match="an image alone and in a batch"):
+        ps.certify(Coupled(), (pictures(1), torch.tensor([0])), **FEW)
+
+
 @pytest.mark.parametrize(("model", "given", "says"), REFUSED.values(), ids=REFUSED)
 def test_models_and_settings_without_a_certificate_are_one_line(model, given, says):
     with pytest.raises(InputError, match=says) as refused:

@@ -69,6 +69,8 @@ def check_independent(model: nn.Module, images: Tensor, *, name: str) -> bool:
         )
     if found.kind == "stochastic":
         return True
+    # one image alone would have no company
+    images = torch.cat((images, images + 0.1 * torch.randn_like(images)))
     together = logits_of(model, images)
     distance = apart(together, torch.cat([logits_of(model, image[None]) for image in images]))
     # batches of other sizes round differently; a spiking network may flip a spike for it

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from purespike.cli.names import check_names
 from purespike.cli.options import Data, Device, Model, Split, app, start
 from purespike.console import show
 from purespike.smoothing import Smoothing
+
+if TYPE_CHECKING:
+    from purespike.results import ModelDescription
 
 _FIELDS = {name: field.description for name, field in Smoothing.model_fields.items()}
 _DEFAULTS = Smoothing()
@@ -60,6 +63,7 @@ def certify(
     check_names({}, models, data=data, split=split)
     from purespike.certification import certify as measure
     from purespike.data import load_images
+    from purespike.evaluation.inputs import describe_model
     from purespike.models.resolve import named, resolve
     from purespike.reporting.certified import certified_grid
     from purespike.reporting.certified_page import write_certification
@@ -69,8 +73,9 @@ def certify(
     accelerator = start(device)
     if out is not None:
         check_output(out)
-        _check_kept(out / "certification.json", smoothing)
     certified = _defend(model, purifier)
+    if out is not None:
+        _check_kept(out / "certification.json", smoothing, describe_model(certified))
     others = {key: resolve(place) for key, place in named(compare).items()}
     source = _source(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
@@ -96,8 +101,8 @@ def certify(
             show(f"report: {write_certification(found, out)}")
 
 
-def _check_kept(path: Path, smoothing: Smoothing) -> None:
-    """Check that certificates in the way are of the same noise: they cost hours.
+def _check_kept(path: Path, smoothing: Smoothing, model: "ModelDescription") -> None:
+    """Check that certificates in the way are of the same noise and model: they cost hours.
 
     Raises:
         InputError: they are not, or cannot be read.
@@ -108,11 +113,14 @@ def _check_kept(path: Path, smoothing: Smoothing) -> None:
     if not path.exists():
         return
     try:
-        kept = Certification.read(path).smoothing
+        kept = Certification.read(path)
     except InputError as error:
         raise InputError(f"{error}; it would be replaced: choose another --out, or delete it") from None
-    if kept.sigma != smoothing.sigma:
-        raise InputError(
-            f"{path}: is that of sigma {kept.sigma:g}; choose another --out for sigma {smoothing.sigma:g}, "
-            "or delete it"
-        )
+    former = kept.first.model
+    what = ""
+    if kept.smoothing.sigma != smoothing.sigma:
+        what = f"sigma {kept.smoothing.sigma:g}"
+    elif (former.text, former.classifier.text) != (model.text, model.classifier.text):
+        what = f"another model ({former.text})"
+    if what:
+        raise InputError(f"{path}: is that of {what}; choose another --out, or delete it")
