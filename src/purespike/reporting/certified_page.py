@@ -5,7 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from purespike.files import write_bytes, write_text
-from purespike.reporting.certified import certified_csv, certified_curve, certified_grid, conditions
+from purespike.reporting.certified import certified_csv, certified_curve, certified_grid
 from purespike.reporting.drawing import lay_out, png, svg
 from purespike.reporting.facts import origin_facts
 from purespike.reporting.html import engine
@@ -48,7 +48,6 @@ def render(certification: Certification, name: str) -> str:
             name=name,
             certification=certification,
             grid=certified_grid(certification),
-            conditions=conditions(certification),
             wide=Markup(svg(figure, "certified")),
             narrow=Markup(svg(narrow, "certified-narrow")),
             facts=_facts(certification),
