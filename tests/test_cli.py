@@ -46,6 +46,10 @@ HELP = {
         *("--calibration-images", "--slight", "--save", "--attacks", "--eps", "--norm", "--surrogates"),
         *("--losses", "--images", "--batch-size", "--out", "--seed", "--device"),
     ],
+    "certify": [
+        *("MODEL", "--data", "--split", "--purifier", "--sigma", "--n", "--n0", "--alpha", "--compare"),
+        *("--alone", "--images", "--batch-size", "--out", "--name", "--seed", "--device"),
+    ],
     "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
     "leaderboard": ["DIR", "--out"],
     "info": ["MODEL", "--device"],
@@ -127,6 +131,12 @@ MISTYPED = {
     "evaluate run --split tst": "did you mean 'test'",
     "evaluate . --purifier nosuch": "nosuch: no such checkpoint",
     "evaluate . --data mnits": "did you mean 'mnist'",
+    "certify . --n 9": "n: 9 draws certify nothing at alpha 0.001, even if all agree; give at least 10",
+    "certify . --sigma 64": "sigma: must be positive and at most 10 in pixel units",
+    "certify . --alpha 2": "alpha: Input should be less than 0.5",
+    "certify . --compare b=nosuch": "nosuch: no such checkpoint",
+    "certify nosuch": "nosuch: no such checkpoint",
+    "certify . --data mnits": "did you mean 'mnist'",
     "transfer --substitute a=. --target b=nosuch": "nosuch: no such checkpoint",
     "purify --model nosuch in out": "nosuch: no such checkpoint",
     "reject . --score noise_men": "did you mean 'noise_mean'",
@@ -301,6 +311,25 @@ def test_a_gate_is_calibrated_attacked_and_kept(call, tmp_path):
 def test_a_bare_classifier_has_no_purifier_to_gate(call, arguments, message):
     with pytest.raises(AssertionError, match=message):
         call("reject", finished() / "classifier.safetensors", *arguments, "--device", "cpu")
+
+
+def test_certify_writes_a_page_and_resumes(call, tmp_path, monkeypatch):
+    few = ("--n", 30, "--n0", 10, "--sigma", 1, "--images", 2, "--device", "cpu", "--out", tmp_path / "out")
+    others = "--compare", f"again={finished() / 'classifier.safetensors'}"
+    printed = call("certify", finished(), *few, *others)
+    assert "Certified accuracy in %" in printed and "defended model" in printed
+    assert f"report: {tmp_path}/out/certification.html" in printed
+    content = json.loads((tmp_path / "out" / "certification.json").read_text())
+    models = content["models"]
+    assert list(models) == ["defended model", "bare classifier", "again"]
+    assert models["again"]["certificates"] == models["bare classifier"]["certificates"]
+    assert content["data"]["source"] == "digits" and content["smoothing"]["n"] == 30
+    monkeypatch.setattr("purespike.certification.smoothed.count_votes", None)
+    assert call("certify", finished(), *few, *others) == printed
+    with pytest.raises(AssertionError, match=r"is that of sigma 1; choose another --out, or delete it"):
+        call("certify", finished(), *few, "--sigma", 2)
+    with pytest.raises(AssertionError, match=r"is that of another model \(purifier \+ resnet14_snn\)"):
+        call("certify", finished() / "classifier.safetensors", *few)
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

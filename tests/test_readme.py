@@ -42,9 +42,7 @@ def test_every_make_target_it_names_exists():
     "page",
     [
         "README.md",
-        "docs/evaluating.md",
-        "docs/rejecting.md",
-        "docs/reproduction.md",
+        *(f"docs/{name}.md" for name in ("certifying", "evaluating", "rejecting", "reproduction")),
         "results/README.md",
     ],
 )

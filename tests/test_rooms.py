@@ -26,7 +26,7 @@ ROOMS = (
         "seeding",
         "modes",
     ),
-    *("section", "optimisation", "settings", "results", "recipe", "run_folder", "environment"),
+    *("section", "optimisation", "settings", "smoothing", "results", "recipe", "run_folder", "environment"),
     *(
         "checks",
         "chunks",
@@ -39,8 +39,8 @@ ROOMS = (
         "description",
         "explain",
     ),
-    *("attacks", "reporting", "leaderboard", "training", "evaluation", "rejection", "experiment"),
-    *("reproduction", "cli"),
+    *("attacks", "reporting", "leaderboard", "training", "evaluation", "rejection", "certification"),
+    *("experiment", "reproduction", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -79,8 +79,8 @@ def test_files_hold_one_concept():
 
 PUBLIC = {
     "purespike": (
-        "Defended Evaluation Gated InputError Rejecting attacks data evaluate evaluate_rejection load models "
-        "neurons save"
+        "Certification Defended Evaluation Gated InputError Rejecting attacks certify data evaluate "
+        "evaluate_rejection load models neurons save"
     ),
     "purespike.attacks": (
         "Attack AttackResult AutoAttack CarliniWagner Component GaussianNoise IdentityBackward "
@@ -88,6 +88,7 @@ PUBLIC = {
         "cw fab fgsm fit_approximation gaussian_noise ifgsm list_attacks mifgsm pgd sa_pgd spsa "
         "spsa_gradient square transfer worst_case"
     ),
+    "purespike.certification": "Certificate Certification CertifiedModel Smoothing certify",
     "purespike.data": (
         "Augmentation Data ImageSet attacker_data augment defender_data draw_augmentation epoch_order "
         "load_data overlap shard"

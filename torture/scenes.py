@@ -84,9 +84,12 @@ LINES = {
         "transfer --substitute a={desk}/run/out/classifier.safetensors --target b={desk}/run/out "
         f"{_ATTACKED}"
     ),
+    "certify": (
+        "certify {desk}/run/out --sigma 1 --n 300 --n0 20 --images 6 --seed 3 --device cpu --out out"
+    ),
     "reproduce": "reproduce ablation --scale {desk}/scale.yaml --device cpu --out out",
 }
-"""The commands that compute; ``certify`` joins them once it exists."""
+"""The commands that compute."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from purespike.errors import InputError
 
 if TYPE_CHECKING:
     from purespike import attacks, data, models, neurons
+    from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.models import Defended, Logits, Resetting, load, save
     from purespike.rejection import Gated, Rejecting, evaluate_rejection
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certification",
     "Defended",
     "Evaluation",
     "Gated",
@@ -22,6 +24,7 @@ __all__ = [
     "Rejecting",
     "Resetting",
     "attacks",
+    "certify",
     "data",
     "evaluate",
     "evaluate_rejection",
@@ -32,7 +35,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Certification": "purespike.certification",
     "Evaluation": "purespike.evaluation",
+    "certify": "purespike.certification",
     "evaluate": "purespike.evaluation",
     "Defended": "purespike.models",
     "Logits": "purespike.models",

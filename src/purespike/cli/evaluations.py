@@ -51,7 +51,7 @@ def evaluate(
     """Attack a model, purified or not, and print its accuracy under each threat model, and a verdict."""
     import contextlib
 
-    models = [model, *([purifier] if purifier else []), *map(_place, substitutes)]
+    models = [model, *([purifier] if purifier else []), *map(place_of, substitutes)]
     check_names(settings, models, data=data, split=split)
     from purespike.data import load_images
     from purespike.environment import provenance
@@ -133,7 +133,7 @@ def transfer(
     """Attack every substitute, and judge every target on the images: threat model transfer."""
     import contextlib
 
-    check_names(settings, [_place(spec) for spec in (*substitutes, *targets)], data=data, split=split)
+    check_names(settings, [place_of(spec) for spec in (*substitutes, *targets)], data=data, split=split)
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.evaluation import transfer_matrix
@@ -196,7 +196,7 @@ def leaderboard(
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
 
 
-def _place(spec: str) -> str:
+def place_of(spec: str) -> str:
     """The model of ``[NAME=]MODEL``."""
     name, equals, model = spec.partition("=")
     return model if equals else name

@@ -10,21 +10,33 @@ from purespike.results import Evaluation, Provenance
 def provenance_facts(evaluation: Evaluation, environment: Provenance | None) -> list[tuple[str, str]]:
     """Origin of the numbers, by name; the evaluation's own record goes before the run's."""
     origin = evaluation.provenance or environment or Provenance()
-    commit = origin.commit or "unknown"
     purifier = evaluation.model.purifier
     lines = [
-        ("command", origin.command),
-        ("commit", f"{commit}, with uncommitted changes" if origin.dirty else commit),
-        ("seed", origin.seed if evaluation.seed is None else evaluation.seed),
-        ("date", origin.date),
-        ("hardware", origin.hardware.text),
-        ("versions", ", ".join(f"{name} {version}" for name, version in origin.versions.items())),
+        *origin_facts(origin, evaluation.seed),
         ("classifier", evaluation.model.classifier.text),
         ("purifier", purifier.text if purifier else "none"),
         ("data", evaluation.data.text),
         ("fingerprint", evaluation.data.fingerprint),
     ]
     return [(name, str(value)) for name, value in lines if value not in (None, "")]
+
+
+def origin_facts(origin: Provenance, seed: int | None) -> list[tuple[str, Any]]:
+    """Command, commit, seed, date and machine, by name.
+
+    Args:
+        origin: the record of them.
+        seed: seed of the result; ``None`` for that of the record.
+    """
+    commit = origin.commit or "unknown"
+    return [
+        ("command", origin.command),
+        ("commit", f"{commit}, with uncommitted changes" if origin.dirty else commit),
+        ("seed", origin.seed if seed is None else seed),
+        ("date", origin.date),
+        ("hardware", origin.hardware.text),
+        ("versions", ", ".join(f"{name} {version}" for name, version in origin.versions.items())),
+    ]
 
 
 def recipe_facts(recipe: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -17,10 +17,15 @@ _LOSSES = {
     "reconstruction": "reconstruction",
     "asymmetric": "asymmetric",
     "total_variation": "total variation",
+    "pixel": "pixel",
+    "noise_map": "noise level",
+    "stability": "stability",
+    "labels": "labels",
 }
 _ACCURACIES = {
     "accuracy": "training",
     "adversarial_accuracy": "training, adversarial",
+    "noisy_accuracy": "training, noisy",
     "test_accuracy": "test",
 }
 

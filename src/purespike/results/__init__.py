@@ -2,6 +2,7 @@
 
 from purespike.results.card import Accuracy, Card, read_card
 from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, Rounded, bound_key
+from purespike.results.certification import Certificate, Certification, CertifiedModel
 from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
 from purespike.results.history import Epoch, read_history
@@ -22,6 +23,9 @@ __all__ = [
     "Bounded",
     "Card",
     "Cell",
+    "Certificate",
+    "Certification",
+    "CertifiedModel",
     "CleanOutcomes",
     "CleanScores",
     "Component",
