@@ -58,6 +58,20 @@ def test_copies_of_a_model_stay_equal_with_penalties_and_projections(tmp_path):
     assert 0 < last["input_gradient"] < 1e6 and last["random_logits"] != first["random_logits"]
 
 
+@pytest.mark.slow
+def test_copies_of_a_purifier_stay_equal_through_the_whole_by_the_clock(tmp_path):
+    """Each process attacks its own images; both go by the clock of one, and stop at the same batch."""
+    place = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    }
+    run("-m", "training.two", tmp_path, "purifier", processes=2, environment=place)
+    one, two = (torch.load(tmp_path / f"process{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    rows = history(tmp_path)
+    assert [row["epoch"] for row in rows] == list(range(len(rows))) and "ce" in rows[-1]
+    assert rows[-1]["learning_rate"] < 1e-4, "annealed at the end"
+
+
 @pytest.mark.parametrize("diagnose", [0, pytest.param(13, marks=pytest.mark.slow)])
 def test_two_processes_find_the_same_outcome_for_every_image(diagnose, tmp_path):
     """13 images in chunks of 6 make three chunks: one process has two, the other one."""

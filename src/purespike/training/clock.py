@@ -52,7 +52,7 @@ class Clock:
         self.begun = time.monotonic()
         self.progress, self.rate = 0.0, self.rates[0]
         """Share of the training that was over when the present batch began, and its learning rate."""
-        self.batches, self.warm = 0, 0.0
+        self.batches, self.warm, self.now = 0, 0.0, spent
         self.over = self.minutes is not None and spent >= 60 * self.minutes
         """Whether the minutes are over."""
 
@@ -81,7 +81,7 @@ class Clock:
         """``epoch 3/8``, or ``epoch 3, 2 of 5 min``."""
         if self.minutes is None:
             return f"epoch {epoch}/{self.recipe.epochs}"
-        return f"epoch {epoch}, {self.elapsed() / 60:.1f} of {self.minutes:g} min"
+        return f"epoch {epoch}, {self.now / 60:.1f} of {self.minutes:g} min"
 
     def at(self, epoch: int, number: int) -> float:
         """The learning rate of batch ``number``, from 0, of ``epoch``, from 1, which begins now."""
@@ -111,8 +111,8 @@ class Clock:
         if self.minutes is None:
             shown.advance(images * self.accelerator.num_processes, note, *values)
             return
-        before, now = 60 * self.minutes * self.progress, self.elapsed()
-        self.over = now >= 60 * self.minutes
+        before, now = self.now, self.elapsed()
+        self.now, self.over = now, now >= 60 * self.minutes
         shown.advance(round(now) - round(before), note, *values)
         if self.batches == 1:
             # the first batch compiles
@@ -121,7 +121,7 @@ class Clock:
             shown.say(self._forecast(stage, count, now))
 
     def elapsed(self) -> float:
-        """Seconds of the training so far, the same in all processes."""
+        """Seconds of the training so far, the same in all processes, which must all ask."""
         seconds = self.spent + time.monotonic() - self.begun
         if self.accelerator.num_processes == 1:
             return seconds

@@ -27,9 +27,12 @@ def say_estimate(
         what: the network, in words.
         model: the network; it is not changed.
         sample: some images, ``[N, C, H, W]`` floats in [0, 1].
-        recipe: epochs.
+        recipe: epochs, or minutes, which need no estimate.
         count: images of an epoch.
     """
+    if recipe.minutes is not None:
+        progress.say(f"{what}, {recipe.minutes:g} min on {count:,} images")
+        return
     total = recipe.epochs * count
     about = ""
     if total >= WORTH:
