@@ -312,7 +312,7 @@ def test_a_stronger_threat_list_adds_undefended_to_oblivious_only():
 
     assert select_threats("oblivious", defended()) == ["undefended", "oblivious"]
     assert select_threats(["adaptive", "bpda"], defended()) == ["bpda", "adaptive"]
-    assert select_threats("all", spiking()) == ["undefended", "adaptive"]
+    assert select_threats("all", spiking()) == ["undefended", "adaptive", "seed_known"]
     assert select_threats(["all"], spiking()) == ["undefended", "adaptive"]
 
 

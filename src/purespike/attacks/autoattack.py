@@ -155,7 +155,9 @@ def _check_attacks(attacks: Sequence[str], version: str) -> tuple[str, ...]:
 
 
 def _tiled(height: int, width: int) -> bool:
-    """Whether the tiles with which Square in L2 begins lie within the image."""
+    """Whether the tiles with which Square in L2 begins lie within the image; those of one pixel always do."""
     side = height // 5
     first = (height - 5 * side) // 2
-    return side > 0 and all(first + length // side * side <= length for length in (height, width))
+    return side == 1 or (
+        side > 1 and all(first + length // side * side <= length for length in (height, width))
+    )
