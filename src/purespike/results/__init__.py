@@ -2,6 +2,7 @@
 
 from purespike.results.card import Accuracy, Card, read_card
 from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, Rounded, bound_key
+from purespike.results.comparison import Compared, Comparison, read_beside
 from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
 from purespike.results.history import Epoch, read_history
@@ -24,6 +25,8 @@ __all__ = [
     "Cell",
     "CleanOutcomes",
     "CleanScores",
+    "Compared",
+    "Comparison",
     "Component",
     "Conditions",
     "DataDescription",
@@ -48,6 +51,7 @@ __all__ = [
     "WorstCase",
     "bound_key",
     "make_card",
+    "read_beside",
     "read_card",
     "read_history",
     "read_outcomes",
