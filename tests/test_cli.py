@@ -220,10 +220,10 @@ def test_runs_beside_are_in_the_console_and_the_page(call, tmp_path, monkeypatch
 def test_an_evaluation_beside_a_run(call, tmp_path):
     few = ("--attacks", "fgsm", "--threat", "undefended,adaptive", "--diagnose", 0, "--device", "cpu")
     run = finished()
-    place = ("evaluate", run, *few, "--eps", "16/255", "--seed", 3, "--images", 10, "--beside")
+    place = ("evaluate", run, *few, "--eps", "16/255", "--seed", 3, "--images", 6, "--beside")
     call(*place[:-1], "--out", tmp_path / "first")
     printed = call(*place, tmp_path / "first", "--name", "mine", "--out", tmp_path / "out")
-    assert "on the same 10 digits test images" in printed and "mine" in printed
+    assert "on the same 6 digits test images" in printed and "mine" in printed
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [each["name"] for each in content["models"]] == ["bare classifier", "first", "mine"]
     assert content["models"][1]["worst"] == content["models"][2]["worst"]

@@ -204,7 +204,8 @@ class Run:
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
             evaluation = Evaluation.read(self.folder / "evaluation.json")
-            path = write_artefacts(evaluation, self.folder, name=self.folder.name, beside=beside)
+            name = self.folder.absolute().name
+            path = write_artefacts(evaluation, self.folder, name=name, beside=beside)
         self.accelerator.wait_for_everyone()
         return path
 

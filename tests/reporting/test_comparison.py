@@ -12,6 +12,7 @@ from purespike.errors import InputError
 from purespike.reporting import drawing, section
 from purespike.reporting.artefacts import write_artefacts
 from purespike.reporting.comparison import comparison_bars, comparison_grid, comparison_title
+from purespike.reporting.page import write_report
 from purespike.results import Comparison, Evaluation, Verdict
 
 HOSTILE = "a|b<script>alert(1)</script>&amp;$x_1$"
@@ -89,6 +90,17 @@ def test_a_refused_comparison_loses_nothing(evaluation: Evaluation, tmp_path: Pa
     with pytest.raises(InputError, match=r"^beside paper: the pixels differ"):
         write_artefacts(evaluation, tmp_path, name="own", beside={"paper": Evaluation.from_json(content)})
     assert Evaluation.read(tmp_path / "evaluation.json") == evaluation
+
+
+def test_a_damaged_comparison_is_named_and_the_page_written(run: Path, comparison: Comparison) -> None:
+    comparison.save(run / "comparison.json")
+    assert 'class="robustness comparison"' in write_report(run).read_text(encoding="utf-8")
+    content = comparison.to_json()
+    content["models"][0]["worst"]["accuracy"] = 0.9
+    (run / "comparison.json").write_text(json.dumps(content), encoding="utf-8")
+    text = write_report(run).read_text(encoding="utf-8")
+    assert re.search(r"Left out: \S*comparison\.json: malformed comparison: .*models", text)
+    assert 'id="robustness"' in text
 
 
 @pytest.mark.parametrize("narrow", [False, True])

@@ -118,6 +118,9 @@ def test_notes_tell_which_attacks_each_met() -> None:
     assert "bare classifier (undefended) met FGSM, PGD-20;" in note
     (note,) = Comparison.of("own", same, {"x": evaluation(content)}).notes
     assert "x (adaptive) met FGSM, PGD-20, AutoAttack" in note
+    content |= {"cells": plain, "settings": content["settings"] | {"kept_surrogates": ["net.fire"]}}
+    (note,) = Comparison.of("own", same, {"x": evaluation(content)}).notes
+    assert note.startswith("x: neurons of another kind kept") and note.endswith("no worst case.")
     content["cells"] = [cell for cell in plain if cell["threat"] in ("undefended", "oblivious")]
     found = Comparison.of("own", same, {"x": evaluation(content)})
     assert found.models[1].worst is None

@@ -61,10 +61,11 @@ def run(
     shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
     timed = [f"{stage}.minutes={share:g}" for stage, share in shares.items()]
     chosen = _read(recipe, seed, [*timed, *settings], classifier)
-    folder = out or _folder(recipe)
     from purespike.results import Comparison, read_beside
 
-    others = read_beside(beside, name=folder.name, folder=folder)
+    folder = out or _folder(recipe)
+    name = folder.absolute().name
+    others = read_beside(beside, name=name, folder=folder)
     from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
 
@@ -75,7 +76,7 @@ def run(
         if evaluation.verdict is not None:
             show(str(evaluation.verdict))
         if others:
-            show(comparison_grid(Comparison.of(folder.name, evaluation, others)).console())
+            show(comparison_grid(Comparison.of(name, evaluation, others)).console())
         show(f"report: {report}")
 
 

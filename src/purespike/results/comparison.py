@@ -30,6 +30,7 @@ class Compared(Record):
         attacks: attacks that count in the worst case, at this budget.
         surrogates: surrogates of an adaptive attacker.
         losses: losses of an adaptive attacker.
+        kept_surrogates: modules that spike, and kept their own surrogate.
         level: verdict of the evaluation; ``None`` for the bare classifier out of a defended model's.
     """
 
@@ -43,6 +44,7 @@ class Compared(Record):
     attacks: tuple[str, ...]
     surrogates: tuple[str, ...]
     losses: tuple[str, ...]
+    kept_surrogates: tuple[str, ...]
     level: str | None
 
     @property
@@ -116,7 +118,7 @@ class Comparison(Record):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what keeps the numbers apart: other attacks, or none that knows the purifier."""
+        """Sentences on what limits the comparison: attackers who know less, other attacks."""
         lines = [
             f"{each.name}: no adaptive attack was run at {self.condition}; nothing here speaks of an "
             "attacker who knows the purifier."
@@ -124,6 +126,12 @@ class Comparison(Record):
             if each.worst is None and each.threat == "adaptive"
         ]
         shown = [each for each in self.models if each.worst]
+        lines += [
+            f"{each.name}: neurons of another kind kept their own surrogate derivative; another one may "
+            "break more, so this is no worst case."
+            for each in shown
+            if each.kept_surrogates
+        ]
         attacks = {frozenset(each.attacks) for each in shown}
         ways = {(each.surrogates, each.losses) for each in shown if each.threat == "adaptive"}
         if len(attacks) > 1 or len(ways) > 1:
@@ -264,6 +272,7 @@ def _worst(evaluation: Evaluation, eps: float, threat: str) -> dict[str, Any]:
         "attacks": tuple(dict.fromkeys(evaluation.label(cell) for cell in cells)),
         "surrogates": settings.surrogates if adaptive else (),
         "losses": settings.losses if adaptive else (),
+        "kept_surrogates": settings.kept_surrogates if adaptive else (),
     }
 
 
