@@ -19,7 +19,7 @@ from purespike.models.answer import logits_of
 from purespike.models.checkpoint import part_config
 from purespike.models.state import Held
 from purespike.results import DataDescription, Evaluation, ModelDescription, PartDescription
-from purespike.results.comparison import check_alike
+from purespike.results.beside import check_alike
 from purespike.seeding import seeded
 from purespike.settings import EvaluationSettings
 
