@@ -9,7 +9,9 @@ READY := $(VENV)/.ready
 .PHONY: demo test test-slow test-browser bench torture check format clean
 
 demo: $(READY)
-	$(BIN)/purespike run recipes/digits.yaml --out runs/demo
+	$(BIN)/purespike run recipes/digits.yaml --out runs/demo/paper
+	$(BIN)/purespike run recipes/digits-holding.yaml --classifier runs/demo/paper/classifier.safetensors \
+		--beside paper=runs/demo/paper --out runs/demo/holding
 
 test: check
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" --dist worksteal

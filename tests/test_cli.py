@@ -16,6 +16,7 @@ from training.tiny import finished, outcomes, write_recipe
 
 import purespike
 from purespike import cli
+from purespike.reporting import section
 from purespike.tensors import read_tensors, write_tensors
 
 
@@ -32,14 +33,24 @@ def call(monkeypatch, capsys):
 
 
 HELP = {
-    "run": ["RECIPE", "--out", "--classifier", "--minutes", "--seed", "--set", "--device", "--precision"],
+    "run": [
+        "RECIPE",
+        "--out",
+        "--classifier",
+        "--minutes",
+        "--beside",
+        "--seed",
+        "--set",
+        "--device",
+        "--precision",
+    ],
     "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
     "train purifier": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
     "purify": ["IN", "OUT", "--model", "--device"],
     "evaluate": [
         *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
         *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
-        *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name"),
+        *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name", "--beside"),
     ],
     "reject": [
         *("MODEL", "--score", "--coverage", "--gated", "--data", "--split", "--calibrate-on", "--purifier"),
@@ -185,6 +196,50 @@ def test_train_then_run_is_one_run(call, tmp_path):
     assert outcomes(tmp_path / "run") == outcomes(finished())
     for threat in ("ndefended", "blivious", "BPDA", "daptive"):
         assert threat in printed, "no number without its threat model"
+
+
+@pytest.fixture
+def blank(monkeypatch):
+    """No figure is drawn, which takes seconds."""
+    monkeypatch.setattr(section, "png", lambda figure: b"")
+    monkeypatch.setattr(section, "svg", lambda figure, name: f"<svg {name}>")
+
+
+@pytest.mark.usefixtures("blank")
+def test_runs_beside_are_in_the_console_and_the_page(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished(), "runs/tiny")
+    shutil.copytree(finished(), "paper")
+    path = write_recipe(tmp_path / "tiny.yaml")
+    few = ("--device", "cpu", "--beside", "paper", "--beside", "again=paper")
+    printed = call("run", path, *few)
+    table = printed[printed.index("on the same 20 digits test images") :]
+    for name in ("bare classifier", "paper", "again", "tiny", "this report", "adaptive", "undefended"):
+        assert name in table
+    assert table.splitlines()[-1] == "report: runs/tiny/report.html"
+    assert (tmp_path / "runs/tiny/comparison.md").read_text().count("|\n") == 6
+    with pytest.raises(AssertionError, match=r"--beside runs/tiny: is the folder of this report itself"):
+        call("run", path, "--beside", "runs/tiny")
+    for out in ("new", "runs/tiny"):
+        with pytest.raises(AssertionError, match=r"error: --beside nowhere: no such folder"):
+            call("run", path, "--beside", "nowhere", "--out", out)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.usefixtures("blank")
+def test_an_evaluation_beside_a_run(call, tmp_path):
+    few = ("--attacks", "fgsm", "--threat", "undefended,adaptive", "--diagnose", 0, "--device", "cpu")
+    run = finished()
+    place = ("evaluate", run, *few, "--eps", "16/255", "--seed", 3, "--images", 6, "--beside")
+    call(*place[:-1], "--out", tmp_path / "first")
+    printed = call(*place, tmp_path / "first", "--name", "mine", "--out", tmp_path / "out")
+    assert "on the same 6 digits test images" in printed and "mine" in printed
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [each["name"] for each in content["models"]] == ["bare classifier", "first", "mine"]
+    assert content["models"][1]["worst"] == content["models"][2]["worst"]
+    with pytest.raises(AssertionError, match="was measured on 20 digits test images, this one on 6 digits"):
+        call(*place, f"whole={run}", "--out", tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_the_default_folder_is_named_after_the_recipe(call, tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from purespike.experiment import Run, training_images
 from purespike.models import Defended
 from purespike.models.resolve import resolve
 from purespike.recipe import load_recipe
+from purespike.reporting import section
+from purespike.results import Comparison, Evaluation
 from purespike.run_folder import check_owner
 from purespike.training import accelerator
 
@@ -286,6 +288,54 @@ def test_a_given_classifier_joins_the_run_and_only_that_one(tmp_path):
         given.readout.bias += 1
     with pytest.raises(InputError, match="another classifier"):
         started.adopt(given)
+
+
+@pytest.mark.parametrize("place", ["gone/classifier.safetensors", "gone"])
+def test_a_run_with_a_given_classifier_may_be_moved(tmp_path, place):
+    """The folder keeps a copy of the classifier that its recipe names by a path."""
+    shutil.copytree(finished(), tmp_path / "run")
+    path = tmp_path / "run" / "recipe.yaml"
+    path.write_text(recipe(classifier={"source": str(tmp_path / place)}).to_yaml())
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    expected = load(finished()).state_dict()
+    for model in (resolve(str(tmp_path / "moved")), load(tmp_path / "moved")):
+        assert isinstance(model, Defended)
+        assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+
+
+def test_other_runs_stand_beside_in_the_report(copied, computed, monkeypatch):
+    """Part of the report, not of the recipe: given later, or no more, nothing is computed again."""
+    monkeypatch.setattr(section, "png", lambda figure: b"")
+    monkeypatch.setattr(section, "svg", lambda figure, name: f"<svg {name}>")
+    other = Evaluation.read(finished() / "evaluation.json")
+    evaluation, page = run(copied)({"other": other})
+    comparison = Comparison.read(copied / "comparison.json")
+    assert [each.name for each in comparison.models] == ["bare classifier", "other", "run"]
+    eps = evaluation.budgets[0]
+    for model in comparison.models[1:]:
+        assert model.worst == evaluation.worst_score(eps, "adaptive")
+        assert model.clean == evaluation.clean.defended
+    assert 'id="comparison"' in page.read_text()
+    run(copied)()
+    assert not (copied / "comparison.json").exists() and 'id="comparison"' not in page.read_text()
+    assert computed == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "difference"),
+    [
+        ({"seed": 4}, r"measured on others of the 20 digits test images"),
+        ({"evaluation": {"images": 10}}, r"20 digits test images, this one on 10 digits"),
+        ({"evaluation": {"eps": ["8/255"]}}, r"at L∞, eps 16/255, this one at L∞, eps 8/255"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
+    tmp_path, computed, sections, difference
+):
+    other = Evaluation.read(finished() / "evaluation.json")
+    with pytest.raises(InputError, match=difference):
+        run(tmp_path / "new", **sections)({"other": other})
+    assert computed == []
 
 
 def test_a_finished_run_keeps_its_origin(copied):

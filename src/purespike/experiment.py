@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +14,11 @@ from torch import nn
 from purespike.attacks import create_attack
 from purespike.attacks.run import run_attack
 from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
+from purespike.data.roles import labelled_for
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
+from purespike.evaluation.inputs import check_beside
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
 from purespike.files import replacing, write_json, write_text
@@ -176,23 +178,51 @@ class Run:
         self.accelerator.wait_for_everyone()
         return result
 
-    def report(self) -> Path:
-        """Write ``report.html`` with figures, tables, cards and outcomes from the results in the folder."""
+    def check_beside(self, data: Data, beside: Mapping[str, Evaluation]) -> None:
+        """Check before anything is trained that other evaluations are of the images that this run attacks.
+
+        Args:
+            data: images of the run.
+            beside: other evaluations by name.
+
+        Raises:
+            InputError: other images, or another budget.
+        """
+        source, settings = self.recipe.classifier.source, self.recipe.evaluation
+        test = data.test if source is None else labelled_for(resolve_model(source), data.test)
+        check_beside(beside, test, settings, seed=self.recipe.seed)
+
+    def report(self, beside: Mapping[str, Evaluation] | None = None) -> Path:
+        """Write ``report.html`` with figures, tables, cards and outcomes from the results in the folder.
+
+        Args:
+            beside: evaluations of other runs by name, to compare with: part of the report, not of the recipe.
+
+        Raises:
+            InputError: an evaluation of other images, or at another budget.
+        """
         path = self.folder / "report.html"
         if self.accelerator.is_main_process:
             evaluation = Evaluation.read(self.folder / "evaluation.json")
-            path = write_artefacts(evaluation, self.folder, name=self.folder.name)
+            name = self.folder.absolute().name
+            path = write_artefacts(evaluation, self.folder, name=name, beside=beside)
         self.accelerator.wait_for_everyone()
         return path
 
-    def __call__(self) -> tuple[Evaluation, Path]:
-        """All stages in order."""
+    def __call__(self, beside: Mapping[str, Evaluation] | None = None) -> tuple[Evaluation, Path]:
+        """All stages in order.
+
+        Args:
+            beside: as for :meth:`report`; what cannot be compared is refused before anything is trained.
+        """
         with self:
             data = self.data()
+            if beside:
+                self.check_beside(data, beside)
             classifier = self.classifier(data)
             purifier = self.purifier(data, classifier)
             model = Defended(purifier, classifier).to(self.accelerator.device).eval()
-            return self.evaluation(data, model), self.report()
+            return self.evaluation(data, model), self.report(beside)
 
     def __enter__(self) -> Self:
         return self

@@ -67,6 +67,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The addresses of reports: of the committed runs, and of a made-up one with all that a run leaves."""
     from purespike.reporting import section
     from purespike.reporting.page import write_report
+    from purespike.results import Comparison, Verdict
 
     folder = tmp_path_factory.mktemp("reports")
     for name in REPORTS[:-1]:
@@ -77,7 +78,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shutil.copytree(folder / "digits", folder / "made")
     for name in (*RUNS, "made"):
         make_samples().save(folder / name / "samples.npz")
-    make_evaluation().save(folder / "made" / "evaluation.json")
+    evaluation = make_evaluation()
+    evaluation.save(folder / "made" / "evaluation.json")
+    long = "a-run_whose-name_is-as-long(width=128,steps=4)"
+    judged = evaluation.model_copy(update={"verdict": Verdict.of([])})
+    beside = {"paper": judged, long: evaluation}
+    Comparison.of("made", evaluation, beside).save(folder / "made" / "comparison.json")
     lines = [json.dumps(row.to_json()) + "\n" for row in make_history()]
     (folder / "made" / "history.jsonl").write_text("".join(lines), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

@@ -69,6 +69,17 @@ def test_the_adaptive_column_stays_in_view_on_a_phone(page: Any) -> None:
     page.evaluate("measure.scroll(0)")
 
 
+@pytest.mark.parametrize("name", ["made"])
+@pytest.mark.parametrize(("width", "scheme"), [(DESK, "light"), (PHONE, "light")])
+def test_a_comparison_is_seen_whole(page: Any) -> None:
+    """Every model with its clean and adaptive accuracy and its verdict, without scrolling sideways."""
+    box = "document.querySelector('#comparison .scroll')"
+    assert page.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+    for part in ("tbody th", "td", "thead th", ".judged"):
+        seen = page.evaluate(f"measure.shown('.comparison {part}')")
+        assert len(seen) >= 4 and all(seen), part
+
+
 @pytest.mark.parametrize(
     ("name", "width", "scheme", "column"),
     [

@@ -111,5 +111,5 @@ def test_a_section_that_fails_costs_only_itself(tmp_path, capsys, body, says):
 def test_names_are_checked():
     with pytest.raises(InputError, match="section 'cost' is registered twice"):
         section("cost", "Cost")(hardest)
-    with pytest.raises(InputError, match="no section 'price'; there are robustness, "):
+    with pytest.raises(InputError, match="no section 'price'; there are comparison, robustness, "):
         section("hardest", "Hardest", before="price")(hardest)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from purespike.cli.names import check_names
-from purespike.cli.options import Data, Device, Model, Split, app, start, takes_settings
+from purespike.cli.options import Beside, Data, Device, Model, Split, app, start, takes_settings
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the model in a leaderboard.", show_default="MODEL's")
     ] = None,
+    beside: Beside = [],  # noqa: B006
     save: Annotated[
         Path | None,
         typer.Option(help="Write the adversarial images here, as npz and PNG, and judge the PNG again."),
@@ -53,22 +54,26 @@ def evaluate(
 
     models = [model, *([purifier] if purifier else []), *map(place_of, substitutes)]
     check_names(settings, models, data=data, split=split)
-    from purespike.data import load_images
+    from purespike.data import given_images, load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
-    from purespike.evaluation.inputs import describe_model
+    from purespike.evaluation.inputs import check_beside, describe_model
     from purespike.evaluation.plan import resolve as check
     from purespike.files import write_json
     from purespike.models import Defended
     from purespike.models.resolve import model_name, named, resolve
     from purespike.reporting.artefacts import write_artefacts
+    from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
+    from purespike.results import Comparison, read_beside
     from purespike.run_folder import check_output, in_use
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
 
     accelerator = start(device)
     chosen = check(EvaluationSettings.of(**settings))
+    name = name or model_name(model)
+    others = read_beside(beside, name=name, folder=out)
     if out is not None:
         check_output(out)
     attacked = defend(model, purifier)
@@ -77,13 +82,15 @@ def evaluate(
     source = source_of(data, model, *([purifier] if purifier else []))
     with main_first(accelerator):
         pictures = load_images(source, split=split)
-    others = {key: resolve(place) for key, place in named(substitutes).items()}
+    if others:
+        check_beside(others, given_images(pictures, attacked), chosen, seed=seed)
+    foreign = {key: resolve(place) for key, place in named(substitutes).items()}
     with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
         evaluation = measure(
             attacked,
             pictures,
             chosen,
-            substitutes=others,
+            substitutes=foreign,
             seed=seed,
             accelerator=accelerator,
             folder=out / "checkpoint" / "evaluation" if out else None,
@@ -95,9 +102,11 @@ def evaluate(
         show(evaluation.verdict_line)
         if not isinstance(attacked, Defended):
             show("No purifier: give one with --purifier to measure its effect.")
+        if others:
+            show(comparison_grid(Comparison.of(name, evaluation, others)).console())
         if out:
             write_json(out / "environment.json", provenance(seed=seed, device=accelerator.device))
-            show(f"report: {write_artefacts(evaluation, out, name=name or model_name(model))}")
+            show(f"report: {write_artefacts(evaluation, out, name=name, beside=others)}")
     if strict and evaluation.level != "reliable":
         show(f"--strict: exit code 3, since the evaluation is {evaluation.level}")
         raise typer.Exit(3)

@@ -41,6 +41,14 @@ Settings = Annotated[
     list[str], typer.Option("--set", metavar="A.B=C", help="Override one recipe key; may be repeated.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/RECIPE")]
+Beside = Annotated[
+    list[str],
+    typer.Option(
+        "--beside",
+        metavar="[NAME=]FOLDER",
+        help="Compare with this finished run or evaluation of the same images; may be repeated.",
+    ),
+]
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML recipe, e.g. recipes/digits.yaml.")]
 Model = Annotated[
     str,

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from purespike.cli.names import check_models, check_source
-from purespike.cli.options import Device, Model, Out, Precision, RecipePath, Seed, Settings, app, start
+from purespike.cli.options import (
+    Beside,
+    Device,
+    Model,
+    Out,
+    Precision,
+    RecipePath,
+    Seed,
+    Settings,
+    app,
+    start,
+)
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -40,6 +51,7 @@ def run(
     out: Out = None,
     classifier: Classifier = None,
     minutes: Minutes = None,
+    beside: Beside = [],  # noqa: B006
     seed: Seed = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
@@ -49,14 +61,22 @@ def run(
     shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
     timed = [f"{stage}.minutes={share:g}" for stage, share in shares.items()]
     chosen = _read(recipe, seed, [*timed, *settings], classifier)
+    from purespike.results import Comparison, read_beside
+
+    folder = out or _folder(recipe)
+    name = folder.absolute().name
+    others = read_beside(beside, name=name, folder=folder)
+    from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
 
-    runner = _runner(chosen, recipe, out, device, precision)
-    evaluation, report = runner()
+    runner = _runner(chosen, recipe, folder, device, precision)
+    evaluation, report = runner(others)
     if runner.accelerator.is_main_process:
         show(console_table(evaluation))
         if evaluation.verdict is not None:
             show(str(evaluation.verdict))
+        if others:
+            show(comparison_grid(Comparison.of(name, evaluation, others)).console())
         show(f"report: {report}")
 
 
@@ -157,4 +177,8 @@ def _read(path: Path, seed: int | None, settings: list[str], classifier: str | N
 def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str) -> "Run":
     from purespike.experiment import Run
 
-    return Run(recipe, out or Path("runs") / path.stem, start(device, precision))
+    return Run(recipe, out or _folder(path), start(device, precision))
+
+
+def _folder(recipe: Path) -> Path:
+    return Path("runs") / recipe.stem

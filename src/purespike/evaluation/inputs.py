@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,13 +12,16 @@ from purespike.checks import as_float, as_tensor, check_images, check_labels
 from purespike.data import ImageSet
 from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
+from purespike.evaluation.plan import parse_budgets
 from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, fit
 from purespike.models.answer import logits_of
 from purespike.models.checkpoint import part_config
 from purespike.models.state import Held
-from purespike.results import DataDescription, ModelDescription, PartDescription
+from purespike.results import DataDescription, Evaluation, ModelDescription, PartDescription
+from purespike.results.beside import check_alike
 from purespike.seeding import seeded
+from purespike.settings import EvaluationSettings
 
 Pair = tuple[Tensor, Tensor]
 # answers by which a state and a generator are told apart
@@ -60,6 +64,30 @@ def read_images(
     missing = _missing(everything, labels)
     described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest, **missing)
     return images, labels, described
+
+
+def check_beside(
+    beside: Mapping[str, Evaluation],
+    data: ImageSet | Pair,
+    settings: EvaluationSettings,
+    *,
+    seed: int,
+) -> None:
+    """Check before an evaluation that others are of the same images at its first budget.
+
+    Args:
+        beside: other evaluations by name.
+        data: images that will be attacked, labelled for the model.
+        settings: settings of the evaluation.
+        seed: seed of the evaluation.
+
+    Raises:
+        InputError: other images, or another budget.
+    """
+    _, labels, description = read_images(data, limit=settings.images, seed=seed)
+    eps = parse_budgets(settings.eps, settings.norm)[0]
+    for name, other in beside.items():
+        check_alike(name, other, data=description, labels=labels.tolist(), norm=settings.norm, eps=eps)
 
 
 def _missing(everything: Tensor, labels: Tensor) -> dict[str, tuple[int, ...]]:

@@ -66,7 +66,7 @@ def model_name(model: str) -> str:
     """Name of the model that :func:`resolve` makes of ``model``; the folder's for a part of a run folder."""
     path = Path(model)
     if path.suffix != ".safetensors":
-        return path.name
+        return path.name or path.absolute().name
     return path.parent.name if path.stem in ("classifier", "purifier") and path.parent.name else path.stem
 
 

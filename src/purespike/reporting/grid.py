@@ -195,7 +195,9 @@ class Grid:
             for row in rows:
                 label = Text.assemble(plain(row.label), *((f"\n{plain(text)}", "dim") for text in row.about))
                 cells = [
-                    Text.assemble(plain(cell.text), (plain("\n" + "\n".join(cell.notes)), "dim not bold"))
+                    Text.assemble(
+                        (plain(cell.text), cell.style), (plain("\n" + "\n".join(cell.notes)), "dim not bold")
+                    )
                     for cell in row.entries()
                 ]
                 table.add_row(label, *cells, style=row.style)

@@ -15,8 +15,8 @@ def write_report(run: str | Path) -> Path:
     """Write ``figures/*.png`` and ``report.html`` into a run folder, each atomically.
 
     Args:
-        run: folder with ``evaluation.json``; ``history.jsonl``, ``samples.npz``, ``recipe.yaml`` and
-            ``environment.json`` are used where they are there.
+        run: folder with ``evaluation.json``; ``history.jsonl``, ``samples.npz``, ``comparison.json``,
+            ``recipe.yaml`` and ``environment.json`` are used where they are there.
 
     Returns:
         The path of ``report.html``.

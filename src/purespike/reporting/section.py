@@ -17,7 +17,7 @@ from purespike.registration import registering
 from purespike.reporting.drawing import lay_out, png, svg
 from purespike.reporting.html import engine
 from purespike.reporting.robustness import Table, robustness_tables
-from purespike.results import Epoch, Evaluation, Provenance, Samples, read_history
+from purespike.results import Comparison, Epoch, Evaluation, Provenance, Samples, read_history
 from purespike.yaml_text import read_yaml
 
 
@@ -60,6 +60,16 @@ class Report:
             InputError: damaged.
         """
         return Samples.read(self._file("samples.npz"))
+
+    @functools.cached_property
+    def comparison(self) -> Comparison:
+        """The comparison with other runs, of ``comparison.json``.
+
+        Raises:
+            Absent: missing.
+            InputError: damaged.
+        """
+        return Comparison.read(self._file("comparison.json"))
 
     @functools.cached_property
     def environment(self) -> Provenance:

@@ -3,6 +3,7 @@
 import contextlib
 
 from purespike.errors import Absent, InputError
+from purespike.reporting.comparison import comparison_bars, comparison_title
 from purespike.reporting.facts import provenance_facts, recipe_facts
 from purespike.reporting.figures import accuracy_curve, robustness_bars
 from purespike.reporting.robustness import cell_entry, table_threats
@@ -11,7 +12,28 @@ from purespike.reporting.sample_grid import sample_grid
 from purespike.reporting.section import Report, section
 from purespike.reporting.training_curves import firing_rates, training_curves
 from purespike.reporting.waterfall import waterfall
-from purespike.results.vocabulary import ThreatWords
+from purespike.results.vocabulary import ThreatWords, threat_words
+
+
+@section("comparison", "Comparison")
+def comparison_section(report: Report) -> str:
+    """This run and those beside it, on the same images."""
+    comparison = report.comparison
+    figure = report.figure(
+        "comparison",
+        "Clean accuracy and worst case of each model, one bar per threat model",
+        f"Worst case over all attacks ({comparison.condition}), each with its 95% Wilson interval. Judge by "
+        "the adaptive one: its attacker knows the whole model.",
+        lambda: comparison_bars(comparison),
+        lambda: comparison_bars(comparison, narrow=True),
+    )
+    return report.fill(
+        "comparison.html.j2",
+        comparison=comparison,
+        title=comparison_title(comparison),
+        words=threat_words,
+        figure=figure,
+    )
 
 
 @section("robustness", "Robustness")

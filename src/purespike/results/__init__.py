@@ -1,8 +1,10 @@
 """What was measured, as types: read from and written to JSON, shown by reports; needs no torch."""
 
+from purespike.results.beside import read_beside
 from purespike.results.card import Accuracy, Card, read_card
 from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, Rounded, bound_key
 from purespike.results.certification import Certificate, Certification, CertifiedModel
+from purespike.results.comparison import Compared, Comparison
 from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
 from purespike.results.history import Epoch, read_history
@@ -28,6 +30,8 @@ __all__ = [
     "CertifiedModel",
     "CleanOutcomes",
     "CleanScores",
+    "Compared",
+    "Comparison",
     "Component",
     "Conditions",
     "DataDescription",
@@ -52,6 +56,7 @@ __all__ = [
     "WorstCase",
     "bound_key",
     "make_card",
+    "read_beside",
     "read_card",
     "read_history",
     "read_outcomes",
