@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 .PHONY: demo test test-slow test-browser bench torture check format clean
 
 demo: $(READY)
-	$(BIN)/purespike run recipes/digits.yaml --out runs/demo/paper
-	$(BIN)/purespike run recipes/digits-holding.yaml --classifier runs/demo/paper/classifier.safetensors \
+	$(BIN)/purespike run recipes/digits16.yaml --out runs/demo/paper
+	$(BIN)/purespike run recipes/digits16-holding.yaml --classifier runs/demo/paper/classifier.safetensors \
 		--beside paper=runs/demo/paper --out runs/demo/holding
 
 test: check
