@@ -20,9 +20,12 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     # a run folder as small as can be, in place of the demo's; as few images as show that it works
-    folder = tmp_path / "runs" / "demo"
-    ps.save(ps.models.create("resnet14_snn", width=0.02, time_steps=1), folder / "classifier.safetensors")
-    ps.save(ps.models.Purifier(width=0.05, time_steps=1), folder / "purifier.safetensors")
+    folder = tmp_path / "runs" / "demo" / "holding"
+    ps.save(
+        ps.models.create("resnet14_snn", width=0.02, time_steps=1, in_channels=1),
+        folder / "classifier.safetensors",
+    )
+    ps.save(ps.models.Purifier(width=0.05, time_steps=1, in_channels=1), folder / "purifier.safetensors")
     monkeypatch.chdir(tmp_path)
     assert "steps=20" in example and "images=64" in example
     exec(example.replace("steps=20", "steps=1").replace("images=64", "images=8, max_cost=4"), {})
@@ -42,7 +45,10 @@ def test_every_make_target_it_names_exists():
     "page",
     [
         "README.md",
-        *(f"docs/{name}.md" for name in ("certifying", "evaluating", "rejecting", "reproduction")),
+        *(
+            f"docs/{name}.md"
+            for name in ("certifying", "defending", "evaluating", "rejecting", "reproduction")
+        ),
         "results/README.md",
     ],
 )
