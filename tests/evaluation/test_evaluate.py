@@ -313,7 +313,7 @@ def test_a_stronger_threat_list_adds_undefended_to_oblivious_only():
     assert select_threats("oblivious", defended()) == ["undefended", "oblivious"]
     assert select_threats(["adaptive", "bpda"], defended()) == ["bpda", "adaptive"]
     assert select_threats("all", spiking()) == ["undefended", "adaptive", "seed_known"]
-    assert select_threats(["all"], spiking()) == ["undefended", "adaptive"]
+    assert select_threats(["all"], spiking()) == ["undefended", "adaptive", "seed_known"]
 
 
 def test_the_file_is_strict_json_and_tells_where_it_comes_from(result, tmp_path):
