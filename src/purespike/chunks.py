@@ -1,7 +1,8 @@
 """Work on many images in chunks: shared among processes, and kept on disk so that a killed run resumes."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -106,6 +107,40 @@ def chunks(
     for start in shares(len(labels), size, accelerator):
         rows = slice(start, start + size)
         yield start, as_float(images[rows].to(device)), labels[rows].to(device)
+
+
+def chunk_results(
+    parts: Iterable[tuple[int, Tensor, Tensor]],
+    store: Store,
+    form: Format[T],
+    key: Sequence[Any],
+    compute: Callable[[int, Tensor, Tensor], T],
+    *,
+    complete: Callable[[T, int], bool],
+    done: Callable[[int], None] = lambda count: None,
+) -> list[T]:
+    """The result of ``compute`` on every chunk of all processes, in order; finished ones are read back.
+
+    Args:
+        parts: this process's :func:`chunks`.
+        store: place of finished results.
+        form: file format of a result.
+        key: values that decide the results, beside the chunk.
+        compute: function of the first row of a chunk, its images and labels.
+        complete: whether a result that was read is one of so many images.
+        done: function that is told the images of each chunk.
+    """
+    rows = []
+    for start, images, labels in parts:
+        count = len(labels)
+
+        def whole(result: T, count: int = count) -> bool:
+            return complete(result, count)
+
+        made = partial(compute, start, images, labels)
+        rows.append((start, store.get(form, [*key, start], made, valid=whole)))
+        done(count)
+    return gathered(rows)
 
 
 def gathered(rows: Iterable[tuple[int, T]]) -> list[T]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float, check_seed
-from purespike.chunks import Json, Store, chunks, gathered
+from purespike.chunks import Json, Store, chunk_results, chunks
 from purespike.data import ImageSet, given_images, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
@@ -334,18 +333,8 @@ class _Matrix:
             lists: list[Sequence[float]] = [*row.right, *([row.distances] if attacked else [])]
             return len(row.right) == models and all(len(each) == count for each in lists)
 
-        rows = []
-        for start, images, labels in chunks(self.images, self.labels, self.batch_size, self.accelerator):
-            count = len(labels)
-            row = self.store.get(
-                Json(Judged),
-                [*key, start],
-                partial(compute, start, images, labels),
-                valid=partial(complete, count=count),
-            )
-            rows.append((start, row))
-            done(count)
-        return gathered(rows)
+        parts = chunks(self.images, self.labels, self.batch_size, self.accelerator)
+        return chunk_results(parts, self.store, Json(Judged), key, compute, complete=complete, done=done)
 
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from purespike.attacks.objective import frozen_eval
 from purespike.attacks.protocol import recorded
 from purespike.attacks.routes import Route, direct, run_routes
 from purespike.attacks.transfer import full_strength
-from purespike.chunks import Json, Store, chunks, gathered
+from purespike.chunks import Json, Store, chunk_results, chunks
 from purespike.models.answer import correct, logits_of
 from purespike.models.identity import identity
 from purespike.rejection.adversary import Refused, gate_routes
@@ -155,18 +154,10 @@ class Bench:
             with seeded(self.seed, key[0], start, device=images.device):
                 return compute(images, labels)
 
-        rows = []
-        for start, images, labels in chunks(self.images, self.labels, self.batch_size, self.accelerator):
-            count = len(labels)
-            row = self.store.get(
-                Json(Judged),
-                [*key, start],
-                partial(made, start, images, labels),
-                valid=partial(_complete, count=count),
-            )
-            rows.append((start, row))
-            done(count)
-        return _joined(gathered(rows))
+        parts = chunks(self.images, self.labels, self.batch_size, self.accelerator)
+        return _joined(
+            chunk_results(parts, self.store, Json(Judged), key, made, complete=_complete, done=done)
+        )
 
 
 def store_for(folder: Any, model: nn.Module, *decided_by: Any) -> Store:
@@ -190,7 +181,7 @@ def _on_the_first_class(route: Route) -> Route:
     )
 
 
-def _complete(row: Judged, *, count: int) -> bool:
+def _complete(row: Judged, count: int) -> bool:
     return all(len(each) == count for each in (row.scores, row.passed, row.answered, row.right))
 
 
