@@ -1,6 +1,7 @@
 """A run from data to report; every stage whose result is in the run folder is skipped."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,8 +94,8 @@ class Run:
         Raises:
             InputError: as :func:`purespike.models.resolve.resolve` and :meth:`adopt`.
         """
-        if self.recipe.classifier.source is not None:
-            return self.adopt(resolve_model(self.recipe.classifier.source))
+        if self._given is not None:
+            return self.adopt(self._given)
         return self._stage(
             "classifier",
             lambda: train_classifier(
@@ -106,6 +107,12 @@ class Run:
             ),
             origin_of("classifier", self.recipe.classifier, data.train, seed=self.recipe.seed),
         )
+
+    @functools.cached_property
+    def _given(self) -> nn.Module | None:
+        """The classifier that the recipe names, made once; ``None`` where it is trained here."""
+        source = self.recipe.classifier.source
+        return None if source is None else resolve_model(source)
 
     def adopt(self, classifier: nn.Module) -> nn.Module:
         """Use a given classifier in place of the recipe's; one of purespike's is kept in the folder.
@@ -188,9 +195,8 @@ class Run:
         Raises:
             InputError: other images, or another budget.
         """
-        source, settings = self.recipe.classifier.source, self.recipe.evaluation
-        test = data.test if source is None else labelled_for(resolve_model(source), data.test)
-        check_beside(beside, test, settings, seed=self.recipe.seed)
+        test = data.test if self._given is None else labelled_for(self._given, data.test)
+        check_beside(beside, test, self.recipe.evaluation, seed=self.recipe.seed)
 
     def report(self, beside: Mapping[str, Evaluation] | None = None) -> Path:
         """Write ``report.html`` with figures, tables, cards and outcomes from the results in the folder.

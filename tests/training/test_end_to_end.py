@@ -13,6 +13,7 @@ from purespike.models import Defended, Purifier
 from purespike.neurons import surrogate_gradient
 from purespike.training import accelerator, train_purifier
 from purespike.training.objectives import Batch, Stage, create_objective
+from purespike.training.objectives.end_to_end import OTHERS
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from training.tiny import checkpoint, history, recipe
@@ -187,6 +188,7 @@ def test_noise_fgsm_is_a_plain_loop(classifier):
         ({"surrogates": ["atan"] * 2 + ["rectangel"]}, "rectang"),
         ({"attack": "fgsm"}, "n_fgsm"),
         ({"surrogates": []}, "surrogates"),
+        ({"surrogates": list(OTHERS), "guard": 8}, "leave one of triangle.* to the guard, or set guard to 0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, line):

@@ -50,9 +50,9 @@ class EndToEnd(Objective):
         ramp: share of the training in which the budget rises from 0 to eps.
         denoise: share of the training, at its beginning, in which the purifier learns to remove Gaussian
             noise instead: an output stage without a path from the image has to learn images first.
+        sigma: largest standard deviation of that noise.
         clean_share: share of each batch that is shown without an attack: images with a flat background look
             to spiking neurons like none with noise on it, and are misread if they were never seen.
-        sigma: largest standard deviation of that noise.
         ce: w₁.
         clean_ce: w₂.
         kl: w₃.
@@ -64,7 +64,7 @@ class EndToEnd(Objective):
             (:mod:`~purespike.training.objectives.overfitting`), 0 for none; PGD-2 takes over if it comes.
 
     Raises:
-        InputError: fewer than two surrogates, an unknown one, or no term at all.
+        InputError: no surrogate, an unknown one, none left to the guard, or no term at all.
     """
 
     crafted = False
@@ -99,7 +99,10 @@ class EndToEnd(Objective):
             raise InputError("eps must be positive; objective paper trains against no attack on the whole")
         if not any((ce, clean_ce, kl, clean_kl, trades, features)):
             raise InputError("every weight is 0 but perhaps that of the pixels: nothing asks for robustness")
-        self.guard = Guard(next(s for s in OTHERS if s not in self.surrogates), self.eps)
+        other = next((name for name in OTHERS if name not in self.surrogates), None)
+        if guard and other is None:
+            raise InputError(f"surrogates: leave one of {', '.join(OTHERS)} to the guard, or set guard to 0")
+        self.guard = Guard(other or self.surrogates[0], self.eps)
 
     @property
     def labelled(self) -> bool:
