@@ -32,5 +32,17 @@ variants:
 ablations:
   default: {{}}
   half clean: {{purifier: {{clean_share: 0.5}}}}
+holding:
+  mnist:
+    eps: 16/255
+    control: {{classifier: {{objective: {{name: fgsm, eps: 16/255, surrogates: [rectangle, atan]}}}}}}
+    purifier: {{purifier: {{output: reconstruction, objective: {{name: end_to_end, eps: 16/255, guard: 0}}}}}}
+    ablations:
+      residual: {{purifier: {{output: residual}}}}
+hardest:
+  surrogates: [rectangle, atan]
+  white_box: [{{name: pgd, steps: 2}}, {{name: fgsm}}]
+  query: [{{name: square, queries: 4}}]
+  transfer: [{{name: fgsm}}]
 """
 )

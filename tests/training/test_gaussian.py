@@ -1,7 +1,6 @@
 """Training under Gaussian noise: the formulas, the switch, and what is left alone."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,12 +38,9 @@ def classifier():
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 4)).double().train()
 
 
-def step_of(settings, *given, stage="purifier", epoch=1, epochs=4, **named):
+def step_of(settings, *given, stage="purifier", progress=0.0, **named):
     torch.manual_seed(7)
-    recipe = SimpleNamespace(epochs=epochs)
-    (step,) = create_objective(settings, stage=stage).steps(
-        Batch(*given, epoch=epoch, recipe=recipe, **named)
-    )
+    (step,) = create_objective(settings, stage=stage).steps(Batch(*given, progress=progress, **named))
     return step
 
 
@@ -81,7 +77,7 @@ def test_then_it_minimises_the_loss_of_the_frozen_classifier(batch, purifier, cl
     with torch.no_grad():
         answers = classifier.eval()(images).argmax(1)
     assert not torch.equal(answers, labels)
-    step = step_of(settings, purifier, images, labels, classifier=classifier, epoch=3)
+    step = step_of(settings, purifier, images, labels, classifier=classifier, progress=0.5)
     shown, sigmas = noisy(images, (0.1, 0.6))
     found = purifier(shown)
     target = answers if loss == "stability" else labels
@@ -104,14 +100,15 @@ def test_the_label_free_target_is_that_of_the_classifier_in_evaluation_mode(batc
     assert seen[0] is False and classifier.training
 
 
-@pytest.mark.parametrize(("share", "first"), [(0, 1), (0.25, 2), (0.5, 3), (0.6, 3), (1, 5)])
-def test_the_pixel_loss_has_its_share_of_the_epochs(batch, purifier, classifier, share, first):
+@pytest.mark.parametrize(("share", "first"), [(0, 0), (0.25, 1), (0.5, 2), (0.6, 3), (1, 4)])
+def test_the_pixel_loss_has_its_share_of_the_training(batch, purifier, classifier, share, first):
     settings = {"name": "denoise", "loss": "labels", "pixel_share": share}
     later = [
-        "labels" in step_of(settings, purifier, *batch, classifier=classifier.eval(), epoch=epoch).terms
-        for epoch in (1, 2, 3, 4)
+        "labels"
+        in step_of(settings, purifier, *batch, classifier=classifier.eval(), progress=quarter / 4).terms
+        for quarter in range(4)
     ]
-    assert later == [epoch >= first for epoch in (1, 2, 3, 4)]
+    assert later == [quarter >= first for quarter in range(4)]
 
 
 def test_training_with_noise_is_the_criterion_on_noisy_images(batch, classifier):

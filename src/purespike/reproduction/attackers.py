@@ -27,6 +27,7 @@ ATTACKERS = {
     "adaptive": Attacker("adaptive", "adaptive", "adaptive", "adaptive"),
     "bpda": Attacker("bpda", "bpda", "bpda", None),
     "transfer": Attacker("transfer", "transfer", "transfer", "transfer"),
+    "query": Attacker("query", "query", "query", "query"),
 }
 BOTH = ("alone", "adaptive")
 READING = (

@@ -15,7 +15,7 @@ from purespike.experiment import Run, share_of
 from purespike.models import Defended
 from purespike.recipe import Recipe
 from purespike.reproduction.scale import Scale, changed
-from purespike.results import Evaluation
+from purespike.results import Evaluation, read_history
 from purespike.training.engine import main_first
 
 
@@ -105,12 +105,45 @@ class ExperimentContext:
         changes = self.scale.ablations[name]
         if not changes:
             return self.defended(dataset, seed=seed)
-        classifier = self.classifier(dataset, seed=seed)
-        place = re.sub(r"[^\w.=]+", "-", f"ablation {name}")
-        run = self.run(dataset, place, seed, changes)
+        return self.behind(dataset, f"ablation {name}", changes, seed)
+
+    def behind(
+        self,
+        dataset: str,
+        name: str,
+        changes: Mapping[str, Any],
+        seed: int = 0,
+        *,
+        classifier: nn.Module | None = None,
+    ) -> Defended:
+        """A given classifier behind a purifier trained with changes to the plain recipe.
+
+        Args:
+            dataset: data set of the recipe.
+            name: name of the purifier's run folder.
+            changes: changes to the recipe.
+            seed: seed of the run.
+            classifier: by default the plain one.
+        """
+        classifier = self.classifier(dataset, seed=seed) if classifier is None else classifier
+        run = self.run(dataset, place(name), seed, changes)
         run.claim()
         purifier = run.purifier(self.data(dataset, seed), run.adopt(classifier))
         return Defended(purifier, classifier).eval()
+
+    def control(self, dataset: str, seed: int = 0) -> nn.Module:
+        """The classifier adversarially trained, without a purifier: the rival of one trained as long."""
+        key = dataset, "control", seed
+        if key not in self._classifiers:
+            run = self.run(dataset, "control", seed, self.scale.holding[dataset].control)
+            run.claim()
+            self._classifiers[key] = run.classifier(self.data(dataset, seed)).eval()
+        return self._classifiers[key]
+
+    def passes(self, dataset: str, name: str, stage: str, seed: int = 0) -> int:
+        """Forward and backward passes of an image that a stage of a run took, as its history says."""
+        rows = read_history(self.folder / "models" / dataset / place(name) / f"seed{seed}" / "history.jsonl")
+        return sum(int(row.value("passes") or 0) for row in rows if row.stage == stage)
 
     def evaluate(
         self,
@@ -120,17 +153,21 @@ class ExperimentContext:
         threats: Sequence[str],
         *,
         eps: str | Sequence[float | str] = "8/255",
+        surrogates: Sequence[str] | None = None,
         substitutes: Mapping[str, nn.Module] | None = None,
         seed: int = 0,
     ) -> Evaluation:
-        """Attack a model with the scale's settings; finished chunks of an earlier command are read back."""
+        """Attack a model with the scale's settings; finished chunks of an earlier command are read back.
+
+        ``surrogates`` take the place of the scale's.
+        """
         return evaluate(
             model,
             self.data(dataset, seed).test,
             attacks=attacks,
             threat=threats,
             eps=eps,
-            surrogates=self.scale.surrogates,
+            surrogates=self.scale.surrogates if surrogates is None else surrogates,
             losses=self.scale.losses,
             substitutes=substitutes,
             images=self.scale.images,
@@ -141,3 +178,8 @@ class ExperimentContext:
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint",
         )
+
+
+def place(name: str) -> str:
+    """The name of a run folder, from any name."""
+    return re.sub(r"[^\w.=]+", "-", name)

@@ -22,6 +22,7 @@ class Experiment:
         order: place among the experiments.
         needs: optional package without which it cannot run.
         extra: extra of purespike that installs the package.
+        printed: whether the paper shows it; ``all`` means those.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Experiment:
     order: int
     needs: str = ""
     extra: str = ""
+    printed: bool = True
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
@@ -36,7 +38,9 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 @registering('@experiment("name")')
-def experiment(name: str, *, order: int = 1000, needs: str = "", extra: str = "") -> Callable[[Run], Run]:
+def experiment(
+    name: str, *, order: int = 1000, needs: str = "", extra: str = "", printed: bool = True
+) -> Callable[[Run], Run]:
     """Register the decorated function as the experiment ``name``; see :class:`Experiment`.
 
     Raises:
@@ -46,7 +50,7 @@ def experiment(name: str, *, order: int = 1000, needs: str = "", extra: str = ""
     def register(run: Run) -> Run:
         if name in EXPERIMENTS:
             raise InputError(f"experiment {name!r} is registered twice")
-        known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra)]
+        known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra, printed)]
         EXPERIMENTS.clear()
         EXPERIMENTS.update((each.name, each) for each in sorted(known, key=lambda each: each.order))
         return run
@@ -66,7 +70,7 @@ def find_experiment(name: str) -> Experiment:
 
 
 def check_experiments(names: Sequence[str]) -> list[str]:
-    """The names of the chosen experiments; ``all`` is all of them.
+    """The names of the chosen experiments; ``all`` is all of the paper's.
 
     Raises:
         InputError: no name, an unknown one, or a package that an experiment needs is missing.
@@ -76,7 +80,9 @@ def check_experiments(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in EXPERIMENTS and name != "all":
             raise unknown("experiment", name, [*EXPERIMENTS, "all"])
-    chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    every = [each.name for each in EXPERIMENTS.values() if each.printed]
+    # ``all`` may have company that it does not contain
+    chosen = list(dict.fromkeys(each for name in names for each in (every if name == "all" else [name])))
     # before hours of training, not after them
     for each in (EXPERIMENTS[name] for name in chosen):
         if each.needs and importlib.util.find_spec(each.needs) is None:

@@ -74,7 +74,7 @@ def measure_row(
                 threats[column] = "noise" if cell.norm == "noise" else threat
         clean = result.clean_whole or result.clean
         scores.setdefault(CLEAN, []).append(clean.defended or clean.undefended)
-    return {column: _pooled(found, threats.get(column)) for column, found in scores.items()}
+    return {column: pooled(found, threats.get(column)) for column, found in scores.items()}
 
 
 def add_row(
@@ -120,6 +120,7 @@ def _threat(column: Column, model: nn.Module) -> str | None:
     return attacker.defended if isinstance(model, Defended) else attacker.bare
 
 
-def _pooled(scores: Sequence[Score], threat: str | None) -> SheetCell:
+def pooled(scores: Sequence[Score], threat: str | None) -> SheetCell:
+    """The cell of scores, one per seed; a single one keeps its interval."""
     interval = (scores[0].low, scores[0].high) if len(scores) == 1 else None
     return SheetCell.of([score.accuracy for score in scores], threat=threat, n=scores[0].n, interval=interval)

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
@@ -13,10 +13,52 @@ from purespike.section import explain
 from purespike.yaml_text import parse_yaml, read_yaml
 
 SCALES = ("paper", "gpu", "cpu")
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
-"""Titles of the data sets of the paper."""
+TITLES = {
+    "digits16": "Digits",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+}
+"""Titles of the data sets of the paper, and of the one that ships with scikit-learn."""
 COLOURED = ("cifar10", "cifar100", "svhn")
 """The data sets of Tables 2 and 4 and Figures 4 and 5."""
+
+
+class Hardest(Section):
+    """The attacks of the hardest attacker, each as in a recipe.
+
+    ``white_box`` meet the whole model over ``surrogates`` and the scale's losses, ``query`` its outputs,
+    ``transfer`` the models of its rivals.
+    """
+
+    surrogates: tuple[str, ...] = (
+        "rectangle(width=1)",
+        "rectangle(width=2)",
+        "triangle(width=1)",
+        "atan(alpha=2)",
+    )
+    white_box: tuple[dict[str, Any], ...] = (
+        {"name": "pgd", "steps": 100},
+        {"name": "sa_pgd"},
+        {"name": "apgd_ce"},
+        {"name": "apgd_dlr"},
+    )
+    query: tuple[dict[str, Any], ...] = ({"name": "square", "queries": 5000},)
+    transfer: tuple[dict[str, Any], ...] = ({"name": "pgd", "steps": 20},)
+
+
+class Holding(Section):
+    """A purifier trained through the whole on one data set, and the rival it has to beat.
+
+    ``eps`` is the L∞ budget. ``control`` changes the recipe so that the classifier is adversarially trained,
+    ``purifier`` so that the purifier is; ``ablations`` change that purifier's recipe once more.
+    """
+
+    eps: str
+    control: dict[str, Any]
+    purifier: dict[str, Any]
+    ablations: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Scale(Section):
@@ -40,6 +82,8 @@ class Scale(Section):
     recipes: dict[str, dict[str, Any]]
     variants: dict[str, dict[str, Any]]
     ablations: dict[str, dict[str, Any]]
+    holding: dict[str, Holding] = Field(default_factory=dict)
+    hardest: Hardest = Hardest()
 
     def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0, source: str = "") -> Recipe:
         """The recipe of a data set with a variant's changes.
@@ -94,6 +138,10 @@ def load_scale(name: str) -> Scale:
     for dataset in scale.recipes:
         for variant in ("plain", *scale.variants):
             scale.recipe(dataset, variant)
+    for dataset, part in scale.holding.items():
+        plain = scale.recipe(dataset).model_dump(mode="json")
+        for name, changes in {"control": part.control, "purifier": part.purifier, **part.ablations}.items():
+            parse_recipe(changed(plain, changes), source=f"holding, {dataset}, {name}")
     return scale
 
 

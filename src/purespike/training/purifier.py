@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from purespike.attacks import create_attack
 from purespike.attacks.objective import frozen_eval
+from purespike.console import warn
 from purespike.data import ImageSet, augment
 from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, load
 from purespike.models.guard import check_values
-from purespike.models.predict import as_float
+from purespike.models.predict import as_float, predict
 from purespike.neurons import firing_rates
 from purespike.reading import brief
 from purespike.recipe import PurifierRecipe
@@ -32,6 +33,9 @@ from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
+
+WATCHED = 256
+LOST = 0.5
 
 
 def train_purifier(
@@ -148,6 +152,7 @@ def train_purifier(
                     "learning_rate": clock.rate,
                     "seconds": seconds,
                     "images_per_second": tally.seen * accelerator.num_processes / seconds,
+                    "passes": tally.passes * accelerator.num_processes,
                 }
                 if clock.finished(epoch):
                     with seeded(seed, "purifier", "watch", epoch, device=device):
@@ -162,7 +167,23 @@ def train_purifier(
             accelerator.wait_for_everyone()
         keep_average(average, purifier)
         objective.finish(stage)
+        if speaks:
+            warn_if_lost(purifier, classifier, data.take(WATCHED, seed=seed).images.to(device))
     return purifier.eval()
+
+
+def warn_if_lost(purifier: Purifier, classifier: nn.Module, images: Tensor) -> None:
+    """Warn where most clean images, ``[N, C, H, W]``, get another class behind the purifier than without it.
+
+    Training through the whole may collapse to one class for all images, with a finite loss.
+    """
+    before, behind = (predict(model, images) for model in (classifier, Defended(purifier, classifier)))
+    kept = int((before == behind).sum())
+    if kept < LOST * len(images):
+        warn(
+            f"purifier: behind it only {kept} of {len(images)} clean training images keep the class that the "
+            "classifier gives them; lower purifier.learning_rate, or train longer"
+        )
 
 
 def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, seed: int) -> Purifier:

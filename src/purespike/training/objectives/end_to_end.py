@@ -14,10 +14,11 @@ from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
 from purespike.budget import parse_eps
 from purespike.errors import InputError
-from purespike.neurons import parse_surrogate, surrogate_gradient
-from purespike.seeding import generator
+from purespike.neurons import parse_surrogate
+from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
+from purespike.training.objectives.gaussian import draw_sigma
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from purespike.training.objectives.registry import Objective, Stage, objective
@@ -155,8 +156,7 @@ class EndToEnd(Objective):
         return torch.cat((batch.clean[:left], self._attacked(batch, images, labels, eps)))
 
     def _attacked(self, batch: Batch, images: Tensor, labels: Tensor, eps: float) -> Tensor:
-        surrogate = self.surrogates[batch.step % len(self.surrogates)]
-        with surrogate_gradient(batch.network, surrogate):
+        with taking_turns(batch, self.surrogates):
             if self.single and not self.guard.tripped:
                 loss = partial(cross_entropy, labels=labels)
                 return noise_fgsm(batch.network, images, loss, eps=eps, seed=batch.seed)
@@ -166,10 +166,9 @@ class EndToEnd(Objective):
 
     def _denoise(self, batch: Batch, wanted: Tensor) -> Step:
         """Removal of Gaussian noise, of another deviation in each image: pixels, and the prediction."""
-        clean, draws = batch.clean, generator(batch.seed, "gaussian")
-        sigma = self.sigma * torch.rand((len(clean), 1, 1, 1), generator=draws)
-        noise = sigma * torch.randn(clean.shape, generator=draws)
-        (view,) = batch.forward(clean + noise.to(clean))
+        clean = batch.clean
+        sigma = draw_sigma(clean, (0, self.sigma))
+        (view,) = batch.forward(clean + sigma * torch.randn_like(clean))
         pixel = functional.l1_loss(view.outputs.images, clean)
         kl = divergence(wanted, view.logits).mean()
         # an error of a tenth of the range of pixels weighs as much as a divergence of one nat

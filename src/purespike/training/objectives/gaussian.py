@@ -61,7 +61,7 @@ def noise(batch: Batch, *, sigma: Sigma = (0.25,)) -> Step:
 class Denoise(Objective):
     r"""A purifier as the denoiser of a smoothed frozen classifier (Salman et al. 2020, arXiv 2003.01908).
 
-    A share of the epochs minimises the pixel loss, the rest that of the classifier f behind the purifier D:
+    A share of the training minimises the pixel loss, the rest that of the classifier f behind the purifier D:
 
     .. math:: \|D(x + \varepsilon) - x\|_2^2, \quad\text{then}\quad
         CE(f(D(x + \varepsilon)), \arg\max f(x)) \text{ or } CE(f(D(x + \varepsilon)), y)
@@ -72,7 +72,7 @@ class Denoise(Objective):
     Args:
         sigma: standard deviation in pixel units, or a range ``[low, high]``, of which each image draws one.
         loss: ``"pixel"``; ``"stability"``, which needs no labels; or ``"labels"``.
-        pixel_share: share of the epochs that the pixel loss alone has, before ``loss`` follows.
+        pixel_share: share of the training that the pixel loss alone has, before ``loss`` follows.
         noise_weight: weight of the mean squared error of the estimated noise level.
     """
 
@@ -99,7 +99,7 @@ class Denoise(Objective):
         estimate = (level - sigma).square().mean()
         terms = {"pixel": pixel.detach(), "noise_map": estimate.detach()}
         total = self.noise_weight * estimate
-        if self.loss == "pixel" or batch.epoch <= self.pixel_share * batch.recipe.epochs:
+        if self.loss == "pixel" or batch.progress < self.pixel_share:
             return Step(total + pixel, terms=terms)
         labels = batch.labels if self.loss == "labels" else _predicted(batch)
         logits = view.logits

@@ -1,0 +1,86 @@
+"""A purifier trained through the whole beside its rivals, all under the same attackers."""
+
+from functools import partial
+
+from torch import nn
+
+from purespike.errors import InputError
+from purespike.models import Defended
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.hardest import COLUMNS, READING, measure_defence
+from purespike.reproduction.registry import experiment
+from purespike.reproduction.row import Models
+from purespike.reproduction.scale import TITLES, Scale, changed
+
+SENDERS = ("control", "paper's purifier")
+"""Rows whose adversarial images are sent to the others."""
+HOLDING, BEFORE_CONTROL = "holding", "holding before the control"
+
+
+@experiment("holding", order=10, printed=False)
+def holding(context: ExperimentContext) -> Draft:
+    """Bare classifier, the paper's purifier, the control, and purifiers trained through the whole."""
+    draft = Draft(
+        f"Purifiers that hold, and their rivals: the worst case at L∞ eps {budgets(context.scale)}",
+        COLUMNS,
+        notes=[
+            READING,
+            "The control is the same classifier adversarially trained, without a purifier. Images made "
+            "on the control and on the paper's purifier are sent to the other rows.",
+        ],
+    )
+    for dataset in context.scale.holding:
+        _rows(draft, context, dataset)
+    return draft
+
+
+def budgets(scale: Scale) -> str:
+    """The budget of every data set, as text.
+
+    Raises:
+        InputError: the scale has no purifiers that are trained through the whole.
+    """
+    if not scale.holding:
+        raise InputError("the scale names no purifier trained through the whole: give it a key holding")
+    return ", ".join(f"{part.eps} ({TITLES.get(name, name)})" for name, part in scale.holding.items())
+
+
+def holder(context: ExperimentContext, dataset: str, seed: int = 0) -> Defended:
+    """The plain classifier behind the purifier trained through the whole."""
+    return context.behind(dataset, HOLDING, context.scale.holding[dataset].purifier, seed)
+
+
+def _before_control(context: ExperimentContext, dataset: str, seed: int) -> Defended:
+    part = context.scale.holding[dataset]
+    changes = changed(part.control, part.purifier)
+    return context.behind(dataset, BEFORE_CONTROL, changes, seed, classifier=context.control(dataset, seed))
+
+
+def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
+    """The rows of a data set: model by seed, and the stages of which runs it was trained in."""
+    plain, control = ("plain", "classifier"), ("control", "classifier")
+    methods: dict[str, tuple[Models, list[tuple[str, str]]]] = {
+        "classifier": (partial(context.classifier, dataset, "plain"), [plain]),
+        "paper's purifier": (partial(context.defended, dataset, "plain"), [plain, ("plain", "purifier")]),
+        "control": (partial(context.control, dataset), [control]),
+        "holding purifier": (partial(holder, context, dataset), [plain, (HOLDING, "purifier")]),
+        "control, holding purifier": (
+            partial(_before_control, context, dataset),
+            [control, (BEFORE_CONTROL, "purifier")],
+        ),
+    }
+    title = TITLES.get(dataset, dataset)
+    for method, (models, stages) in methods.items():
+
+        def passes(seed: int, stages: list[tuple[str, str]] = stages) -> int:
+            return sum(context.passes(dataset, run, stage, seed) for run, stage in stages)
+
+        def rivals(seed: int, method: str = method) -> dict[str, nn.Module]:
+            return {name: methods[name][0](seed) for name in SENDERS if name != method}
+
+        with draft.unless_missing(title, method):
+            cells = measure_defence(
+                context, dataset, models, eps=context.scale.holding[dataset].eps, rivals=rivals, passes=passes
+            )
+            draft.measured(title, method, cells)
