@@ -1,5 +1,6 @@
 """Training of a purifier through the whole: each step attacks the defended model and trains against that."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks.gradient import SignAttack
@@ -112,32 +113,34 @@ class EndToEnd(Objective):
 
     def __call__(self, batch: Batch) -> Step:
         assert batch.classifier is not None
-        with torch.no_grad():
-            wanted = batch.classifier(batch.clean)
+        wanted = functools.cache(partial(_answers, batch.classifier, batch.clean))
         if batch.progress < self.denoise:
             return self._denoise(batch, wanted)
         share = (batch.progress - self.denoise) / (1 - self.denoise)
-        labels = batch.labels if self.labelled else wanted.argmax(1)
+        labels = batch.labels if self.labelled else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
         views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
         terms, right = self._terms(batch, views, wanted, 1 - share)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         shown = {name: value.detach() for name, (_, value) in terms.items()}
-        return Step(loss, right, shown, passes=self.steps + len(views) + 1)
+        return Step(loss, right, shown, passes=self.steps + len(views) + wanted.cache_info().currsize)
 
     def _terms(
-        self, batch: Batch, views: list[View], wanted: Tensor, pixel: float
+        self, batch: Batch, views: list[View], wanted: Callable[[], Tensor], pixel: float
     ) -> tuple[dict[str, tuple[float, Tensor]], dict[str, Tensor]]:
-        """Weight and value of every term that counts, and the numbers of images that were right."""
+        """Weight and value of every term that counts, and the numbers of images that were right.
+
+        ``wanted`` gives what the classifier says about the clean images; it is asked only if need be.
+        """
         with Features(batch.classifier, wanted=self.features > 0) as features:
             logits = [view.logits for view in views]
         moved, clean = logits[0], logits[-1]
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "ce": (self.ce, partial(batch.criterion, moved, batch.labels)),
             "clean_ce": (self.clean_ce, partial(batch.criterion, clean, batch.labels)),
-            "kl": (self.kl, lambda: divergence(wanted, moved).mean()),
-            "clean_kl": (self.clean_kl, lambda: divergence(wanted, clean).mean()),
+            "kl": (self.kl, lambda: divergence(wanted(), moved).mean()),
+            "clean_kl": (self.clean_kl, lambda: divergence(wanted(), clean).mean()),
             "trades": (self.trades, lambda: divergence(clean, moved).mean()),
             "features": (self.features, lambda: functional.l1_loss(*features.pair())),
             "pixel": (self.pixel * pixel, lambda: functional.l1_loss(views[0].outputs.images, batch.clean)),
@@ -164,13 +167,13 @@ class EndToEnd(Objective):
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
             return replace(attack, seed=batch.seed).perturb(batch.network, images, labels)
 
-    def _denoise(self, batch: Batch, wanted: Tensor) -> Step:
+    def _denoise(self, batch: Batch, wanted: Callable[[], Tensor]) -> Step:
         """Removal of Gaussian noise, of another deviation in each image: pixels, and the prediction."""
         clean = batch.clean
         sigma = draw_sigma(clean, (0, self.sigma))
         (view,) = batch.forward(clean + sigma * torch.randn_like(clean))
         pixel = functional.l1_loss(view.outputs.images, clean)
-        kl = divergence(wanted, view.logits).mean()
+        kl = divergence(wanted(), view.logits).mean()
         # an error of a tenth of the range of pixels weighs as much as a divergence of one nat
         return Step(10 * pixel + kl, terms={"pixel": pixel.detach(), "kl": kl.detach()}, passes=2)
 
@@ -183,3 +186,8 @@ class EndToEnd(Objective):
     def restore(self, stage: Stage, state: dict[str, Any]) -> None:
         if self.held_out:
             self.guard.restore(state)
+
+
+@torch.no_grad()
+def _answers(classifier: nn.Module, images: Tensor) -> Tensor:
+    return classifier(images)
