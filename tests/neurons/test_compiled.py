@@ -1,5 +1,6 @@
 """The compiled tier against the eager one; each setting costs a C++ compilation, so the rows are few."""
 
+import math
 import multiprocessing
 import warnings
 
@@ -85,16 +86,31 @@ def test_falls_back_with_one_warning(monkeypatch):
             assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("reason", ["switched off", "small"])
+@pytest.mark.parametrize("reason", ["switched off", "small", "over too soon"])
 def test_the_compiler_is_left_alone_when(monkeypatch, reason):
     monkeypatch.setattr(torch, "compile", refuse)
+    passes = math.inf
     if reason == "small":
         monkeypatch.setattr(compiled, "SMALLEST", 201)
-    else:
+    elif reason == "switched off":
         monkeypatch.setenv("PURESPIKE_COMPILE", "0")
-    with warnings.catch_warnings():
+    else:
+        monkeypatch.setattr(compiled, "WORTH", 200 * 11)
+        passes = 10
+    with warnings.catch_warnings(), compiled.expecting(passes):
         warnings.simplefilter("error")
         fire(torch.randn(2, 100), torch.rand(2, 100), {"thresholds": (0.62,), "decay": 0.123})
+
+
+@needs_compiler
+def test_it_is_called_where_the_passes_to_come_pay_for_it(monkeypatch):
+    monkeypatch.setattr(compiled, "WORTH", 200 * 11)
+    given = torch.randn(2, 100), torch.rand(2, 100), {"thresholds": (0.63,), "decay": 0.123}
+    for passes, expected in ((10, 0), (11, 2), (10, 0)):
+        before = graphs()
+        with no_fallback(), compiled.expecting(3), compiled.expecting(passes):
+            fire(*given)
+        assert graphs() - before == expected
 
 
 def outcome(neurons, norm, current, mode):

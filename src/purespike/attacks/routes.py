@@ -12,6 +12,7 @@ from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult, merge
 from purespike.attacks.run import run_attack, verified
 from purespike.neurons import Reset, parse_surrogate, surrogate_gradient
+from purespike.neurons.compiled import expecting
 from purespike.results import Component
 
 
@@ -101,7 +102,10 @@ def direct(
         if has_setting(attack, "stop_early"):
             settings["stop_early"] = not remembers
         exchanged = surrogate is not None or reset is not None
-        with surrogate_gradient(model, surrogate, reset=reset) if exchanged else contextlib.nullcontext():
+        with (
+            surrogate_gradient(model, surrogate, reset=reset) if exchanged else contextlib.nullcontext(),
+            expecting(attack.passes),
+        ):
             return run_attack(replace(attack, **settings), model, images, labels)
 
     return Route(surrogate or name, loss or "own", run, reset)

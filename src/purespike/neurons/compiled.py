@@ -1,10 +1,12 @@
 """The compiled tier: one specialised kernel per setting, with eager execution as the floor."""
 
+import contextlib
 import functools
+import math
 import os
 import types
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import torch
@@ -12,18 +14,45 @@ from torch import Tensor
 
 # Below this many elements a launch of compiled code costs more than the eager loop saves.
 SMALLEST = 1 << 15
+# Elements that a kernel has to see before its compilation, some seconds, has paid on a CPU: 3e7 of them save
+# about as much, and the layers of a network share it.
+WORTH = 1e7
 # Elements of one time step that the eager tier works on at a time, per thread: 256 KiB in float32.
 CACHED = 1 << 16
 
 Function = Callable[..., Any]
 
 _broken: list[str] = []
+_passes: list[float] = [math.inf]
 _refused: set[Hashable] = set()
 
 
 def enabled() -> bool:
     """Whether large tensors go through compiled kernels; ``PURESPIKE_COMPILE=0`` turns that off."""
     return os.environ.get("PURESPIKE_COMPILE", "1") != "0" and not _broken
+
+
+@contextlib.contextmanager
+def expecting(passes: float) -> Iterator[None]:
+    """Compile nothing inside for a tensor that is small enough for ``passes`` forwards to be over sooner.
+
+    Without it, compiled kernels are taken to be used for long, as in training. An attacker who tries many
+    surrogates on few images would spend more time on their kernels than on the attack. The choice depends on
+    what is asked for, not on what was compiled before, so that a number does not depend on that either.
+
+    Args:
+        passes: forwards of the model on the batch; its backwards are not counted.
+    """
+    _passes.append(passes)
+    try:
+        yield
+    finally:
+        _passes.pop()
+
+
+def _pays(tensor: Tensor) -> bool:
+    size = tensor.numel()
+    return size >= SMALLEST and size * _passes[-1] >= WORTH and enabled()
 
 
 def run(
@@ -41,7 +70,7 @@ def run(
     """
     if torch.compiler.is_compiling():
         return function(tensors, *settings)
-    if tensors[0].numel() < SMALLEST or not enabled():
+    if not _pays(tensors[0]):
         return _eager(function, tensors, settings, split)
     try:
         for tensor in tensors:
@@ -84,7 +113,7 @@ def differentiable(
     """
     if torch.compiler.is_compiling():
         return function(tensors, *settings)
-    if tensors[0].numel() < SMALLEST or not enabled() or subject in _refused:
+    if not _pays(tensors[0]) or subject in _refused:
         return eager()
     wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in tensors)
     neurons = tensors[0].ndim
