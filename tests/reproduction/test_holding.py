@@ -84,16 +84,15 @@ def test_what_one_attack_breaks_stays_broken(context):
 def test_the_ablation_changes_one_choice_before_the_same_classifier(context):
     folder = reproduce("holding-ablation", context, origin={"name": "tiny"})
     content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    assert [row["method"] for row in content["rows"]] == ["holding purifier", "residual"]
-    models = context.folder / "models" / "mnist"
-    outputs = {
-        name: yaml.safe_load((models / name / "seed0" / "recipe.yaml").read_text())
-        for name in ("holding", "holding-residual")
-    }
-    assert {name: recipe["purifier"]["output"] for name, recipe in outputs.items()} == {
-        "holding": "reconstruction",
-        "holding-residual": "residual",
-    }
+    assert [row["method"] for row in content["rows"]] == ["as it is", "residual"]
+    recipes = [
+        yaml.safe_load((context.place("mnist", f"holding {name}") / "recipe.yaml").read_text())["purifier"]
+        for name in ("as it is", "residual")
+    ]
+    assert [recipe["output"] for recipe in recipes] == ["reconstruction", "residual"]
+    assert [recipe["batch_size"] for recipe in recipes] == [64, 64]
+    assert recipes[0]["start"] is None
+    assert recipes[1]["start"] == str(context.place("mnist", "plain") / "purifier.safetensors")
 
 
 def test_they_are_not_among_the_experiments_of_the_paper():

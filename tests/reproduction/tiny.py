@@ -37,8 +37,10 @@ holding:
     eps: 16/255
     control: {{classifier: {{objective: {{name: fgsm, eps: 16/255, surrogates: [rectangle, atan]}}}}}}
     purifier: {{purifier: {{output: reconstruction, objective: {{name: end_to_end, eps: 16/255, guard: 0}}}}}}
+    briefly: {{purifier: {{batch_size: 64}}}}
     ablations:
-      residual: {{purifier: {{output: residual}}}}
+      as it is: {{}}
+      residual: {{purifier: {{output: residual, start: paper}}}}
 hardest:
   surrogates: [rectangle, atan]
   white_box: [{{name: pgd, steps: 2}}, {{name: fgsm}}]

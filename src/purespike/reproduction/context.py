@@ -79,7 +79,11 @@ class ExperimentContext:
         else:
             plain = self.recipe(dataset, seed=seed).model_dump(mode="json")
             recipe = Recipe.model_validate(changed(plain, changes))
-        return Run(recipe, self.folder / "models" / dataset / variant / f"seed{seed}", self.accelerator)
+        return Run(recipe, self.place(dataset, variant, seed), self.accelerator)
+
+    def place(self, dataset: str, name: str, seed: int = 0) -> Path:
+        """The run folder of the models that go by a name; any other character than ``\\w.=`` is a dash."""
+        return self.folder / "models" / dataset / re.sub(r"[^\w.=]+", "-", name) / f"seed{seed}"
 
     def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
         """A variant's classifier, trained or read back."""
@@ -126,7 +130,7 @@ class ExperimentContext:
             classifier: by default the plain one.
         """
         classifier = self.classifier(dataset, seed=seed) if classifier is None else classifier
-        run = self.run(dataset, place(name), seed, changes)
+        run = self.run(dataset, name, seed, changes)
         run.claim()
         purifier = run.purifier(self.data(dataset, seed), run.adopt(classifier))
         return Defended(purifier, classifier).eval()
@@ -142,7 +146,7 @@ class ExperimentContext:
 
     def passes(self, dataset: str, name: str, stage: str, seed: int = 0) -> int:
         """Forward and backward passes of an image that a stage of a run took, as its history says."""
-        rows = read_history(self.folder / "models" / dataset / place(name) / f"seed{seed}" / "history.jsonl")
+        rows = read_history(self.place(dataset, name, seed) / "history.jsonl")
         return sum(int(row.value("passes") or 0) for row in rows if row.stage == stage)
 
     def evaluate(
@@ -178,8 +182,3 @@ class ExperimentContext:
             accelerator=self.accelerator,
             folder=self.folder / "checkpoint",
         )
-
-
-def place(name: str) -> str:
-    """The name of a run folder, from any name."""
-    return re.sub(r"[^\w.=]+", "-", name)

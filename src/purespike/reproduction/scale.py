@@ -52,12 +52,15 @@ class Holding(Section):
     """A purifier trained through the whole on one data set, and the rival it has to beat.
 
     ``eps`` is the L∞ budget. ``control`` changes the recipe so that the classifier is adversarially trained,
-    ``purifier`` so that the purifier is; ``ablations`` change that purifier's recipe once more.
+    ``purifier`` so that the purifier is. ``ablations`` change that purifier's recipe once more, after the
+    changes of ``briefly`` that all of them share, such as fewer epochs; ``purifier.start: paper`` begins with
+    the weights of the paper's purifier.
     """
 
     eps: str
     control: dict[str, Any]
     purifier: dict[str, Any]
+    briefly: dict[str, Any] = Field(default_factory=dict)
     ablations: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -140,7 +143,9 @@ def load_scale(name: str) -> Scale:
             scale.recipe(dataset, variant)
     for dataset, part in scale.holding.items():
         plain = scale.recipe(dataset).model_dump(mode="json")
-        for name, changes in {"control": part.control, "purifier": part.purifier, **part.ablations}.items():
+        brief = changed(part.purifier, part.briefly)
+        ablations = {name: changed(brief, changes) for name, changes in part.ablations.items()}
+        for name, changes in {"control": part.control, "purifier": part.purifier, **ablations}.items():
             parse_recipe(changed(plain, changes), source=f"holding, {dataset}, {name}")
     return scale
 

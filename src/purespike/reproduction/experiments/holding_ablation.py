@@ -5,7 +5,7 @@ from functools import partial
 from purespike.models import Defended
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.experiments.holding import HOLDING, budgets, holder
+from purespike.reproduction.experiments.holding import HOLDING, budgets
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import CLEAN, Attacks, add_row
 from purespike.reproduction.scale import changed
@@ -20,34 +20,26 @@ def holding_ablation(context: ExperimentContext) -> Draft:
     draft = Draft(
         f"What makes a purifier hold: one choice changed at a time, L∞ eps {budgets(context.scale)}",
         [CLEAN, *ATTACKS],
-        notes=["Each row changes one choice of the first; the classifier is the same."],
+        notes=[
+            "Each row changes one choice of the first; the classifier is the same. All of them are "
+            "trained more briefly than the purifier that holds.",
+        ],
     )
     for dataset, part in context.scale.holding.items():
         if not part.ablations:
             continue
-        add_row(
-            draft,
-            context,
-            dataset,
-            "holding purifier",
-            partial(holder, context, dataset),
-            ATTACKS,
-            eps=part.eps,
-        )
         for name in part.ablations:
-            add_row(
-                draft,
-                context,
-                dataset,
-                name,
-                partial(_ablated, context, dataset, name),
-                ATTACKS,
-                eps=part.eps,
-            )
+            models = partial(_ablated, context, dataset, name)
+            add_row(draft, context, dataset, name, models, ATTACKS, eps=part.eps)
     return draft
 
 
 def _ablated(context: ExperimentContext, dataset: str, name: str, seed: int) -> Defended:
     part = context.scale.holding[dataset]
-    changes = changed(part.purifier, part.ablations[name])
+    changes = changed(changed(part.purifier, part.briefly), part.ablations[name])
+    if changes.get("purifier", {}).get("start") == "paper":
+        # it is trained before it is begun with
+        context.defended(dataset, seed=seed)
+        start = context.place(dataset, "plain", seed) / "purifier.safetensors"
+        changes = changed(changes, {"purifier": {"start": str(start)}})
     return context.behind(dataset, f"{HOLDING} {name}", changes, seed)
