@@ -129,6 +129,24 @@ def test_a_layer_that_is_silent_is_no_neuron():
     assert unknown_spiking_modules(analog(nn.Threshold(99, 0)), IMAGES) == []
 
 
+def test_many_analog_values_are_no_levels():
+    # so many that, rounded, they fill all places in between
+    batch_norm = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8))
+    torch.manual_seed(0)
+    assert unknown_spiking_modules(batch_norm, torch.rand(40, 1, 64, 64)) == []
+
+
+@pytest.mark.parametrize("levels", [2, 4, 256])
+def test_few_levels_among_as_many_values_are(levels):
+    class Quantiser(nn.Module):
+        def forward(self, x):
+            return x + ((x * (levels - 1)).round() / (levels - 1) - x).detach()
+
+    model = nn.Sequential(Quantiser(), nn.Conv2d(1, 2, 3))
+    torch.manual_seed(0)
+    assert unknown_spiking_modules(model, torch.rand(40, 1, 64, 64)) == ["0"]
+
+
 class Darker(nn.Module):
     """Works in place."""
 

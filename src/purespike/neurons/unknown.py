@@ -22,6 +22,9 @@ NOISE = 1e-3
 REPEATED, COARSER = 8, 4
 # of the largest value, a difference that counts as none; of their distance, an unevenness of levels
 ROUNDED, UNEVEN = 1e-5, 1e-2
+# least distance of two levels, in differences that count as none: analog values, if there are enough of them,
+# fill every such difference
+APART = 16
 # calls of one function that are compared with finite differences
 COMPARED = 4
 
@@ -204,7 +207,12 @@ def _levels(values: Tensor) -> int:
     # a rectifier that is nearly silent has two levels as well, the upper one once
     if REPEATED * len(distinct) > values.numel() or counts.sort().values[-2] == 1:
         return 0
-    places = (distinct - distinct[0]) / distinct.diff().min()
+    spacing = distinct.diff().min()
+    if spacing < APART:
+        return 0
+    span = distinct[-1] - distinct[0]
+    # over all of the span, since that of two neighbours is rounded
+    places = (distinct - distinct[0]) / span * (span / spacing).round()
     return len(distinct) if ((places - places.round()).abs() <= UNEVEN).all() else 0
 
 
