@@ -19,7 +19,10 @@ SOURCES = (
     *("digits", "digits16", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
     *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME"),
 )
-EXPERIMENTS = ("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation")
+EXPERIMENTS = (
+    *("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation"),
+    *("holding", "holding-ablation"),
+)
 SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2")
 SPLITS = ("test", "train", "all")

@@ -16,7 +16,8 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="EXPERIMENT...",
-            help="table1, table2, table3, table4, fig1, fig4, fig5, transfer, ablation, or all.",
+            help="table1, table2, table3, table4, fig1, fig4, fig5, transfer, ablation, or all of these; and "
+            "holding, holding-ablation: purifiers trained through the whole, beside their rivals.",
             show_default=False,
         ),
     ],
