@@ -1,23 +1,28 @@
-"""What the purifier costs: forward, and one attack step through the whole."""
+"""What the purifier costs: forward, one attack step through the whole, and a step of training through it."""
+
+from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.measure import Settings, Side, times
 from benchmarks.networks import batch, multiplications, senet
 from benchmarks.report import Result, counted, timed
 from purespike.attacks import SignAttack
 from purespike.models import Defended, Purifier
+from purespike.training.objectives import Batch, create_objective
+
+HALF = 0.7
+"""Width that leaves about half of the multiplications."""
+THROUGH = {"name": "end_to_end", "eps": "8/255", "denoise": 0.0, "ramp": 0.0, "guard": 0, "kl": 0.0}
+PGD_7 = {"name": "pgd", "eps": "8/255", "steps": 7, "step_size": "2/255"}
 
 
 def run(settings: Settings) -> Result:
     device = settings.device
     result = Result(f"The purifier before SENet18-SNN, {settings.batch} images of 32×32")
     classifier = senet(device).eval()
-    torch.manual_seed(0)
-    purifier = Purifier().to(device).eval()
-    # a new purifier changes nothing, and has nothing to differentiate
-    torch.nn.init.normal_(purifier.denoiser.last.weight, std=0.02)
-    torch.nn.init.normal_(purifier.estimator.last.weight, std=0.02)
+    purifier, half = _purifier(device), _purifier(device, HALF)
     both = Defended(purifier, classifier).eval()
     images, labels = batch(settings.batch, device)
     step = SignAttack(steps=1, eps=8 / 255, step_size=2 / 255)
@@ -34,12 +39,16 @@ def run(settings: Settings) -> Result:
         "both": forward(both),
         "PGD classifier": lambda: step.perturb(classifier, images, labels),
         "PGD both": lambda: step.perturb(both, images, labels),
+        "half": forward(half),
+        "purifier": forward(purifier),
+        "through": partial(_trained_through, _purifier(device), classifier, images, labels),
+        "PGD-7": partial(_trained, senet(device), images, labels),
     }
     with torch.inference_mode():
         apart = (both(images) - classifier(purifier(images).images)).abs().max().item()
     work = {
         name: multiplications(model, images[:1])
-        for name, model in (("purifier", purifier), ("classifier", classifier))
+        for name, model in (("purifier", purifier), ("classifier", classifier), ("half", half))
     }
     seconds = times(sides, settings)
     expected = 1 + work["purifier"] / work["classifier"]
@@ -59,6 +68,54 @@ def run(settings: Settings) -> Result:
         ),
         counted("the same in multiplications", expected, same="convolutions and linear layers, counted"),
         timed("PGD step through both ÷ through the classifier", seconds, "PGD both", "PGD classifier"),
+        timed(
+            "training the purifier through the whole (N-FGSM) ÷ the classifier (PGD-7), a step",
+            seconds,
+            "through",
+            "PGD-7",
+            same="2 passes of an image through both, 8 through the classifier",
+        ),
+        timed("purifier ÷ classifier, forward", seconds, "purifier", "classifier"),
+        timed(
+            f"purifier of width {HALF:g} ÷ of width 1, forward",
+            seconds,
+            "half",
+            "purifier",
+            same=f"multiplications {work['half'] / work['purifier']:.2f}",
+        ),
     ]
     result.extra["multiplications"] = work
     return result
+
+
+def _purifier(device: str, width: float = 1.0) -> Purifier:
+    torch.manual_seed(0)
+    purifier = Purifier(width=width).to(device).eval()
+    # a new purifier changes nothing, and has nothing to differentiate
+    nn.init.normal_(purifier.denoiser.last.weight, std=0.02)
+    nn.init.normal_(purifier.estimator.last.weight, std=0.02)
+    return purifier
+
+
+def _trained_through(purifier: Purifier, classifier: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Gradients of a step of the purifier on what an attack on the whole finds."""
+    objective = create_objective(THROUGH, stage="purifier")
+    classifier.requires_grad_(False)
+    batch = Batch(
+        purifier.train(),
+        images,
+        labels,
+        progress=0.5,
+        classifier=classifier,
+        network=Defended(purifier, classifier),
+    )
+    for step in objective.steps(batch):
+        step.loss.backward()
+    purifier.zero_grad()
+
+
+def _trained(classifier: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Gradients of a step of adversarial training with PGD-7."""
+    for step in create_objective(PGD_7).steps(Batch(classifier.train(), images, labels)):
+        step.loss.backward()
+    classifier.zero_grad()
