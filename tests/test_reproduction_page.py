@@ -16,6 +16,7 @@ from purespike.results.vocabulary import THREATS
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reproduction.md"
 RESULTS = ROOT / "results" / "reproduction"
+OF_THE_PAPER = [name for name, each in EXPERIMENTS.items() if each.printed]
 # measured numbers under attack: rows measured x columns but the clean one
 ATTACKED = {
     "table1": 4 * 4,
@@ -31,10 +32,10 @@ ATTACKED = {
 
 
 def test_every_experiment_is_on_the_page():
-    assert sorted(names(PAGE.read_text(encoding="utf-8"))) == sorted(EXPERIMENTS) == sorted(ATTACKED)
+    assert sorted(names(PAGE.read_text(encoding="utf-8"))) == sorted(OF_THE_PAPER) == sorted(ATTACKED)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", OF_THE_PAPER)
 def test_the_page_shows_what_was_measured(name):
     assert held(PAGE.read_text(encoding="utf-8"), name) == shown(RESULTS, name, PAGE).strip()
     assert (RESULTS / name / "figure.png").is_file()
@@ -53,7 +54,7 @@ def attacked(sheet):
     ]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", OF_THE_PAPER)
 def test_every_attacked_number_names_its_threat_model(name):
     found = attacked(Sheet.read(RESULTS / name / "result.json"))
     assert len(found) == ATTACKED[name]
