@@ -299,3 +299,17 @@ def test_training_starts_from_the_weights_of_another_purifier(tmp_path):
             data.to_float()[:4],
             seed=0,
         )
+
+
+def test_denoising_asks_for_the_pixels_alone(classifier):
+    purifier = purifier_of()
+    called = []
+    classifier.register_forward_hook(lambda *_: called.append(1))
+    batch = batch_of(purifier, classifier, progress=0.1)
+    torch.manual_seed(5)
+    step = step_of({"denoise": 0.2, "sigma": 0.5}, batch)
+    torch.manual_seed(5)
+    sigma = 0.5 * torch.rand((5, 1, 1, 1))
+    painted = purifier(batch.clean + sigma * torch.randn_like(batch.clean)).images
+    assert step.loss.item() == pytest.approx((painted - batch.clean).abs().mean().item(), rel=1e-6)
+    assert not called and step.passes == 1

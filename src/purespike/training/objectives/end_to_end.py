@@ -113,9 +113,9 @@ class EndToEnd(Objective):
 
     def __call__(self, batch: Batch) -> Step:
         assert batch.classifier is not None
-        wanted = functools.cache(partial(_answers, batch.classifier, batch.clean))
         if batch.progress < self.denoise:
-            return self._denoise(batch, wanted)
+            return self._denoise(batch)
+        wanted = functools.cache(partial(_answers, batch.classifier, batch.clean))
         share = (batch.progress - self.denoise) / (1 - self.denoise)
         labels = batch.labels if self.labelled else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
@@ -167,15 +167,16 @@ class EndToEnd(Objective):
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
             return replace(attack, seed=batch.seed).perturb(batch.network, images, labels)
 
-    def _denoise(self, batch: Batch, wanted: Callable[[], Tensor]) -> Step:
-        """Removal of Gaussian noise, of another deviation in each image: pixels, and the prediction."""
+    def _denoise(self, batch: Batch) -> Step:
+        """Removal of Gaussian noise, of another deviation in each image, by the pixels alone.
+
+        The classifier's answer misleads an untrained purifier: it soon paints whatever gets the class right,
+        and what an attack finds in such pictures undoes it.
+        """
         clean = batch.clean
         sigma = draw_sigma(clean, (0, self.sigma))
         (view,) = batch.forward(clean + sigma * torch.randn_like(clean))
-        pixel = functional.l1_loss(view.outputs.images, clean)
-        kl = divergence(wanted(), view.logits).mean()
-        # an error of a tenth of the range of pixels weighs as much as a divergence of one nat
-        return Step(10 * pixel + kl, terms={"pixel": pixel.detach(), "kl": kl.detach()}, passes=2)
+        return Step(functional.l1_loss(view.outputs.images, clean))
 
     def after_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:
         return self.guard.look(stage, epoch) if self.held_out else {}
