@@ -34,6 +34,7 @@ from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
 
+# images that show whether the classes are lost, and the share that must keep theirs
 WATCHED = 256
 LOST = 0.5
 

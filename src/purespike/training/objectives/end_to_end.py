@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from purespike.attacks.gradient import SignAttack
@@ -19,7 +19,7 @@ from purespike.neurons import parse_surrogate
 from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
-from purespike.training.objectives.gaussian import draw_sigma
+from purespike.training.objectives.gaussian import answers, draw_sigma
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from purespike.training.objectives.registry import Objective, Stage, objective
@@ -112,10 +112,9 @@ class EndToEnd(Objective):
         return self.ce > 0 or self.clean_ce > 0
 
     def __call__(self, batch: Batch) -> Step:
-        assert batch.classifier is not None
         if batch.progress < self.denoise:
             return self._denoise(batch)
-        wanted = functools.cache(partial(_answers, batch.classifier, batch.clean))
+        wanted = functools.cache(partial(answers, batch))
         share = (batch.progress - self.denoise) / (1 - self.denoise)
         labels = batch.labels if self.labelled else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
@@ -187,8 +186,3 @@ class EndToEnd(Objective):
     def restore(self, stage: Stage, state: dict[str, Any]) -> None:
         if self.held_out:
             self.guard.restore(state)
-
-
-@torch.no_grad()
-def _answers(classifier: nn.Module, images: Tensor) -> Tensor:
-    return classifier(images)

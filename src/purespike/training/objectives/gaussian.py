@@ -101,7 +101,7 @@ class Denoise(Objective):
         total = self.noise_weight * estimate
         if self.loss == "pixel" or batch.progress < self.pixel_share:
             return Step(total + pixel, terms=terms)
-        labels = batch.labels if self.loss == "labels" else _predicted(batch)
+        labels = batch.labels if self.loss == "labels" else answers(batch).argmax(1)
         logits = view.logits
         # in half precision a small loss is rounding noise
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -110,8 +110,8 @@ class Denoise(Objective):
         return Step(total + found, right, terms | {self.loss: found.detach()})
 
 
-def _predicted(batch: Batch) -> Tensor:
-    """Classes that the frozen classifier gives to the clean images, ``[N]``."""
+def answers(batch: Batch) -> Tensor:
+    """What the frozen classifier says about the clean images: logits ``[N, K]``, without gradients."""
     assert batch.classifier is not None
     with frozen_eval(batch.classifier), torch.no_grad():
-        return batch.classifier(batch.clean).argmax(1)
+        return batch.classifier(batch.clean)
