@@ -85,12 +85,19 @@ class ExperimentContext:
         """The run folder of the models that go by a name; any other character than ``\\w.=`` is a dash."""
         return self.folder / "models" / dataset / re.sub(r"[^\w.=]+", "-", name) / f"seed{seed}"
 
-    def classifier(self, dataset: str, variant: str = "plain", seed: int = 0) -> nn.Module:
-        """A variant's classifier, trained or read back."""
+    def classifier(
+        self,
+        dataset: str,
+        variant: str = "plain",
+        seed: int = 0,
+        *,
+        changes: Mapping[str, Any] | None = None,
+    ) -> nn.Module:
+        """A variant's classifier, trained or read back; ``changes`` as for :meth:`run`."""
         key = dataset, variant, seed
         if key not in self._classifiers:
             data = self.data(dataset, seed)
-            run = self.run(dataset, variant, seed)
+            run = self.run(dataset, variant, seed, changes)
             run.claim()
             self._classifiers[key] = run.classifier(data).eval()
         return self._classifiers[key]
@@ -137,12 +144,7 @@ class ExperimentContext:
 
     def control(self, dataset: str, seed: int = 0) -> nn.Module:
         """The classifier adversarially trained, without a purifier: the rival of one trained as long."""
-        key = dataset, "control", seed
-        if key not in self._classifiers:
-            run = self.run(dataset, "control", seed, self.scale.holding[dataset].control)
-            run.claim()
-            self._classifiers[key] = run.classifier(self.data(dataset, seed)).eval()
-        return self._classifiers[key]
+        return self.classifier(dataset, "control", seed, changes=self.scale.holding[dataset].control)
 
     def passes(self, dataset: str, name: str, stage: str, seed: int = 0) -> int:
         """Forward and backward passes of an image that a stage of a run took, as its history says."""

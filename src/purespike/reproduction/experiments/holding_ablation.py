@@ -26,8 +26,6 @@ def holding_ablation(context: ExperimentContext) -> Draft:
         ],
     )
     for dataset, part in context.scale.holding.items():
-        if not part.ablations:
-            continue
         for name in part.ablations:
             models = partial(_ablated, context, dataset, name)
             add_row(draft, context, dataset, name, models, ATTACKS, eps=part.eps)
