@@ -63,6 +63,7 @@ HELP = {
     ],
     "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
     "leaderboard": ["DIR", "--out"],
+    "check": ["TABLE.csv", "--eps", "--out", "--strict"],
     "info": ["MODEL", "--device"],
     "reproduce": ["EXPERIMENT", "--scale", "--seeds", "--data", "--out", "--page", "--device"],
 }

@@ -39,7 +39,16 @@ ROOMS = (
         "description",
         "explain",
     ),
-    *("attacks", "reporting", "leaderboard", "training", "evaluation", "rejection", "certification"),
+    *(
+        "attacks",
+        "reporting",
+        "leaderboard",
+        "training",
+        "evaluation",
+        "rejection",
+        "certification",
+        "review",
+    ),
     *("experiment", "reproduction", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -1,0 +1,115 @@
+"""Rules of a review as properties: tables in which stronger attacks break more are left alone."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purespike.review import Entry, Row, review
+
+EPS = 8 / 255
+
+
+def row(*entries, clean=0.9, **about):
+    return Row(name="a", clean=clean, entries=entries, **{"training": "adversarial", **about})
+
+
+def pgd(accuracy, **about):
+    return Entry(attack="pgd", accuracy=accuracy, **{"eps": EPS, "steps": 20, **about})
+
+
+def names(*entries, **about):
+    (found,) = review([row(*entries, **about)]).rows
+    return {finding.name for finding in found.findings}
+
+
+@given(
+    clean=st.floats(0.5, 1),
+    drops=st.lists(st.floats(0.011, 0.019), min_size=4, max_size=4),
+    gap=st.floats(0, 0.1),
+)
+def test_a_table_that_falls_with_strength_is_not_flagged(clean, drops, gap):
+    fgsm = clean - 0.1 - gap
+    first = fgsm - drops[0]
+    entries = [
+        Entry(attack="fgsm", accuracy=fgsm, eps=EPS),
+        pgd(first, steps=10),
+        pgd(first - drops[1], steps=100),
+        Entry(attack="autoattack", accuracy=first - drops[1] - drops[2], eps=EPS),
+        Entry(attack="square", accuracy=fgsm, eps=EPS, threat="query"),
+    ]
+    assert names(*entries, clean=clean) == set()
+
+
+@given(st.permutations(range(4)))
+def test_the_order_of_columns_does_not_matter(order):
+    entries = [
+        Entry(attack="fgsm", accuracy=0.6, eps=EPS),
+        pgd(0.62),
+        Entry(attack="cw", accuracy=0.1, eps=EPS),
+        Entry(attack="autoattack", accuracy=0.3, eps=EPS),
+    ]
+    expected = {"iterated ≥ single step", "AutoAttack gap", "another loss far stronger"}
+    assert names(*(entries[i] for i in order)) >= expected
+    assert names(*(entries[i] for i in order)) == names(*entries)
+
+
+@pytest.mark.parametrize("what", ["eot", "surrogates"])
+def test_more_effort_must_not_break_less(what):
+    one, more = pgd(0.40), replace(pgd(0.45), **{what: 10})
+    assert "more effort, weaker attack" in names(one, more)
+    assert "more effort, weaker attack" not in names(replace(one, accuracy=0.45), more)
+
+
+def test_more_steps_must_not_break_less():
+    longer, shorter = (
+        Entry(attack="apgd_ce", accuracy=a, eps=EPS, steps=n) for a, n in ((0.4, 100), (0.3, 80))
+    )
+    assert "more steps are at least as strong" in names(longer, shorter)
+    assert names(replace(longer, accuracy=0.3), shorter) == set()
+
+
+def test_less_knowledge_must_not_break_more():
+    for threat, attack in (("query", "square"), ("transfer", "pgd")):
+        sent = Entry(attack=attack, accuracy=0.2, eps=EPS, threat=threat)
+        assert "gradients are masked" in names(pgd(0.3), sent)
+        assert "gradients are masked" not in names(pgd(0.3), replace(sent, accuracy=0.35))
+
+
+def test_a_surrogate_that_hides_images_is_named():
+    assert "masked by the surrogate" in names(pgd(0.5), pgd(0.4, surrogates=4))
+    assert "masked by the surrogate" not in names(pgd(0.44), pgd(0.4, surrogates=4))
+
+
+def test_half_the_range_breaks_everything():
+    assert "a budget of half the range breaks everything" in names(pgd(0.3, eps=0.5))
+
+
+def test_an_attack_without_a_bound_cannot_fail():
+    failed = Entry(attack="cw", accuracy=0.4, norm="l2", unbounded=True)
+    assert names(failed) == {"an attack without a bound failed"}
+    assert names(replace(failed, accuracy=0.01)) == set()
+
+
+def test_budgets_are_never_compared_with_others():
+    assert names(Entry(attack="fgsm", accuracy=0.2, eps=16 / 255), pgd(0.5)) == set()
+
+
+def test_questions_name_what_no_row_tells():
+    table = [row(pgd(0.5), clean=0.9, training=None), row(pgd(0.5), training="clean", stochastic=True)]
+    asked = " ".join(review(table).questions)
+    for word in ("100 steps", "surrogate", "Square", "another loss", "64/255", "Trained on", "EOT", "images"):
+        assert word in asked, word
+
+
+def test_a_complete_table_leaves_no_question():
+    entries = [
+        pgd(0.4, steps=100, surrogates=4),
+        pgd(0.0, steps=100, surrogates=4, eps=64 / 255),
+        Entry(attack="autoattack", accuracy=0.39, eps=EPS),
+        pgd(0.6, threat="transfer"),
+    ]
+    told = row(*entries, training_eps=EPS, stochastic=False, images=1000)
+    assert review([told]).questions == ()
+    assert review([told]).verdict.level == "reliable"
