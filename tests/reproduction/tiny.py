@@ -41,6 +41,29 @@ holding:
     ablations:
       as it is: {{}}
       residual: {{purifier: {{output: residual, start: paper}}}}
+peers:
+  dataset: mnist
+  eps: 16/255
+  images: 8
+  batch_size: 8
+  network: {{classifier: {{thresholds: [0.6]}}}}
+  sender: PGD-AT
+  hardest:
+    surrogates: [rectangle, atan]
+    white_box: [{{name: pgd, steps: 2}}]
+    apgd: [{{name: apgd_ce, steps: 3}}]
+    query: [{{name: square, queries: 4}}]
+    transfer: [{{name: fgsm}}]
+    eot: 2
+  rows:
+    plain: {{}}
+    PGD-AT: {{classifier: {{objective: [{{name: pgd, eps: 16/255, steps: 2}}]}}}}
+    SNN-RAT:
+      classifier: {{objective: [{{name: pgd, eps: 2/255, steps: 2}}, parseval]}}
+      published: [{{about: L∞ 8/255, numbers: {{clean: 90.74, fgsm: 45.23, pgd: 21.16}}}}]
+    Poisson: {{classifier: {{coding: poisson}}}}
+    diverged: {{classifier: {{learning_rate: 1.0e+30}}}}
+    "PGD-AT, purifier": {{before: PGD-AT, purifier: {{}}}}
 hardest:
   surrogates: [rectangle, atan]
   white_box: [{{name: pgd, steps: 2}}, {{name: fgsm}}]

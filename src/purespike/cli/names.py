@@ -21,7 +21,7 @@ SOURCES = (
 )
 EXPERIMENTS = (
     *("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation"),
-    *("holding", "holding-ablation"),
+    *("holding", "holding-ablation", "peers"),
 )
 SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2")

@@ -17,7 +17,8 @@ def reproduce(
         typer.Argument(
             metavar="EXPERIMENT...",
             help="table1, table2, table3, table4, fig1, fig4, fig5, transfer, ablation, or all of these; and "
-            "holding, holding-ablation: purifiers trained through the whole, beside their rivals.",
+            "holding, holding-ablation: purifiers trained through the whole, beside their rivals; peers: the "
+            "systems that the paper compares itself with, under one attacker.",
             show_default=False,
         ),
     ],
@@ -32,6 +33,9 @@ def reproduce(
             help="Source of a data set, e.g. cifar10=npz:arrays/cifar10; may be repeated.",
         ),
     ] = [],  # noqa: B006
+    rows: Annotated[
+        str, typer.Option(help="Rows of the peers' table, comma-separated; all if not given.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/reproduction-SCALE")
     ] = None,
@@ -55,9 +59,12 @@ def reproduce(
     from purespike.reproduction.registry import check_experiments as chosen_of
     from purespike.reproduction.scale import parse_sources
     from purespike.reproduction.sheet import Sheet
+    from purespike.text import split
 
     check_steps(seeds, name="seeds")
     names = chosen_of(experiments)
+    if rows and names != ["peers"]:
+        raise InputError(f"rows: only the table of peers offers a choice, not {', '.join(names)}")
     chosen = load_scale(scale)
     sources = parse_sources(data, chosen)
     if page is not None and not page.is_file():
@@ -66,13 +73,13 @@ def reproduce(
     folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
     # several experiments may share the folder at a time, hence no lock
     remove_abandoned(folder)
-    context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds)
+    context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds, rows=split(rows))
     for name in names:
         made = repeat(name, context, origin={"name": Path(scale).stem})
         if accelerator.is_main_process:
             show((made / "table.md").read_text(encoding="utf-8"))
-            rows = Sheet.read(made / "result.json").rows
-            for reason in dict.fromkeys(row.reason for row in rows if row.origin == "missing"):
+            sheet = Sheet.read(made / "result.json")
+            for reason in dict.fromkeys(row.reason for row in sheet.rows if row.origin == "missing"):
                 show(f"{reason} (--data SET=SOURCE)")
             show(f"{name}: {made}")
     if page is not None and accelerator.is_main_process:

@@ -1,6 +1,5 @@
 """Models and measurements that the experiments share: each is made once and kept."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from purespike.evaluation import evaluate
 from purespike.experiment import Run, share_of
 from purespike.models import Defended
 from purespike.recipe import Recipe
-from purespike.reproduction.scale import Scale, changed
+from purespike.reproduction.scale import Scale, changed, folder_name
 from purespike.results import Evaluation, read_history
 from purespike.training.engine import main_first
 
@@ -33,6 +32,7 @@ class ExperimentContext:
         accelerator: device and precision.
         sources: sources of data sets that are not where their recipe says.
         seeds: number of repetitions.
+        rows: names of the rows to measure, where an experiment offers the choice; all if empty.
     """
 
     def __init__(
@@ -43,10 +43,11 @@ class ExperimentContext:
         *,
         sources: Mapping[str, str] | None = None,
         seeds: int = 1,
+        rows: Sequence[str] = (),
     ) -> None:
         self.scale, self.folder, self.accelerator = scale, folder, accelerator
         self.sources = dict(sources or {})
-        self.seeds = range(seeds)
+        self.seeds, self.rows = range(seeds), tuple(rows)
         self._data: dict[tuple[str, int], Data] = {}
         self._classifiers: dict[tuple[str, str, int], nn.Module] = {}
         self._defended: dict[tuple[str, str, int], Defended] = {}
@@ -82,8 +83,8 @@ class ExperimentContext:
         return Run(recipe, self.place(dataset, variant, seed), self.accelerator)
 
     def place(self, dataset: str, name: str, seed: int = 0) -> Path:
-        """The run folder of the models that go by a name; any other character than ``\\w.=`` is a dash."""
-        return self.folder / "models" / dataset / re.sub(r"[^\w.=]+", "-", name) / f"seed{seed}"
+        """The run folder of the models that go by a name."""
+        return self.folder / "models" / dataset / folder_name(name) / f"seed{seed}"
 
     def classifier(
         self,
@@ -161,11 +162,13 @@ class ExperimentContext:
         eps: str | Sequence[float | str] = "8/255",
         surrogates: Sequence[str] | None = None,
         substitutes: Mapping[str, nn.Module] | None = None,
+        eot: int | None = None,
         seed: int = 0,
     ) -> Evaluation:
         """Attack a model with the scale's settings; finished chunks of an earlier command are read back.
 
-        ``surrogates`` take the place of the scale's.
+        ``surrogates`` take the place of the scale's; ``eot`` is the number of gradients averaged where the
+        model is stochastic.
         """
         return evaluate(
             model,
@@ -176,6 +179,7 @@ class ExperimentContext:
             surrogates=self.scale.surrogates if surrogates is None else surrogates,
             losses=self.scale.losses,
             substitutes=substitutes,
+            eot=eot,
             images=self.scale.images,
             batch_size=self.scale.batch_size,
             # `purespike evaluate` gives the verdicts

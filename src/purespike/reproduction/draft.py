@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from purespike.errors import InputError
 from purespike.reproduction.context import Unavailable
 from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
 
@@ -23,9 +24,12 @@ class Draft:
         self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
         self.rows: list[SheetRow] = []
 
-    def measured(self, group: str, method: str, cells: Mapping[Column, SheetCell]) -> None:
+    def measured(
+        self, group: str, method: str, cells: Mapping[Column, SheetCell], *, remark: str = ""
+    ) -> None:
         """Append a row of our numbers."""
-        self.rows.append(SheetRow(group=group, method=method, origin="measured", cells=dict(cells)))
+        about = {"remark": remark} if remark else {}
+        self.rows.append(SheetRow(group=group, method=method, origin="measured", cells=dict(cells), **about))
 
     def printed(
         self,
@@ -51,4 +55,14 @@ class Draft:
         except Unavailable as error:
             self.rows.append(
                 SheetRow(group=group, method=method, origin="missing", reason=str(error), cells={})
+            )
+
+    @contextlib.contextmanager
+    def unless_failed(self, group: str, method: str) -> Iterator[None]:
+        """Append a row that says why, where the model inside cannot be trained."""
+        try:
+            yield
+        except InputError as error:
+            self.rows.append(
+                SheetRow(group=group, method=method, origin="failed", reason=str(error), cells={})
             )

@@ -1,28 +1,35 @@
 """A defence under the hardest attacker: one row of a table in which rivals meet the same attacks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from purespike.budget import parse_eps
+from purespike.checks import as_float
+from purespike.evaluation.inputs import is_stochastic
 from purespike.models import Defended
 from purespike.models.complexity import complexity
 from purespike.neurons import spiking_neurons
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.row import CLEAN, Models, pooled
+from purespike.reproduction.scale import Hardest
 from purespike.reproduction.sheet import Column, SheetCell
 from purespike.results import Score
+from purespike.settings import DEFAULT_THRESHOLDS
 
 OWN = Column("PGD-20, own surrogate", "adaptive")
 WHITE_BOX = Column("White box", "adaptive")
+APGD = Column("APGD", "adaptive")
 QUERY = Column("Square", "query")
 TRANSFER = Column("Transfer", "transfer")
 WORST = Column("Worst of all", "adaptive")
 GAP = Column("gap", unit="points")
 PASSES = Column("passes", unit="thousands")
 COST = Column("multiplications", unit="× classifier")
+OWN_ATTACKS = {OWN: {"name": "pgd", "steps": 20}}
 COLUMNS = (CLEAN, OWN, WHITE_BOX, QUERY, TRANSFER, WORST, GAP, PASSES, COST)
 READING = (
     "PGD-20 differentiates the whole model with the surrogate it was trained with, as most papers do; the "
@@ -41,20 +48,40 @@ class Survivors:
         dataset: data set whose test images are attacked.
         model: images to logits.
         eps: L∞ budget.
+        eot: gradients averaged where the model is stochastic; ``None`` for the default of an evaluation.
         seed: seed of the model and of every draw.
     """
 
     def __init__(
-        self, context: ExperimentContext, dataset: str, model: nn.Module, *, eps: str, seed: int
+        self,
+        context: ExperimentContext,
+        dataset: str,
+        model: nn.Module,
+        *,
+        eps: str,
+        eot: int | None = None,
+        seed: int,
     ) -> None:
-        self.context, self.dataset, self.model, self.eps, self.seed = context, dataset, model, eps, seed
+        self.context, self.dataset, self.model = context, dataset, model
+        self.eps, self.eot, self.seed = eps, eot, seed
         self.clean: Score | None = None
+        sample = as_float(context.data(dataset, seed).test.images[:8].to(context.accelerator.device))
+        self.stochastic = is_stochastic(
+            model.to(sample.device).eval(), sample, DEFAULT_THRESHOLDS.nondeterminism
+        )
         self._robust: np.ndarray | None = None
 
     def meet(self, attacks: Sequence[Mapping[str, Any]], threat: str, **settings: Any) -> Score:
         """Images robust to all of ``attacks`` under one threat model."""
         result = self.context.evaluate(
-            self.model, self.dataset, attacks, [threat], eps=[self.eps], seed=self.seed, **settings
+            self.model,
+            self.dataset,
+            attacks,
+            [threat],
+            eps=[self.eps],
+            eot=self.eot if self.stochastic else None,
+            seed=self.seed,
+            **settings,
         )
         whole = result.clean_whole or result.clean
         self.clean = whole.defended or whole.undefended
@@ -70,6 +97,14 @@ class Survivors:
         return Score.of(self._robust.astype(int).tolist())
 
 
+@dataclass(frozen=True)
+class Defence:
+    """One row: its cells, and whether its models answer at random."""
+
+    cells: dict[Column, SheetCell]
+    stochastic: bool
+
+
 def measure_defence(
     context: ExperimentContext,
     dataset: str,
@@ -78,53 +113,59 @@ def measure_defence(
     eps: str,
     rivals: Callable[[int], Mapping[str, nn.Module]],
     passes: Callable[[int], int],
-) -> dict[Column, SheetCell]:
-    """The cells of one row of :data:`COLUMNS`.
+    own: Mapping[Column, Mapping[str, Any]] = OWN_ATTACKS,
+    hardest: Hardest | None = None,
+) -> Defence:
+    """One row of a table in which rivals meet the same attacks.
 
     Args:
-        context: models, data and settings of the measurement, and the attacks of its scale's ``hardest``.
+        context: models, data and settings of the measurement.
         dataset: data set whose test images are attacked.
         models: model of a seed.
         eps: L∞ budget.
         rivals: models of a seed, by name, whose adversarial images are sent to the model; none to skip it.
         passes: passes of an image that the training of a seed took.
+        own: attacks with the surrogates that the model was trained with, the strongest last; the gap is what
+            it leaves beyond the worst of all.
+        hardest: the other attacks; by default those of the context's scale.
     """
     scores: dict[Column, list[Score]] = {}
     figures: dict[Column, list[float]] = {}
+    chosen, stochastic = hardest or context.scale.hardest, False
     for seed in context.seeds:
-        model, sent = models(seed), rivals(seed)
-        for column, score in _attacked(context, dataset, model, eps=eps, seed=seed, rivals=sent).items():
+        model = models(seed)
+        left = Survivors(context, dataset, model, eps=eps, eot=chosen.eot, seed=seed)
+        found = _attacked(left, rivals(seed), own, chosen)
+        for column, score in found.items():
             scores.setdefault(column, []).append(score)
+        stochastic |= left.stochastic
         figures.setdefault(PASSES, []).append(passes(seed) / 1000)
         plain = context.classifier(dataset, seed=seed)
         figures.setdefault(COST, []).append(_cost(context, dataset, model) / _cost(context, dataset, plain))
-    pairs = zip(scores[OWN], scores[WORST], strict=True)
-    figures[GAP] = [100 * (own.accuracy - worst.accuracy) for own, worst in pairs]
-    return {
-        **{column: pooled(found, column.attacker or None) for column, found in scores.items()},
-        **{column: SheetCell.of(values) for column, values in figures.items()},
-    }
+    pairs = zip(scores[list(own)[-1]], scores[WORST], strict=True)
+    figures[GAP] = [100 * (mine.accuracy - worst.accuracy) for mine, worst in pairs]
+    return Defence(
+        {
+            **{column: pooled(found, column.attacker or None) for column, found in scores.items()},
+            **{column: SheetCell.of(values) for column, values in figures.items()},
+        },
+        stochastic,
+    )
 
 
 def _attacked(
-    context: ExperimentContext,
-    dataset: str,
-    model: nn.Module,
-    *,
-    eps: str,
-    seed: int,
-    rivals: Mapping[str, nn.Module],
+    left: Survivors, rivals: Mapping[str, nn.Module], own: Mapping[Column, Mapping[str, Any]], chosen: Hardest
 ) -> dict[Column, Score]:
-    chosen = context.scale.hardest
-    left = Survivors(context, dataset, model, eps=eps, seed=seed)
-    own = tuple(dict.fromkeys(str(neuron.surrogate) for neuron in spiking_neurons(model)))
+    """The score of every column that is measured, one attacker after the other."""
+    purified = isinstance(left.model, Defended)
+    trained = tuple(dict.fromkeys(str(neuron.surrogate) for neuron in spiking_neurons(left.model)))
     # without a purifier the outputs that an attacker queries are those of the classifier
-    query = "query" if isinstance(model, Defended) else "undefended"
-    found = {
-        OWN: left.meet([{"name": "pgd", "steps": 20}], "adaptive", surrogates=own),
-        WHITE_BOX: left.meet(chosen.white_box, "adaptive", surrogates=chosen.surrogates),
-        QUERY: left.meet(chosen.query, query),
-    }
+    query = "query" if purified else "undefended"
+    found = {column: left.meet([attack], "adaptive", surrogates=trained) for column, attack in own.items()}
+    for column, attacks in ((WHITE_BOX, chosen.white_box), (APGD, chosen.apgd)):
+        if attacks:
+            found[column] = left.meet(attacks, "adaptive", surrogates=chosen.surrogates)
+    found[QUERY] = left.meet(chosen.query, query)
     if rivals:
         found[TRANSFER] = left.meet(chosen.transfer, "transfer", substitutes=rivals)
     assert left.clean is not None

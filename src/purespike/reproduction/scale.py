@@ -1,5 +1,6 @@
 """The scale of an experiment: networks, epochs and images, all in one YAML file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
+from purespike.reproduction.rivals import Hardest, Holding, Peers
 from purespike.section import explain
 from purespike.yaml_text import parse_yaml, read_yaml
 
@@ -23,45 +25,6 @@ TITLES = {
 """Titles of the data sets of the paper, and of the one that ships with scikit-learn."""
 COLOURED = ("cifar10", "cifar100", "svhn")
 """The data sets of Tables 2 and 4 and Figures 4 and 5."""
-
-
-class Hardest(Section):
-    """The attacks of the hardest attacker, each as in a recipe.
-
-    ``white_box`` meet the whole model over ``surrogates`` and the scale's losses, ``query`` its outputs,
-    ``transfer`` the models of its rivals.
-    """
-
-    surrogates: tuple[str, ...] = (
-        "rectangle(width=1)",
-        "rectangle(width=2)",
-        "triangle(width=1)",
-        "atan(alpha=2)",
-    )
-    white_box: tuple[dict[str, Any], ...] = (
-        {"name": "pgd", "steps": 100},
-        {"name": "sa_pgd"},
-        {"name": "apgd_ce"},
-        {"name": "apgd_dlr"},
-    )
-    query: tuple[dict[str, Any], ...] = ({"name": "square", "queries": 5000},)
-    transfer: tuple[dict[str, Any], ...] = ({"name": "pgd", "steps": 20},)
-
-
-class Holding(Section):
-    """A purifier trained through the whole on one data set, and the rival it has to beat.
-
-    ``eps`` is the L∞ budget. ``control`` changes the recipe so that the classifier is adversarially trained,
-    ``purifier`` so that the purifier is. ``ablations`` change that purifier's recipe once more, after the
-    changes of ``briefly`` that all of them share, such as fewer epochs; ``purifier.start: paper`` begins with
-    the weights of the paper's purifier.
-    """
-
-    eps: str
-    control: dict[str, Any]
-    purifier: dict[str, Any]
-    briefly: dict[str, Any] = Field(default_factory=dict)
-    ablations: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Scale(Section):
@@ -87,6 +50,7 @@ class Scale(Section):
     ablations: dict[str, dict[str, Any]]
     holding: dict[str, Holding] = Field(default_factory=dict)
     hardest: Hardest = Hardest()
+    peers: Peers | None = None
 
     def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0, source: str = "") -> Recipe:
         """The recipe of a data set with a variant's changes.
@@ -147,7 +111,32 @@ def load_scale(name: str) -> Scale:
         ablations = {name: changed(brief, changes) for name, changes in part.ablations.items()}
         for name, changes in {"control": part.control, "purifier": part.purifier, **ablations}.items():
             parse_recipe(changed(plain, changes), source=f"holding, {dataset}, {name}")
+    if scale.peers is not None:
+        _check_peers(scale, scale.peers)
     return scale
+
+
+def _check_peers(scale: Scale, peers: Peers) -> None:
+    plain = changed(scale.recipe(peers.dataset).model_dump(mode="json"), peers.network)
+    folders: dict[str, str] = {}
+    for name, row in peers.rows.items():
+        other = folders.setdefault(folder_name(name), name)
+        if other != name:
+            raise InputError(f"peers: rows {other!r} and {name!r} would share a folder: rename one")
+        parts = {"classifier": row.classifier, "purifier": row.purifier or {}}
+        parse_recipe(changed(plain, parts), source=f"peers, {name}")
+        if row.before is not None and (row.purifier is None or row.before not in peers.rows):
+            raise InputError(
+                f"peers, {name}: before names the row whose classifier its purifier stands before; rows: "
+                f"{', '.join(peers.rows)}"
+            )
+    if peers.sender is not None and peers.sender not in peers.rows:
+        raise InputError(f"peers: sender: {unknown('row', peers.sender, peers.rows)}")
+
+
+def folder_name(name: str) -> str:
+    """The name of a row or a variant as that of a folder: any other character than ``\\w.=`` is a dash."""
+    return re.sub(r"[^\w.=]+", "-", name)
 
 
 def parse_sources(given: Sequence[str], scale: Scale) -> dict[str, str]:

@@ -11,8 +11,8 @@ from purespike.reproduction.attackers import ATTACKERS
 from purespike.results import Provenance, Record
 from purespike.results.record import Count, Number
 
-Origin = Literal["measured", "paper", "quoted", "missing"]
-Kind = Literal["dots", "curves", "bars", "pictures"]
+Origin = Literal["measured", "paper", "quoted", "missing", "failed"]
+Kind = Literal["dots", "curves", "bars", "pictures", "gap"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,9 @@ class SheetRow(Record):
     Args:
         group: title of the data set, or of the part of the table.
         method: name of the method.
-        origin: source of the numbers: measured here, printed in the paper, quoted there, or missing.
-        reason: reason why a missing row was not measured.
+        origin: source of the numbers: measured here, printed in the paper, quoted there, missing, or failed.
+        reason: reason why a missing row was not measured, or why one failed.
+        remark: what else there is to say of the row.
         cells: numbers by column; a column without one is empty.
     """
 
@@ -109,6 +110,7 @@ class SheetRow(Record):
     method: str
     origin: Origin
     reason: str = ""
+    remark: str = ""
     cells: dict[_ColumnKey, SheetCell]
 
     @property

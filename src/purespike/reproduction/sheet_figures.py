@@ -5,12 +5,13 @@ from matplotlib.figure import Figure
 from purespike.reporting.drawing import INK, SERIES, dress, new_figure
 from purespike.reproduction.curves_figure import PRINTED, curves
 from purespike.reproduction.dots_figure import dots
+from purespike.reproduction.gap_figure import gap
 from purespike.reproduction.sheet import Sheet
 
 
 def sheet_figure(sheet: Sheet) -> Figure:
     """The figure of the sheet's kind."""
-    figure = {"dots": dots, "curves": curves, "bars": _bars}[sheet.kind](sheet)
+    figure = {"dots": dots, "curves": curves, "bars": _bars, "gap": gap}[sheet.kind](sheet)
     figure.suptitle(sheet.title, x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold", wrap=True)
     return figure
 

@@ -7,6 +7,7 @@ from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
 from purespike.results.vocabulary import MISSING, percent
 
 MARKS = {"paper": "printed", "quoted": "quoted"}
+EMPTY = {"missing": "not measured", "failed": "failed"}
 
 
 def sheet_grid(sheet: Sheet) -> Grid:
@@ -38,10 +39,11 @@ def _row(sheet: Sheet, row: SheetRow) -> Row:
     mark = MARKS.get(row.origin)
     # a row called "paper" needs no mark
     method = f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
-    if row.origin == "missing":
-        return Row(method, ["not measured", *[MISSING] * (len(sheet.columns) - 1)])
+    if row.origin in EMPTY:
+        return Row(method, [EMPTY[row.origin], *[MISSING] * (len(sheet.columns) - 1)])
     cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]
-    return Row(method, cells, style="italic" if row.printed else "")
+    about = (row.remark,) if row.remark else ()
+    return Row(method, cells, about, style="italic" if row.printed else "")
 
 
 def _notes(sheet: Sheet) -> Iterator[str]:
@@ -58,3 +60,6 @@ def _notes(sheet: Sheet) -> Iterator[str]:
     yield from sheet.notes
     if missing := dict.fromkeys(row.group for row in sheet.rows if row.origin == "missing"):
         yield f"Not measured: {', '.join(missing)} (data not available)."
+    for row in sheet.rows:
+        if row.origin == "failed":
+            yield f"{row.method} failed: {row.reason}."

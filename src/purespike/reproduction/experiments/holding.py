@@ -80,7 +80,7 @@ def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
             return {name: methods[name][0](seed) for name in SENDERS if name != method}
 
         with draft.unless_missing(title, method):
-            cells = measure_defence(
+            found = measure_defence(
                 context, dataset, models, eps=context.scale.holding[dataset].eps, rivals=rivals, passes=passes
             )
-            draft.measured(title, method, cells)
+            draft.measured(title, method, found.cells)

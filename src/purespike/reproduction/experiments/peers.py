@@ -1,0 +1,188 @@
+"""The systems that the paper compares itself with: one network, the same attacker for all of them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from purespike.budget import parse_eps
+from purespike.errors import InputError, unknown
+from purespike.recipe import Recipe
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.draft import Draft
+from purespike.reproduction.hardest import (
+    APGD,
+    COST,
+    GAP,
+    PASSES,
+    QUERY,
+    TRANSFER,
+    WHITE_BOX,
+    WORST,
+    Defence,
+    measure_defence,
+)
+from purespike.reproduction.registry import experiment
+from purespike.reproduction.rivals import Peer, Peers
+from purespike.reproduction.row import CLEAN
+from purespike.reproduction.scale import TITLES, changed
+from purespike.reproduction.sheet import Column, SheetCell
+from purespike.review import Entry, Row, review
+
+FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
+OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
+BUDGET = Column("training eps", unit="/255")
+COLUMNS = (CLEAN, FGSM, PGD, WHITE_BOX, APGD, QUERY, TRANSFER, WORST, GAP, BUDGET, PASSES, COST)
+READING = (
+    "FGSM and PGD-7 differentiate with the surrogate that the row was trained with, as its authors do; the "
+    "other attackers may choose. The worst of all counts an image as robust if nothing in the row breaks it; "
+    "the gap is PGD-7's number minus it. Objections are those that `purespike check` has to a row's numbers. "
+    "Rows in italics are quoted from the papers, with their networks and attackers: not to be compared with "
+    "the measured ones."
+)
+
+
+@experiment("peers", order=12, printed=False)
+def peers(context: ExperimentContext) -> Draft:
+    """Every system that the paper names, alone and adversarially trained, under one attacker."""
+    if context.scale.peers is None:
+        raise InputError("the scale names no peers: give it a key peers")
+    table = context.scale.peers
+    inner = _on_one_network(context, table)
+    title = TITLES.get(table.dataset, table.dataset)
+    draft = Draft(
+        f"Peers under one attacker: {title}, L∞ eps {table.eps}", COLUMNS, kind="gap", notes=[READING]
+    )
+    if table.sender is not None:
+        draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
+    for name in context.rows:
+        if name not in table.rows:
+            raise unknown("row", name, table.rows)
+    for name, row in table.rows.items():
+        if context.rows and name not in context.rows:
+            continue
+        with draft.unless_missing(title, name), draft.unless_failed(title, name):
+            found = _measured(inner, table, name)
+            draft.measured(title, name, found.cells, remark=remark(found, table, name))
+        for quoted in row.published:
+            columns = {column: quoted.numbers[key] for key, column in QUOTED.items() if key in quoted.numbers}
+            draft.printed(
+                title, f"{name}, {quoted.about}", list(columns), list(columns.values()), origin="quoted"
+            )
+    return draft
+
+
+QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
+"""Columns of quoted numbers by their keys in a scale."""
+
+
+def _on_one_network(context: ExperimentContext, table: Peers) -> ExperimentContext:
+    """A context whose recipe is that of the table's network, with models and chunks of its own."""
+    recipes = dict(context.scale.recipes)
+    recipes[table.dataset] = changed(recipes[table.dataset], table.network)
+    update = {"recipes": recipes, "images": table.images, "batch_size": table.batch_size}
+    return ExperimentContext(
+        context.scale.model_copy(update=update),
+        context.folder / "peers",
+        context.accelerator,
+        sources=context.sources,
+        seeds=len(context.seeds),
+    )
+
+
+def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
+    row, dataset = table.rows[name], table.dataset
+    base = row.before or name
+
+    def passes(seed: int) -> int:
+        trained = context.passes(dataset, base, "classifier", seed)
+        return trained + (
+            0 if row.purifier is None else context.passes(dataset, _purifier(name), "purifier", seed)
+        )
+
+    def rivals(seed: int) -> dict[str, nn.Module]:
+        sender = table.sender
+        return {} if sender in (None, name) else {str(sender): _model(context, table, str(sender), seed)}
+
+    found = measure_defence(
+        context,
+        dataset,
+        partial(_model, context, table, name),
+        eps=table.eps,
+        rivals=rivals,
+        passes=passes,
+        own=OWN,
+        hardest=table.hardest,
+    )
+    budget = training_eps(context.run(dataset, name, 0, _changes(table, name)).recipe, row)
+    cells = {BUDGET: SheetCell.of([255 * budget])} if budget else {}
+    return replace(found, cells={**found.cells, **cells})
+
+
+def _model(context: ExperimentContext, table: Peers, name: str, seed: int) -> nn.Module:
+    """The trained model of a row."""
+    row = table.rows[name]
+    base = row.before or name
+    classifier = context.classifier(table.dataset, base, seed, changes=_changes(table, base))
+    if row.purifier is None:
+        return classifier
+    changes = _changes(table, name)
+    return context.behind(table.dataset, _purifier(name), changes, seed, classifier=classifier)
+
+
+def _purifier(name: str) -> str:
+    return f"{name} purifier"
+
+
+def _changes(table: Peers, name: str) -> dict[str, Any]:
+    row = table.rows[name]
+    classifier = table.rows[row.before or name].classifier
+    return {"classifier": classifier, **({} if row.purifier is None else {"purifier": row.purifier})}
+
+
+def training_eps(recipe: Recipe, row: Peer) -> float | None:
+    """The largest L∞ budget of the adversarial images that a row was trained on; ``None`` for none."""
+    parts: list[Mapping[str, Any]] = list(recipe.classifier.objective)
+    if row.purifier is not None:
+        ends = [part for part in recipe.purifier.objective if "eps" in part]
+        # the paper's objective takes the images of `attack`, made on the classifier alone
+        parts += ends or [recipe.purifier.attack]
+    budgets = [parse_eps(part["eps"]) for part in parts if "eps" in part]
+    return max(budgets, default=None)
+
+
+def remark(found: Defence, table: Peers, name: str) -> str:
+    """What a row's own numbers say of it: whether it is stochastic, and which rules of a review object."""
+    said = ["stochastic"] if found.stochastic else []
+    flags = dict.fromkeys(each.name for each in review([as_row(found, table, name)]).rows[0].findings)
+    said += [f"objections: {', '.join(flags)}"] if flags else []
+    return "; ".join(said)
+
+
+def as_row(found: Defence, table: Peers, name: str) -> Row:
+    """The numbers of a row as those of a published table."""
+    eps, hardest = parse_eps(table.eps), table.hardest
+    steps = max((int(attack.get("steps", 0)) for attack in hardest.white_box), default=0)
+    averaged = (hardest.eot or 20) if found.stochastic else 1
+    routes = {"eps": eps, "surrogates": len(hardest.surrogates), "eot": averaged}
+    kinds: dict[Column, dict[str, Any]] = {
+        FGSM: {"attack": "fgsm", "eps": eps, "eot": averaged},
+        PGD: {"attack": "pgd", "eps": eps, "steps": 7, "eot": averaged},
+        WHITE_BOX: {"attack": "pgd", "steps": steps or None, **routes},
+        APGD: {"attack": "apgd_ce", **routes},
+        QUERY: {"attack": "square", "eps": eps, "threat": "query"},
+        TRANSFER: {"attack": "pgd", "eps": eps, "threat": "transfer"},
+    }
+    cells = found.cells
+    return Row(
+        name=name,
+        clean=cells[CLEAN].mean,
+        entries=tuple(
+            Entry(accuracy=cells[column].mean, **kind) for column, kind in kinds.items() if column in cells
+        ),
+        training="adversarial" if BUDGET in cells else "clean",
+        stochastic=found.stochastic,
+        images=cells[PGD].n,
+    )

@@ -1,0 +1,166 @@
+"""The peers' table on a scale that takes seconds."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from purespike.cli import app
+from purespike.errors import InputError
+from purespike.models import Defended
+from purespike.reproduction import load_scale, reproduce
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.experiments.peers import COLUMNS, training_eps
+from purespike.reproduction.rivals import Peer
+from purespike.reproduction.sheet import Sheet
+from purespike.training.engine import accelerator
+from reproduction.tiny import TINY
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("peers")
+
+
+@pytest.fixture(scope="module")
+def context(folder):
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY, sort_keys=False))
+    return ExperimentContext(load_scale(str(path)), folder / "out", accelerator(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def made(context):
+    return reproduce("peers", context, origin={"name": "tiny"})
+
+
+@pytest.fixture(scope="module")
+def rows(made):
+    content = json.loads((made / "result.json").read_text(encoding="utf-8"))
+    return {row["method"]: row for row in content["rows"]}
+
+
+def value(row, title):
+    return next(cell["mean"] for key, cell in row["cells"].items() if key.startswith(title))
+
+
+def test_no_row_is_left_out(rows):
+    assert list(rows) == [
+        "plain",
+        "PGD-AT",
+        "SNN-RAT",
+        "SNN-RAT, L∞ 8/255",
+        "Poisson",
+        "diverged",
+        "PGD-AT, purifier",
+    ]
+
+
+def test_every_measured_row_meets_every_attacker(rows):
+    for name, row in rows.items():
+        if row["origin"] != "measured":
+            continue
+        keys = {key.partition("|")[0] for key in row["cells"]}
+        expected = {column.title for column in COLUMNS}
+        expected -= {"Transfer"} if name == "PGD-AT" else set()
+        expected -= {"training eps"} if name in ("plain", "Poisson") else set()
+        assert keys == expected, name
+        worst = value(row, "Worst of all")
+        shares = [cell["mean"] for key, cell in row["cells"].items() if cell["threat"]]
+        assert worst <= min(shares)
+        assert value(row, "gap") == pytest.approx(100 * (value(row, "PGD-7") - worst))
+
+
+def test_the_budget_and_the_passes_of_training_are_told(rows):
+    assert value(rows["PGD-AT"], "training eps") == pytest.approx(16)
+    assert value(rows["SNN-RAT"], "training eps") == pytest.approx(2)
+    # 64 images, one epoch: PGD-2 and the step
+    assert value(rows["plain"], "passes") == pytest.approx(0.064)
+    assert value(rows["SNN-RAT"], "passes") == pytest.approx(3 * 0.064)
+    assert value(rows["PGD-AT, purifier"], "passes") > value(rows["PGD-AT"], "passes")
+
+
+def test_stochastic_rows_say_so(rows):
+    assert "stochastic" in rows["Poisson"]["remark"]
+    assert "stochastic" not in rows["plain"].get("remark", "")
+
+
+def test_a_peer_that_failed_is_a_row_that_says_why(rows, made):
+    assert rows["diverged"]["origin"] == "failed"
+    assert "diverged" in rows["diverged"]["reason"]
+    table = (made / "table.md").read_text(encoding="utf-8")
+    assert "diverged failed: classifier: training diverged" in table
+
+
+def test_quoted_numbers_are_marked_and_never_measured(rows, made):
+    quoted = rows["SNN-RAT, L∞ 8/255"]
+    assert quoted["origin"] == "quoted" and value(quoted, "FGSM") == pytest.approx(0.4523)
+    assert "*SNN-RAT, L∞ 8/255 (quoted)*" in (made / "table.md").read_text(encoding="utf-8")
+    assert "SNN-RAT" in (made / "table.tex").read_text(encoding="utf-8")
+    assert (made / "figure.png").stat().st_size > 10_000
+
+
+def test_all_rows_share_the_network_of_the_table(context, rows):
+    assert rows
+    for name in ("plain", "PGD-AT", "Poisson"):
+        place = context.folder / "peers" / "models" / "mnist" / name / "seed0" / "recipe.yaml"
+        assert yaml.safe_load(place.read_text())["classifier"]["thresholds"] == [0.6]
+
+
+def test_the_purifier_stands_before_the_classifier_of_the_row_it_names(context, rows):
+    assert rows
+    models = context.folder / "peers" / "models" / "mnist"
+    adopted = models / "PGD-AT-purifier-purifier" / "seed0" / "classifier.safetensors"
+    from purespike import load
+
+    mine, its = load(adopted), load(models / "PGD-AT" / "seed0" / "classifier.safetensors")
+    assert not isinstance(mine, Defended)
+    for one, other in zip(mine.parameters(), its.parameters(), strict=True):
+        assert one.equal(other)
+
+
+def test_some_rows_alone(context, rows):
+    assert rows
+    chosen = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plain"])
+    chosen.folder = context.folder
+    sheet = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json")
+    assert [row.method for row in sheet.rows] == ["plain"]
+    with pytest.raises(InputError, match="unknown row 'plan': did you mean 'plain'"):
+        other = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plan"])
+        reproduce("peers", other, origin={})
+
+
+def test_rows_are_those_of_peers_alone():
+    ended = CliRunner().invoke(app, ["reproduce", "table1", "--rows", "plain"])
+    assert "only the table of peers offers a choice" in str(ended.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sender": "nobody"}, "sender: unknown row 'nobody'"),
+        ({"rows": {"a": {"before": "b", "purifier": {}}}}, "before names the row"),
+        ({"rows": {"a": {"classifier": {"wdth": 1}}}}, "unknown recipe key 'classifier.wdth'"),
+        ({"rows": {"a b": {}, "a-b": {}}}, "would share a folder"),
+        ({"dataset": "imagenet"}, "unknown data set of this scale 'imagenet'"),
+    ],
+)
+def test_a_mistake_in_the_table_is_one_line(tmp_path, change, message):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "peers": {**TINY["peers"], "sender": None, **change}}))
+    with pytest.raises(InputError, match=message):
+        load_scale(str(path))
+
+
+def test_a_scale_without_peers_says_so(context, tmp_path):
+    scale = context.scale.model_copy(update={"peers": None})
+    other = ExperimentContext(scale, tmp_path, context.accelerator)
+    with pytest.raises(InputError, match="names no peers"):
+        reproduce("peers", other, origin={})
+
+
+def test_the_budget_of_the_papers_purifier_is_that_of_its_attack(context):
+    recipe = context.recipe("mnist")
+    assert training_eps(recipe, Peer()) is None
+    assert training_eps(recipe, Peer(purifier={})) == pytest.approx(16 / 255)
