@@ -14,6 +14,7 @@ from purespike.evaluation.diagnostics import RULES, rule
 from purespike.evaluation.escalation import escalated, still_robust
 from purespike.evaluation.plan import Job
 from purespike.models import Defended
+from purespike.progress import Bar
 from purespike.results import AttackSettings, Finding
 
 EPS = (8 / 255, 16 / 255)
@@ -162,3 +163,26 @@ def test_an_escalated_attack_goes_on_from_the_images_that_are_robust(threats, ex
     outcomes, chosen = still_robust(job, [other, elsewhere, *cells], clean, threats)
     assert chosen == [expected]
     assert list(outcomes["defended"]) == list(outcomes["undefended"]) == columns[expected]
+
+
+def test_an_examination_is_followed_pass_by_pass(monkeypatch):
+    told, totals = [], []
+
+    class Followed(Bar):
+        def begin(self, title, total, *, unit):
+            super().begin(title, total, unit=unit)
+            totals.append((title, total))
+
+        def advance(self, count, note="", *values):
+            super().advance(count, note, *values)
+            told.append((self._title, count, note))
+
+    monkeypatch.setattr("purespike.progress.Bar", Followed)
+    evaluate(max_cost=4)
+    wanted = sum(total for title, total in totals if title.startswith("examination"))
+    examined = [(count, note) for title, count, note in told if title.startswith("examination")]
+    assert sum(count for count, _ in examined) == wanted > 0
+    # a rule of many passes is seen on its way: in many steps, none longer than a pass of all images
+    budget = [count for count, note in examined if note == "budget" and count]
+    assert len(budget) > 5
+    assert max(budget[:-1]) <= 3 * 32

@@ -55,11 +55,14 @@ peers:
     query: [{{name: square, queries: 4}}]
     transfer: [{{name: fgsm}}]
     eot: 2
+  passes: 3
+  adversarial: {{name: pgd, eps: 16/255, steps: 2}}
   rows:
     plain: {{}}
-    PGD-AT: {{classifier: {{objective: [{{name: pgd, eps: 16/255, steps: 2}}]}}}}
+    PGD-AT: {{adversarial: true}}
     SNN-RAT:
-      classifier: {{objective: [{{name: pgd, eps: 2/255, steps: 2}}, parseval]}}
+      classifier: {{objective: [{{name: pgd, eps: 2/255, steps: 2}}, {{name: parseval}}]}}
+      cost: 3
       published: [{{about: L∞ 8/255, numbers: {{clean: 90.74, fgsm: 45.23, pgd: 21.16}}}}]
     Poisson: {{classifier: {{coding: poisson}}}}
     diverged: {{classifier: {{learning_rate: 1.0e+30}}}}

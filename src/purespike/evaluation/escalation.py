@@ -1,5 +1,6 @@
 """Escalate the attack budget where a larger one broke more images."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,6 +17,7 @@ from purespike.evaluation.diagnostics.rule import RULES, ask
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
 from purespike.models import Defended
+from purespike.models.answer import passes_told
 from purespike.models.identity import code_of
 from purespike.progress import Bar
 from purespike.results import LEVELS, Cell, Finding, Record
@@ -100,8 +102,8 @@ def examine_and_escalate(
         e = now.examination
         progress.begin(f"examination of {len(e)} images", sum(now.asked.values()), unit="passes")
         if "check_budget" in now.asked:
-            e.budget = asked.findings(e, "check_budget")
-            progress.advance(now.asked["check_budget"], "budget")
+            with _followed(progress, now.asked["check_budget"], "budget"):
+                e.budget = asked.findings(e, "check_budget")
         further = escalated(jobs, e.budget or (), budgets=budgets, max_cost=settings.max_cost)
         if not further:
             return list(_all_findings(now, asked, progress))
@@ -124,14 +126,30 @@ def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Findin
             f"{count} images are examined, which costs no more than the attacks; --diagnose {MOST} takes more"
         )
     for name, passes in plan.asked.items():
-        yield from asked.findings(plan.examination, name)
         # the budget was asked about first
-        progress.advance(
-            passes if name != "check_budget" else 0, name.removeprefix("check_").replace("_", " ")
-        )
+        left = passes if name != "check_budget" else 0
+        with _followed(progress, left, name.removeprefix("check_").replace("_", " ")):
+            found = asked.findings(plan.examination, name)
+        yield from found
     if left_out := plan.finding():
         progress.say(f"{left_out.name}: {left_out.message}")
         yield left_out
+
+
+@contextlib.contextmanager
+def _followed(progress: Bar, most: int, rule: str) -> Iterator[None]:
+    """Show the passes of a rule while it takes them; at its end, those that it did not need as well."""
+    left = most
+
+    def tell(count: int) -> None:
+        nonlocal left
+        count = min(count, left)
+        left -= count
+        progress.advance(count, rule)
+
+    with passes_told(tell):
+        yield
+    progress.advance(left, rule)
 
 
 class _Asked:

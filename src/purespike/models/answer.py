@@ -1,10 +1,27 @@
 """What a model answers to images, and when an answer is correct."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 
 from purespike.checks import copy_for
 from purespike.errors import InputError
+
+Tell = Callable[[int], None]
+_told: ContextVar[Tell | None] = ContextVar("told", default=None)
+
+
+@contextlib.contextmanager
+def passes_told(tell: Tell) -> Iterator[None]:
+    """Call ``tell`` with the passes of every answer inside: one for each image, and two to differentiate."""
+    token = _told.set(tell)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -20,6 +37,8 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
         InputError: the model returned something else.
     """
     logits = model(copy_for(model, images))
+    if tell := _told.get():
+        tell(len(images) * (3 if images.requires_grad else 1))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

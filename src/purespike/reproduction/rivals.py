@@ -1,10 +1,14 @@
 """Parts of a scale beyond the paper: purifiers that hold, the systems it names, and the hardest attacker."""
 
-from typing import Any
+from importlib.resources import files
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from purespike.errors import InputError
 from purespike.recipe import Positive, Section
+from purespike.section import Rate
+from purespike.yaml_text import parse_yaml
 
 
 class Hardest(Section):
@@ -59,32 +63,75 @@ class Quoted(Section):
 class Peer(Section):
     """One row of the peers' table.
 
-    ``classifier`` and ``purifier`` change the table's ``network``. A row with a ``purifier`` is a defended
-    model: its purifier stands before the classifier of the row ``before``, by default that of this row.
+    ``classifier`` changes the table's ``network``. A row with a ``purifier`` is a defended model: its
+    purifier stands before the classifier of the row ``before``. An ``adversarial`` row trains on the table's
+    adversarial images, besides the other parts of its objective. ``cost`` is the number of forward and
+    backward passes that an image takes in an epoch, those of the adversarial images left out.
     ``published`` are the numbers of its authors.
     """
 
     classifier: dict[str, Any] = Field(default_factory=dict)
+    adversarial: bool = False
+    cost: Rate = 1.0
     purifier: dict[str, Any] | None = None
     before: str | None = None
     published: tuple[Quoted, ...] = ()
 
+    @model_validator(mode="after")
+    def _stands_before_a_classifier(self) -> Self:
+        if (self.purifier is None) != (self.before is None):
+            raise InputError(
+                "a purifier and before, the row whose classifier it stands before, belong together"
+            )
+        if self.purifier is not None and (self.classifier or self.adversarial):
+            raise InputError("a row with a purifier takes the classifier of another row as it is")
+        return self
+
+
+def shipped_rows() -> dict[str, Peer]:
+    """The rows of ``scales/peers.yaml``."""
+    text = (files(__package__) / "scales" / "peers.yaml").read_text(encoding="utf-8")
+    return {name: Peer.model_validate(row or {}) for name, row in parse_yaml(text).items()}
+
 
 class Peers(Section):
-    """The systems that the paper compares itself with: one network, one attacker.
+    """The systems that the paper compares itself with: one network, one attacker, one budget of training.
 
-    ``network`` changes the recipe of ``dataset`` in all rows. Images made on the row ``sender`` are sent to
-    the others. ``hardest`` are the attacks.
+    ``network`` changes the recipe of ``dataset`` in all rows. Each row trains for ``passes`` passes of an
+    image, in as many epochs as its cost allows. ``adversarial`` is the objective of the rows that are
+    adversarially trained. Images made on the row ``sender`` are sent to the others. ``hardest`` are the
+    attacks. The ``rows`` are those of ``scales/peers.yaml`` unless given.
     """
 
     dataset: str
     eps: str = "8/255"
     images: Positive
     batch_size: Positive
+    passes: Positive
+    adversarial: dict[str, Any]
     network: dict[str, Any] = Field(default_factory=dict)
     sender: str | None = None
     hardest: Hardest = Hardest(
         white_box=({"name": "pgd", "steps": 100}, {"name": "sa_pgd"}),
         apgd=({"name": "apgd_ce"}, {"name": "apgd_dlr"}),
     )
-    rows: dict[str, Peer]
+    rows: dict[str, Peer] = Field(default_factory=shipped_rows)
+
+    def changes(self, name: str) -> dict[str, Any]:
+        """The changes of a row to the recipe of the table's network, its epochs among them.
+
+        Those of a purifier's row hold for the classifier that it stands before, too.
+        """
+        row = self.rows[name]
+        if row.purifier is not None:
+            assert row.before is not None
+            return {**self.changes(row.before), "purifier": {**row.purifier, "epochs": self.epochs(row)}}
+        given = dict(row.classifier)
+        if row.adversarial:
+            given["objective"] = [self.adversarial, *given.get("objective", ())]
+        return {"classifier": {**given, "epochs": self.epochs(row)}}
+
+    def epochs(self, row: Peer) -> int:
+        """Epochs that ``passes`` allow a row, at least one."""
+        attack = int(self.adversarial.get("steps", 1)) if row.adversarial else 0
+        return max(1, round(self.passes / (row.cost + attack)))

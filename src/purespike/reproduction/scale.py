@@ -123,13 +123,11 @@ def _check_peers(scale: Scale, peers: Peers) -> None:
         other = folders.setdefault(folder_name(name), name)
         if other != name:
             raise InputError(f"peers: rows {other!r} and {name!r} would share a folder: rename one")
-        parts = {"classifier": row.classifier, "purifier": row.purifier or {}}
-        parse_recipe(changed(plain, parts), source=f"peers, {name}")
-        if row.before is not None and (row.purifier is None or row.before not in peers.rows):
-            raise InputError(
-                f"peers, {name}: before names the row whose classifier its purifier stands before; rows: "
-                f"{', '.join(peers.rows)}"
-            )
+        if row.before is not None and (
+            row.before not in peers.rows or peers.rows[row.before].purifier is not None
+        ):
+            raise InputError(f"peers, {name}: before: no row {row.before!r} without a purifier of its own")
+        parse_recipe(changed(plain, peers.changes(name)), source=f"peers, {name}")
     if peers.sender is not None and peers.sender not in peers.rows:
         raise InputError(f"peers: sender: {unknown('row', peers.sender, peers.rows)}")
 

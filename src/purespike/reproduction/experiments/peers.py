@@ -94,13 +94,10 @@ def _on_one_network(context: ExperimentContext, table: Peers) -> ExperimentConte
 
 def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
     row, dataset = table.rows[name], table.dataset
-    base = row.before or name
 
     def passes(seed: int) -> int:
-        trained = context.passes(dataset, base, "classifier", seed)
-        return trained + (
-            0 if row.purifier is None else context.passes(dataset, _purifier(name), "purifier", seed)
-        )
+        trained = context.passes(dataset, row.before or name, "classifier", seed)
+        return trained + (0 if row.purifier is None else context.passes(dataset, name, "purifier", seed))
 
     def rivals(seed: int) -> dict[str, nn.Module]:
         sender = table.sender
@@ -116,30 +113,19 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
         own=OWN,
         hardest=table.hardest,
     )
-    budget = training_eps(context.run(dataset, name, 0, _changes(table, name)).recipe, row)
+    budget = training_eps(context.run(dataset, name, 0, table.changes(name)).recipe, row)
     cells = {BUDGET: SheetCell.of([255 * budget])} if budget else {}
     return replace(found, cells={**found.cells, **cells})
 
 
 def _model(context: ExperimentContext, table: Peers, name: str, seed: int) -> nn.Module:
     """The trained model of a row."""
-    row = table.rows[name]
-    base = row.before or name
-    classifier = context.classifier(table.dataset, base, seed, changes=_changes(table, base))
+    row, dataset = table.rows[name], table.dataset
     if row.purifier is None:
-        return classifier
-    changes = _changes(table, name)
-    return context.behind(table.dataset, _purifier(name), changes, seed, classifier=classifier)
-
-
-def _purifier(name: str) -> str:
-    return f"{name} purifier"
-
-
-def _changes(table: Peers, name: str) -> dict[str, Any]:
-    row = table.rows[name]
-    classifier = table.rows[row.before or name].classifier
-    return {"classifier": classifier, **({} if row.purifier is None else {"purifier": row.purifier})}
+        return context.classifier(dataset, name, seed, changes=table.changes(name))
+    assert row.before is not None
+    classifier = _model(context, table, row.before, seed)
+    return context.behind(dataset, name, table.changes(name), seed, classifier=classifier)
 
 
 def training_eps(recipe: Recipe, row: Peer) -> float | None:
