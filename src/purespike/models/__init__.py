@@ -1,6 +1,6 @@
 """Spiking classifiers, the purifier, and the defended model made of both."""
 
-from purespike.models import resnet, senet, wideresnet
+from purespike.models import resnet, senet, vgg, wideresnet
 from purespike.models.adapters import Logits, Resetting
 from purespike.models.checkpoint import load, save
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
@@ -28,5 +28,6 @@ __all__ = [
     "resnet",
     "save",
     "senet",
+    "vgg",
     "wideresnet",
 ]
