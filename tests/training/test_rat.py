@@ -40,11 +40,15 @@ def test_beta_0_is_adversarial_training_bit_for_bit(data, tmp_path):
 
 
 def test_resumed_it_ends_as_one_never_stopped(data, tmp_path, monkeypatch):
-    """With rows that parseval draws, and pairs on the simplex."""
+    """With rows that parseval draws, frames that the coding draws, and pairs on the simplex."""
     parts = [PGD, {"name": "parseval", "many": 5}, "convex"]
-    stopped_after(tmp_path / "stopped", 1, lambda folder: train(folder, data, parts), monkeypatch, module)
-    found = train(tmp_path / "stopped", data, parts)
-    assert equal(found, train(tmp_path / "straight", data, parts))
+
+    def go(folder):
+        return train(folder, data, parts, coding="signedpoisson")
+
+    stopped_after(tmp_path / "stopped", 1, go, monkeypatch, module)
+    found = go(tmp_path / "stopped")
+    assert equal(found, go(tmp_path / "straight"))
     pairs = [value for name, value in found.state_dict().items() if name.endswith("gate.weights")]
     assert len(pairs) == 6 and all(pair.sum().item() == pytest.approx(1) for pair in pairs)
     assert all(pair.min() >= 0 for pair in pairs) and any(pair.tolist() != [0.5, 0.5] for pair in pairs)
