@@ -47,7 +47,9 @@ class TemporalCE(Objective):
         assert isinstance(classifier, SpikingClassifier)
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> None:
-            kept.append(features)
+            # penalties make passes of their own, in evaluation mode
+            if module.training:
+                kept.append(features)
 
         # the forward must be that of the wrapped model, which gives the last logits only
         hook = classifier.head.register_forward_hook(keep)
