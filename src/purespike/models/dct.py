@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from purespike.errors import InputError
 from purespike.models.coding import Coding
+from purespike.scalars import check_whole
 
 # luma and chroma of JPEG, without its offset of half the range
 YCBCR = (
@@ -62,11 +63,10 @@ class DCT(Coding):
     high: float = 0.029
 
     def __post_init__(self) -> None:
-        self.check("block", least=1)
-        self.check("stride", least=1, most=self.block)
         for key in ("block", "stride"):
-            if getattr(self, key) != int(getattr(self, key)):
-                raise InputError(f"coding dct: {key} must be a whole number, got {getattr(self, key)}")
+            value = check_whole(getattr(self, key), name=f"coding dct: {key}", least=1)
+            object.__setattr__(self, key, value)
+        self.check("stride", least=1, most=self.block)
         self.check("low", least=-math.inf, most=0)
         self.check("high", positive=True)
         if self.low == 0:
