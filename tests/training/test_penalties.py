@@ -243,6 +243,15 @@ def test_parseval_draws_singular_values_to_one_and_leaves_orthonormal_rows():
     assert torch.equal(layer.bias, bias)
 
 
+def test_parseval_draws_what_singular_values_there_are_to_one_where_rows_are_many():
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 8).double()
+    with torch.no_grad():
+        for _ in range(200):
+            parseval(layer, beta=0.1)
+    torch.testing.assert_close(torch.linalg.svdvals(layer.weight.detach()), torch.ones(3).double())
+
+
 def test_parseval_takes_as_long_as_its_recursion_says():
     """1.5 and 0.5 come within 1 % after about 1,670 and 2,500 steps of 0.001."""
     layer = nn.Linear(2, 2).double()
