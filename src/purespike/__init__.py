@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from purespike import attacks, data, models, neurons
     from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
+    from purespike.explain import temporal_information
     from purespike.models import Defended, Logits, Resetting, load, save
     from purespike.rejection import Gated, Rejecting, evaluate_rejection
 
@@ -32,6 +33,7 @@ __all__ = [
     "models",
     "neurons",
     "save",
+    "temporal_information",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "Evaluation": "purespike.evaluation",
     "certify": "purespike.certification",
     "evaluate": "purespike.evaluation",
+    "temporal_information": "purespike.explain",
     "Defended": "purespike.models",
     "Logits": "purespike.models",
     "Resetting": "purespike.models",

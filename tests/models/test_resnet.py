@@ -1,5 +1,7 @@
 """Full-size parameter counts, against sums made by hand."""
 
+import itertools
+
 import pytest
 
 from purespike.models import create
@@ -29,12 +31,12 @@ def gate(channels):
     return 2 * channels * hidden + hidden + channels
 
 
-def preactivation(first, stages, *, strides, gated):
+def preactivation(first, stages, *, strides, gated=False, convex=False):
     total, inputs = conv(3, first), first
     for outputs, stride in zip(stages, strides, strict=True):
         for index in range(2):
             total += norm(inputs) + conv(inputs, outputs) + norm(outputs) + conv(outputs, outputs)
-            total += gate(outputs) if gated else 0
+            total += gate(outputs) if gated else 2 * convex
             total += conv(inputs, outputs, 1) if index == 0 and (inputs != outputs or stride != 1) else 0
             inputs = outputs
     return total + norm(inputs) + inputs * 10 + 10
@@ -50,7 +52,17 @@ ROWS = {
     ),
     "wideresnet16_8_snn": (
         10_961_370,
-        preactivation(16, (128, 256, 512), strides=(1, 2, 2), gated=False),
+        preactivation(16, (128, 256, 512), strides=(1, 2, 2)),
+    ),
+    "wideresnet16_4_snn": (
+        2_748_902,
+        preactivation(16, (64, 128, 256), strides=(1, 2, 2), convex=True),
+    ),
+    # of 32×32 images; SNN-RAT's own has as many
+    "vgg11_snn": (
+        61_377_034,
+        sum(conv(a, b) + b + norm(b) for a, b in itertools.pairwise((3, 64, 128, 256, *[512] * 5)))
+        + sum(a * b + b for a, b in itertools.pairwise((512 * 4 * 4, 4096, 4096, 10))),
     ),
 }
 

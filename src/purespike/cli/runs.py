@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from purespike.cli.names import check_models, check_source
+from purespike.cli.names import check_models, check_source, completion
 from purespike.cli.options import (
     Beside,
     Device,
@@ -42,6 +42,8 @@ Minutes = Annotated[
         show_default="the recipe's epochs",
     ),
 ]
+# test images on which temporal information is measured: a gradient for each of them and each time step
+MEASURED = 64
 _SHARES = {"classifier": 2 / 9, "purifier": 5 / 9}
 
 
@@ -151,14 +153,37 @@ def purify(
 
 
 @app.command()
-def info(model: Model, device: Device = "auto") -> None:
+def info(
+    model: Model,
+    device: Device = "auto",
+    temporal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Also measure temporal information, the Fisher trace of the weights by time step, on "
+            f"{MEASURED} test images of this data set.",
+            autocompletion=completion("data"),
+        ),
+    ] = None,
+) -> None:
     """Describe a model: architecture, parameters, cost of an image, and firing rates of its neurons."""
     check_models(model)
+    if temporal is not None:
+        check_source(temporal)
     from purespike.description import describe
     from purespike.models.resolve import resolve
 
-    for part in describe(resolve(model), device=start(device).device):
+    found, place = resolve(model), start(device).device
+    for part in describe(found, device=place):
         show(part)
+    if temporal is not None:
+        from purespike.data import load_data
+        from purespike.explain import temporal_information
+        from purespike.models.predict import as_float
+
+        test = load_data(temporal).test.take(MEASURED, seed=0)
+        images, labels = as_float(test.images.to(place)), test.labels.to(place)
+        show(f"{temporal}, {len(test)} images: {temporal_information(found, images, labels)}")
 
 
 def _read(path: Path, seed: int | None, settings: list[str], classifier: str | None = None) -> "Recipe":

@@ -1,6 +1,6 @@
 """Spiking classifiers, the purifier, and the defended model made of both."""
 
-from purespike.models import resnet, senet, wideresnet
+from purespike.models import dct, frequency, resnet, senet, vgg, wideresnet
 from purespike.models.adapters import Logits, Resetting
 from purespike.models.checkpoint import load, save
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
@@ -21,6 +21,8 @@ __all__ = [
     "Resetting",
     "SpikingClassifier",
     "create",
+    "dct",
+    "frequency",
     "list",
     "list_models",
     "load",
@@ -28,5 +30,6 @@ __all__ = [
     "resnet",
     "save",
     "senet",
+    "vgg",
     "wideresnet",
 ]

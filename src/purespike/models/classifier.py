@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.models.coding import Coding, parse_coding
-from purespike.models.layers import NeuronConfig, Normalise, check_channels, initialise
+from purespike.models.layers import NeuronConfig, Normalise, SpatialMean, check_channels, initialise
 from purespike.neurons import MLF_THRESHOLDS, Dynamics, Reset, Surrogate
 
 
@@ -88,10 +88,11 @@ class SpikingClassifier(nn.Module):
 
     Args:
         stem: normalised frames to current, ``[T·N, C', H', W']``, or once ``[N, C', H', W']``.
-        body: current ``[T·N, ...]`` to spikes ``[T·N, F, h, w]``.
+        body: current ``[T·N, ...]`` to spikes ``[T·N, c, h, w]``.
         features: F.
         settings: other settings, among them the coding.
         neurons: settings of the network's neurons.
+        head: spikes of the body to features ``[T·N, F]``; by default the spatial mean, with F = c.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class SpikingClassifier(nn.Module):
         features: int,
         settings: ClassifierSettings,
         neurons: NeuronConfig,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.neurons = neurons
@@ -110,16 +112,34 @@ class SpikingClassifier(nn.Module):
         self.normalise = settings.normalise()
         self.stem = stem
         self.body = body
+        self.head = SpatialMean() if head is None else head
         self.readout = nn.Linear(features, settings.num_classes)
         initialise(self)
         # convolutions are faster in this format, on CPU and GPU; neurons work in any memory order
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
+        # the readout is linear: the mean over time may come first
+        return self.readout(self.neurons.mean(self.features(images)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features of each time step, ``[T·N, F]``."""
         check_channels(images, self.in_channels)
         current = self.coding.currents(
             images, self.neurons.time_steps, lambda frames: self.stem(self.normalise(frames))
         )
-        spikes = self.body(current)
-        # the readout is linear: the mean over time may come first
-        return self.readout(self.neurons.mean(spikes.mean((2, 3))))
+        features: Tensor = self.head(self.body(current))
+        return features
+
+    def cuts(self, features: Tensor) -> Tensor:
+        """Logits of the network stopped after each time step, ``[T, N, K]``: the mean of its logits so far.
+
+        Those of the last step are the network's own, up to rounding.
+
+        Args:
+            features: features of each time step, ``[T·N, F]``, as :meth:`features` gives them.
+        """
+        steps = self.neurons.time_steps
+        logits = self.readout(features).unflatten(0, (steps, -1))
+        counts = torch.arange(1, steps + 1, dtype=logits.dtype, device=logits.device)
+        return logits.cumsum(0) / counts.view(-1, 1, 1)

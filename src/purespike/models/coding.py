@@ -127,6 +127,42 @@ class _Bernoulli(torch.autograd.Function):
         return gradient
 
 
+@dataclass(frozen=True)
+class SignedPoisson(Coding):
+    r"""Frames of -1, 0 and 1: a value fires with the probability of its distance from grey, and has its sign.
+
+    .. math:: z = g\,(x - c), \quad o = \mathrm{sign}(z) \cdot \mathrm{Bernoulli}(\min(1, |z|))
+
+    With the defaults z is the image scaled to [-1, 1]: the coding of Sharmin et al. (ECCV 2020), and that of
+    Rate-vs-Direct (Kim et al., ICASSP 2022), who scale to [-2, 2] and fire at half the rate. Frames are not
+    normalised. The derivative of a frame is taken to be g, as for :class:`Poisson`; frames differ from call
+    to call.
+
+    Args:
+        centre: c, the silent value of a pixel.
+        gain: g, positive.
+    """
+
+    centre: float = 0.5
+    gain: float = 2.0
+
+    def __post_init__(self) -> None:
+        self.check("centre", most=1)
+        self.check("gain", positive=True)
+
+    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+        return [0.0] * len(mean), [1.0] * len(mean)
+
+    def encode(self, images: Tensor, time_steps: int) -> Tensor:
+        return _SignedBernoulli.apply(torch.cat([self.gain * (images - self.centre)] * time_steps))
+
+
+class _SignedBernoulli(_Bernoulli):
+    @staticmethod
+    def forward(ctx: Any, rates: Tensor) -> Tensor:
+        return _Bernoulli.forward(ctx, rates.abs()) * rates.sign()
+
+
 def parse_coding(text: str | Coding) -> Coding:
     """Read a coding from its written form, e.g. ``"direct"`` or ``"poisson"``.
 

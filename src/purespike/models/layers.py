@@ -95,6 +95,31 @@ class Layers(nn.Sequential):
         return inputs
 
 
+class SpatialMean(nn.Module):
+    """Mean over height and width, ``[T·N, C, H, W]`` to ``[T·N, C]``."""
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        return spikes.mean((2, 3))
+
+
+class ConvexPair(nn.Module):
+    r"""Learnable combination of a residual and its shortcut (SNN-RAT, Ding et al. 2022).
+
+    .. math:: y = w_1\, r + w_2\, s, \quad w \text{ initially } (\tfrac12, \tfrac12)
+
+    The weights stay on the simplex where training projects them (projection ``convex``): then the sum
+    stretches no perturbation more than its branches do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((2,), 0.5))
+
+    def forward(self, residual: Tensor, shortcut: Tensor) -> Tensor:
+        """The combination of two currents of the same shape."""
+        return self.weights[0] * residual + self.weights[1] * shortcut
+
+
 class Normalise(nn.Module):
     """Subtract a mean and divide by a deviation per channel, so that models take raw pixels in [0, 1].
 

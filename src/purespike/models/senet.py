@@ -1,6 +1,6 @@
 """SENet18-SNN: a pre-activation residual network with squeeze-and-excitation on the current."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
 from purespike.models.layers import Layers, NeuronConfig, conv1x1, conv3x3
 from purespike.models.registry import register
+
+Join = Callable[[int], nn.Module]
 
 
 class SqueezeExcitation(nn.Module):
@@ -29,15 +31,25 @@ class SqueezeExcitation(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """conv(MLF(BN(conv(MLF(BN(x)))))), gated, + shortcut: the sum is one of currents."""
+    """conv(MLF(BN(conv(MLF(BN(x)))))) and a shortcut, joined: the sum is one of currents.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, neurons: NeuronConfig, *, gated: bool) -> None:
+    Args:
+        inputs: channels of the current.
+        outputs: channels of the block.
+        stride: stride of the first convolution.
+        neurons: settings of the neurons.
+        join: from the channels, the module that joins residual and shortcut; they are added by default.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, neurons: NeuronConfig, *, join: Join | None = None
+    ) -> None:
         super().__init__()
         self.activation1 = Layers(neurons.norm(inputs), neurons.make(inputs))
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.activation2 = Layers(neurons.norm(outputs), neurons.make(outputs))
         self.conv2 = conv3x3(outputs, outputs)
-        self.gate = SqueezeExcitation(outputs) if gated else None
+        self.gate = None if join is None else join(outputs)
         self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
 
     def forward(self, current: Tensor) -> Tensor:
@@ -48,14 +60,14 @@ class PreActivationBlock(nn.Module):
 
 
 def preactivation_body(
-    inputs: int, stages: Sequence[tuple[int, int, int]], neurons: NeuronConfig, *, gated: bool
+    inputs: int, stages: Sequence[tuple[int, int, int]], neurons: NeuronConfig, *, join: Join | None = None
 ) -> Layers:
     """Stages of ``(channels, blocks, stride)``, closed by a last normalisation and neuron layer."""
     layers: list[nn.Module] = []
     for outputs, blocks, stride in stages:
         for index in range(blocks):
             step = stride if index == 0 else 1
-            layers.append(PreActivationBlock(inputs, outputs, step, neurons, gated=gated))
+            layers.append(PreActivationBlock(inputs, outputs, step, neurons, join=join))
             inputs = outputs
     return Layers(*layers, neurons.norm(inputs), neurons.make(inputs))
 
@@ -71,5 +83,7 @@ def senet18_snn(settings: ClassifierSettings) -> SpikingClassifier:
     channels = settings.channels(64, 128, 256, 512)
     stem = nn.Sequential(conv3x3(settings.frame_channels, channels[0]), neurons.norm(channels[0]))
     stages = list(zip(channels, (2, 2, 2, 2), (1, 2, 2, 2), strict=True))
-    body = Layers(neurons.make(channels[0]), *preactivation_body(channels[0], stages, neurons, gated=True))
+    body = Layers(
+        neurons.make(channels[0]), *preactivation_body(channels[0], stages, neurons, join=SqueezeExcitation)
+    )
     return SpikingClassifier(stem, body, channels[-1], settings, neurons)

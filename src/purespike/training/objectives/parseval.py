@@ -22,9 +22,15 @@ def parseval(
     .. math:: W \leftarrow (1 + \beta) W - \beta W W^\top W
 
     Rows of W are the filters of a convolution or of a linear layer, flattened. A singular value s becomes
-    :math:`(1 + \beta) s - \beta s^3`, which has its fixed point at 1. SNN-RAT (Ding et al. 2022) trains with
-    it after each step of SGD. It needs ``weight_decay: 0``, which would pull the other way; a batch norm
-    after a layer rescales its output, so that the bound is the layer's and not the network's.
+    :math:`(1 + \beta) s - \beta s^3`, which has its fixed point at 1: a step of gradient descent on
+    :math:`\frac{\beta}{4} \|W W^\top - I\|^2`. SNN-RAT (Ding et al. 2022) trains with it after each step of
+    SGD, with ``weight_decay: 0``; FEEL (Xu et al. 2024) keeps a weight decay of 5e-4, which holds singular
+    values below 1. A batch norm after a layer rescales its output, so that the bound is the layer's and not
+    the network's.
+
+    Above :math:`\sqrt{(2 + \beta) / \beta}`, 45 with the default, singular values would grow with each step.
+    Where :math:`\|W W^\top\|_\infty`, a bound on their squares, exceeds :math:`1 / \beta`, the step is
+    shortened so that none changes its sign.
 
     Args:
         model: its convolutions and linear layers are projected, transposed ones excepted.
@@ -41,5 +47,8 @@ def parseval(
             # drawn on the CPU: every device takes the same rows
             rows = torch.randperm(len(weight))[: max(1, round(share * len(weight)))].to(weight.device)
         chosen = weight[rows]
-        moved = (1 + beta) * chosen - beta * (chosen @ chosen.T) @ chosen
-        module.weight[rows] = moved.view_as(module.weight[rows])
+        gram = chosen @ chosen.T
+        moved = (1 + beta) * chosen - beta * gram @ chosen
+        length = (1 / (beta * torch.linalg.matrix_norm(gram, torch.inf))).clamp(max=1)
+        # a length of 1 gives `moved` bit for bit
+        module.weight[rows] = torch.lerp(chosen, moved, length).view_as(module.weight[rows])
