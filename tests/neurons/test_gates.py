@@ -92,7 +92,7 @@ def test_every_image_step_and_call_has_its_own_draw(per):
 @EACH
 def test_a_network_with_gates_is_stochastic(per, tmp_path):
     model = network(gates=per, image_size=(8, 8))
-    for _ in range(10):  # running statistics, without which no neuron fires
+    for _ in range(20):  # running statistics, without which no neuron fires
         model(torch.rand(4, 3, 8, 8))
     model.eval()
     for neurons in spiking_neurons(model):
