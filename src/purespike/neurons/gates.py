@@ -45,7 +45,7 @@ class Gates(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """The spikes ``[T·N, ...]`` that open gates let pass, in their shape and memory format."""
-        q = self.probability
+        q: Tensor = self.probability
         if self.per == "channel":
             q = q.view(-1, *[1] * (spikes.ndim - 2))
         elif q.shape != spikes.shape[1:]:

@@ -67,7 +67,7 @@ class TALIF(Dynamics):
         rise: ϑ before training, at least 0; a negative one counts as 0.
         blind: whether the derivative of the spike is taken at V, as if the threshold did not move, and no
             gradient flows through the threshold. As the authors' code does, to reproduce their figures: an
-            attacker with this gradient does not see the defence. ϑ is then not trained.
+            attacker with this gradient does not see the defence. ϑ then stays where it is.
     """
 
     threshold: float = 1.0
@@ -81,10 +81,14 @@ class TALIF(Dynamics):
         self.check("rise")
 
     def per_neuron(self, time_steps: int, shape: Sequence[int]) -> dict[str, Tensor]:
-        return {"rise": torch.full(tuple(shape), float(self.rise))}
+        return {} if self.blind else self._rise(shape)
 
     def recorded(self, time_steps: int, shape: Sequence[int]) -> dict[str, Tensor]:
-        return {"trace": torch.zeros(time_steps, *shape)}
+        trace = {"trace": torch.zeros(time_steps, *shape)}
+        return {**self._rise(shape), **trace} if self.blind else trace
+
+    def _rise(self, shape: Sequence[int]) -> dict[str, Tensor]:
+        return {"rise": torch.full(tuple(shape), float(self.rise))}
 
     def run(
         self, current: Tensor, spike: Spike, state: State, tensors: Mapping[str, Tensor]

@@ -11,7 +11,7 @@ from purespike.errors import InputError
 from purespike.models import load
 from purespike.models.predict import as_float
 from purespike.modes import mode
-from purespike.neurons import TALIF, SpikingNeuron, parse_dynamics, spiking_neurons
+from purespike.neurons import MLF, TALIF, SpikingNeuron, parse_dynamics, spiking_neurons
 from purespike.neurons.adjoint import membrane_potentials
 from purespike.training.objectives.layers import recording
 from purespike.training.objectives.registry import Projection, Stage, projection
@@ -70,11 +70,8 @@ class Homeostasis(Projection):
         device = stage.accelerator.device
         if self.source is not None:
             found = load(self.source).to(device)
-            expected = {((dynamics.threshold,), dynamics.decay)}
-            settings = {
-                (each.thresholds, getattr(each.dynamics, "decay", None)) for each in spiking_neurons(found)
-            }
-            if settings != expected:
+            kinds = {str(each.dynamics) for each in spiking_neurons(found)}
+            if kinds != {str(MLF((dynamics.threshold,), dynamics.decay))}:
                 raise InputError(
                     f"classifier.objective: homeostasis: {self.source} has neurons of other thresholds or "
                     f"decay than talif has, ({dynamics.threshold:g},) and {dynamics.decay:g}"
