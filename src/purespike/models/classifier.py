@@ -31,6 +31,7 @@ class ClassifierSettings:
         coding: images to frames, e.g. ``"poisson"``.
         reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
         gates: stochastic gates after the neurons, one for each ``"channel"`` or ``"neuron"``; or ``"none"``.
+        care: share of a recalibration of channels after the neurons, in [0, 1].
         image_size: H and W, the only ones that the network will take; for dynamics and gates with values of
             every single neuron.
 
@@ -51,6 +52,7 @@ class ClassifierSettings:
     coding: Coding | str = "direct"
     reset: Reset = "attached"
     gates: str = "none"
+    care: float = 0.0
     image_size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +83,8 @@ class ClassifierSettings:
             self.dynamics,
             self.reset,
             self.gates,
+            self.care,
+            self.num_classes,
         )
 
     @property

@@ -15,6 +15,7 @@ from purespike.neurons import (
     Dynamics,
     Gates,
     MultiLevelFiring,
+    Recalibration,
     Reset,
     SpikingNeuron,
     Surrogate,
@@ -38,6 +39,8 @@ class NeuronConfig:
         dynamics: other dynamics than multi-level firing with ``thresholds`` and ``decay``.
         reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
         gates: stochastic gates after every layer, one for each ``"channel"`` or ``"neuron"``; or ``"none"``.
+        care: share of the recalibration of channels after every layer, in [0, 1].
+        classes: K, for the recalibration.
 
     Raises:
         InputError: a setting out of its range, unknown dynamics, surrogate, reset or gates, or a combination
@@ -53,6 +56,8 @@ class NeuronConfig:
         dynamics: Dynamics | str | None = None,
         reset: Reset = "attached",
         gates: str = "none",
+        care: float = 0.0,
+        classes: int = 1,
     ) -> None:
         time_steps = check_steps(time_steps, name="time_steps")
         if len(thresholds) > MOST_THRESHOLDS or time_steps > MOST_STEPS:
@@ -67,11 +72,20 @@ class NeuronConfig:
         if gates not in GATES:
             raise unknown("gates", str(gates), GATES)
         self.gates = gates
+        if not 0 <= care <= 1:
+            raise InputError(f"care: must lie in [0, 1], got {care}")
+        self.care, self.classes = care, classes
         self.sized = self.make().sized
         """Whether single neurons have values of their own, so that images have one size."""
 
     def make(self, channels: int | None = None) -> SpikingNeuron:
         """A layer of neurons for a current of ``channels`` channels."""
+        layer = self._layer(channels)
+        if self.care:
+            layer.recalibration = Recalibration(self.care, self.time_steps, self.classes, channels)
+        return layer
+
+    def _layer(self, channels: int | None) -> SpikingNeuron:
         gates = None if self.gates == "none" else Gates(self.gates, channels)
         if isinstance(self.dynamics, MLF):
             thresholds, decay = self.dynamics.thresholds, self.dynamics.decay

@@ -27,6 +27,7 @@ from purespike.neurons.memory import Memory
 from purespike.neurons.neuron import SpikingNeuron, size_neurons, spiking_neurons
 from purespike.neurons.neuron_dynamics import TALIF, StepLIF
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased
+from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import RESETS, Reset, parse_reset
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate, parse_surrogate
 from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
@@ -54,6 +55,7 @@ __all__ = [
     "MultiLevelFiring",
     "ParametricLIF",
     "RateBased",
+    "Recalibration",
     "Rectangle",
     "RememberingSurrogate",
     "Reset",

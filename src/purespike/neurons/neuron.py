@@ -16,6 +16,7 @@ from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
+from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
@@ -59,6 +60,8 @@ class SpikingNeuron(nn.Module):
             else None
         )
         self.gates = gates
+        self.recalibration: Recalibration | None = None
+        """What scales the channels of the spikes, where time is folded."""
         self.sizes: tuple[int, ...] | None = None
         """T and shape of the current, once :meth:`size` was called."""
         self._single: tuple[str, ...] = ()
@@ -112,8 +115,9 @@ class SpikingNeuron(nn.Module):
         return self.gated(self.fire(current.unflatten(0, (self.time_steps, -1))).flatten(0, 1))
 
     def gated(self, spikes: Tensor) -> Tensor:
-        """The spikes that the gates let pass."""
-        return spikes if self.gates is None else self.gates(spikes)
+        """The spikes that the gates let pass, recalibrated."""
+        spikes = spikes if self.gates is None else self.gates(spikes)
+        return spikes if self.recalibration is None else self.recalibration(spikes)
 
     def fire(self, current: Tensor) -> Tensor:
         """Spikes of a current ``[T, ...]``."""
