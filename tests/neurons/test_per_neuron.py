@@ -54,11 +54,12 @@ def membranes(current, decay, threshold=1.0):
 @pytest.mark.parametrize("decay", [0.0, 0.25, 0.8, 1.0])
 @pytest.mark.parametrize("kind", ["steplif(decay={})", "talif(decay={}, rise=0)"])
 def test_without_values_of_their_own_they_are_leaky_integrate_and_fire(kind, decay):
-    current = 2 * torch.randn(8, *SHAPE[1:])
-    own = SpikingNeuron(kind.format(decay))
-    own.size(8, SHAPE[2:])
-    spikes = own(current)
-    assert torch.equal(spikes, LIF(1.0, decay)(current)) and 0.1 < spikes.mean() < 0.9
+    for shape in (SHAPE[1:], (60, 5)):  # after a convolution, and after a linear layer
+        current = 2 * torch.randn(8, *shape)
+        own = SpikingNeuron(kind.format(decay))
+        own.size(8, shape[1:])
+        spikes = own(current)
+        assert torch.equal(spikes, LIF(1.0, decay)(current)) and 0.1 < spikes.mean() < 0.9
 
 
 def test_the_leak_of_the_first_step_does_nothing():
