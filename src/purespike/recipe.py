@@ -166,9 +166,10 @@ class Training(Section):
     def neurons(self) -> dict[str, Any]:
         """Settings of the neurons as models take them; default dynamics as thresholds and decay."""
         own = ("thresholds", "decay") if getattr(self, "dynamics", None) is None else ("dynamics",)
-        # models record the settings that they are built with: the default reset stays unwritten there
-        reset = () if getattr(self, "reset", "attached") == "attached" else ("reset",)
-        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate", *reset)}
+        # models record the settings that they are built with: the defaults stay unwritten there
+        usual = {"reset": "attached", "gates": "none", "care": 0.0}
+        changed = [key for key, value in usual.items() if getattr(self, key, value) != value]
+        values = {key: getattr(self, key) for key in ("time_steps", *own, "surrogate", *changed)}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -180,7 +181,9 @@ class ClassifierRecipe(Training):
     (:func:`purespike.training.objectives.create_objective`); one needs no list, and a name alone means
     its defaults. The former keys ``adversarial`` (now ``objective``), ``momentum``, ``weight_decay`` (now in
     ``optimiser``), ``milestones`` and ``decay_factor`` (now in ``schedule``) remain valid.
-    ``coding`` makes frames of an image, e.g. ``poisson``.
+    ``coding`` makes frames of an image, e.g. ``poisson``. ``gates`` puts stochastic gates after the neurons,
+    with one probability for each ``channel`` or ``neuron``; ``care`` is the share of a recalibration of
+    channels by class means, which the objective's part ``care`` records.
 
     Given a ``source``, a checkpoint, a run folder or ``module:function``, that model is defended as it is and
     nothing here is trained.
@@ -195,6 +198,8 @@ class ClassifierRecipe(Training):
     surrogate: str = "rectangle(width=1)"
     reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
+    gates: Literal["none", "channel", "neuron"] = "none"
+    care: Annotated[float, Field(ge=0, le=1)] = 0.0
     coding: str = "direct"
     epochs: Epochs = 150
     batch_size: BatchSize = 256

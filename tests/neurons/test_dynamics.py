@@ -20,6 +20,7 @@ from purespike.neurons import (
     multi_level_firing,
     parse_dynamics,
     parse_surrogate,
+    size_neurons,
     spiking_neurons,
     surrogate_gradient,
 )
@@ -89,12 +90,34 @@ def plain_mixed(current, spike, tensors):
     return counts
 
 
+def plain_steps(current, spike, tensors):
+    membrane, reset, counts = 0.0, 0.0, []
+    for t, x in enumerate(current):
+        membrane = tensors["leak"][t] * membrane * (1 - reset) + x
+        reset = spike(t, 0, membrane - 0.6)
+        counts.append(reset)
+    return counts
+
+
+def plain_threshold_adapting(current, spike, tensors):
+    membrane, reset, counts = 0.0, 0.0, []
+    errors = []
+    for t, x in enumerate(current):
+        membrane = 0.3 * membrane * (1 - reset) + x
+        errors.append(membrane - tensors["trace"][t])
+        reset = spike(t, 0, membrane - (0.6 + tensors["rise"] * sum(errors)))
+        counts.append(reset)
+    return counts
+
+
 KINDS = {
     "mlf(thresholds=[0.6, 1.6], decay=0.3)": (plain_mlf, (0.6, 1.6), 0.3),
     "adaptivelif(rise=0.4)": (plain_adaptive, (0.6,), 0.25),
     "adaptivelif(rise=0.4, learned=true)": (plain_adaptive, (0.6,), 0.25),
     "parametriclif(decay=0.3)": (plain_parametric, (0.6,), 0.3),
     "mixed": (plain_mixed, (0.6,), 0.5),
+    "steplif(threshold=0.6, decay=0.7)": (plain_steps, (0.6,), None),
+    "talif(threshold=0.6, decay=0.3, rise=0.25)": (plain_threshold_adapting, (0.6,), 0.3),
 }
 EACH = pytest.mark.parametrize("kind", KINDS)
 SHAPE = (4, 2, 3, 4, 5)
@@ -102,19 +125,30 @@ SHAPE = (4, 2, 3, 4, 5)
 
 def layer(kind, surrogate="rectangle", time_steps=None):
     """Always through the loop, multi-level firing too."""
-    return SpikingNeuron(kind, surrogate, time_steps, channels=3).double()
+    neurons = SpikingNeuron(kind, surrogate, time_steps, channels=3)
+    if neurons.sized:
+        neurons.size(SHAPE[0], SHAPE[2:])
+    return neurons.double()
+
+
+def values(neurons):
+    """Parameters and constants of the dynamics by name, channels first."""
+    return {name.rpartition(".")[2]: value for name, value in neurons.state_dict(keep_vars=True).items()}
 
 
 def expected(kind, current, weights, slope):
     """Spikes, gradients of the current and of every parameter; ``slope(t, k, distance)``."""
     leaf = current.detach().clone().requires_grad_()
-    tensors = {name: p.detach().clone().requires_grad_() for name, p in layer(kind).tensors().items()}
+    tensors = {
+        name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in values(layer(kind)).items()
+    }
 
     def spike(t, k, distance):
         return Spike.apply(distance, lambda _: slope(t, k, distance.detach()))
 
     counts = torch.stack(KINDS[kind][0](leaf, spike, tensors))
-    gradients = torch.autograd.grad((counts * weights).sum(), [leaf, *tensors.values()])
+    parameters = [value for value in tensors.values() if value.requires_grad]
+    gradients = torch.autograd.grad((counts * weights).sum(), [leaf, *parameters])
     return counts.detach(), *gradients
 
 
@@ -164,16 +198,19 @@ def test_surrogates_over_all_steps_are_their_equations(kind):
     steps, levels = range(SHAPE[0]), range(len(thresholds))
     at = distances(kind, current)
     # the gain of the dynamics on the current of each step, by which alone they differ here
+    # or through the threshold of the same step
     gain = torch.tensor([1 + 0.1 * t if kind == "mixed" else 1 for t in steps], dtype=torch.float64)
+    gain = gain * (1 - 0.25) if kind.startswith("talif") else gain
     gain = gain.view(-1, 1, 1, 1, 1)
     each = torch.stack([sum(weights[t] * torch.relu(1 - at[t, k].abs()) for k in levels) for t in steps])
     fired = sum((max_over(at, steps, k) >= 0).double() / thresholds[k] for k in levels)
-    slope = sum(rate_slope(current, threshold, decay) for threshold in thresholds)
     equations = {
         "hart": (each * gain).mean(0).expand_as(current),
         "bptr": fired * weights * gain,
-        "ratebased": (slope * weights * gain).mean(0).expand_as(current),
     }
+    if decay is not None:
+        slope = sum(rate_slope(current, threshold, decay) for threshold in thresholds)
+        equations["ratebased"] = (slope * weights * gain).mean(0).expand_as(current)
     for name, equation in equations.items():
         check(differentiated(layer(kind, name), current, weights)[1], equation, 1e-11)
 
@@ -220,6 +257,8 @@ def test_everything_that_looks_for_neurons_finds_them(kind):
     neurons = MultiLevelFiring(time_steps=2) if kind == "fused" else SpikingNeuron(kind, "atan", 2, 6)
     model = nn.Sequential(Twofold(), nn.Conv2d(3, 6, 3, padding=1), neurons, nn.Conv2d(6, 4, 3)).eval()
     images = torch.rand(5, 3, 6, 6)
+    if neurons.sized:
+        size_neurons(model, images[:1])
     assert spiking_neurons(model) == [neurons]
     results = []
     for surrogate in ("rectangle", "triangle(width=3)", "hart"):
@@ -241,7 +280,7 @@ def test_everything_that_looks_for_neurons_finds_them(kind):
 @EACH
 def test_a_sequence_in_two_parts_is_the_whole_sequence(kind):
     model = layer(kind)
-    if kind == "mixed":
+    if kind == "mixed" or model.sized:
         pytest.skip("counts its steps from the call")
     current, weights = drawn(6, 2, 3, 4, 5)
     settings = {"dynamics": model.dynamics, "surrogate": parse_surrogate("atan"), "tensors": model.tensors()}

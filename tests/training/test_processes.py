@@ -59,6 +59,21 @@ def test_copies_of_a_model_stay_equal_with_penalties_and_projections(tmp_path):
 
 
 @pytest.mark.slow
+def test_copies_stay_equal_where_single_neurons_have_values_and_gates(tmp_path):
+    """Both train the plain network first; the gates, frozen in the second half, keep a gradient of zero."""
+    place = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    }
+    run("-m", "training.two", tmp_path, "single", processes=2, environment=place)
+    one, two = (torch.load(tmp_path / f"process{rank}.pt") for rank in (0, 1))
+    # each has seen other images last, whose statistics the main process's replace in the next forward
+    assert all(torch.equal(value, two[name]) for name, value in one.items() if "running" not in name)
+    assert any(value.any() for name, value in one.items() if name.endswith("trace"))
+    first, last = history(tmp_path)[1:]
+    assert first["gate_prior"] > 0 == last["gate_prior"]
+
+
+@pytest.mark.slow
 def test_copies_of_a_purifier_stay_equal_through_the_whole_by_the_clock(tmp_path):
     """Each process attacks its own images; both go by the clock of one, and stop at the same batch."""
     place = {

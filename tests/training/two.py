@@ -9,6 +9,7 @@ from purespike.data import load_data
 from purespike.experiment import share_of
 from purespike.training import accelerator, train_classifier, train_purifier
 from training import parts  # noqa: F401  registers dropout_snn and the random parts
+from training.test_homeostasis import small
 from training.tiny import recipe
 
 
@@ -37,6 +38,19 @@ if __name__ == "__main__":
     if sys.argv[2:] == ["purifier"]:
         model = through_the_whole(folder, cpu)
         torch.save(dict(model.named_parameters()), folder / f"process{cpu.process_index}.pt")
+        cpu.wait_for_everyone()
+        sys.exit()
+    single = {
+        "dynamics": "talif",
+        "gates": "neuron",
+        "average": 0.9,
+        "objective": ["fgsm", "homeostasis", {"name": "gate_prior", "weight": 1.0}],
+    }
+    if sys.argv[2:] == ["single"]:
+        tiny = recipe(classifier=single)
+        data = small()
+        model = train_classifier(tiny.classifier, data, folder=folder, seed=3, accelerator=cpu)
+        torch.save(model.state_dict(), folder / f"process{cpu.process_index}.pt")
         cpu.wait_for_everyone()
         sys.exit()
     tiny = recipe(

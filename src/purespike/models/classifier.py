@@ -30,9 +30,13 @@ class ClassifierSettings:
             ``thresholds`` and ``decay`` are then unused.
         coding: images to frames, e.g. ``"poisson"``.
         reset: whether gradients flow through the reset in training: ``"attached"`` or ``"detached"``.
+        gates: stochastic gates after the neurons, one for each ``"channel"`` or ``"neuron"``; or ``"none"``.
+        care: share of a recalibration of channels after the neurons, in [0, 1].
+        image_size: H and W, the only ones that the network will take; for dynamics and gates with values of
+            every single neuron.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value out of its range, or no ``image_size`` where one is needed.
     """
 
     num_classes: int = 10
@@ -47,6 +51,9 @@ class ClassifierSettings:
     dynamics: Dynamics | str | None = None
     coding: Coding | str = "direct"
     reset: Reset = "attached"
+    gates: str = "none"
+    care: float = 0.0
+    image_size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -58,10 +65,26 @@ class ClassifierSettings:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) != self.in_channels:
                 raise InputError(f"{name}: need {self.in_channels} values, one per channel, got {values}")
+        size = self.image_size
+        if size is not None and (len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size)):
+            raise InputError(f"image_size: must be height and width, e.g. [32, 32], got {size}")
+        if size is None and self.neurons().sized:
+            raise InputError(
+                "image_size: needed, e.g. [32, 32], where every neuron has values of its own (dynamics "
+                f"{self.dynamics}, gates {self.gates})"
+            )
 
     def neurons(self) -> NeuronConfig:
         return NeuronConfig(
-            self.thresholds, self.decay, self.surrogate, self.time_steps, self.dynamics, self.reset
+            self.thresholds,
+            self.decay,
+            self.surrogate,
+            self.time_steps,
+            self.dynamics,
+            self.reset,
+            self.gates,
+            self.care,
+            self.num_classes,
         )
 
     @property
@@ -109,6 +132,7 @@ class SpikingClassifier(nn.Module):
         self.coding = parse_coding(settings.coding)
         self.num_classes = settings.num_classes
         self.in_channels = settings.in_channels
+        self.image_size = None if settings.image_size is None else tuple(settings.image_size)
         self.normalise = settings.normalise()
         self.stem = stem
         self.body = body
@@ -125,6 +149,11 @@ class SpikingClassifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Features of each time step, ``[T·N, F]``."""
         check_channels(images, self.in_channels)
+        if self.image_size is not None and images.shape[2:] != self.image_size:
+            height, width = self.image_size
+            raise InputError(
+                f"images: the model is made for {height}×{width} pixels alone, got {list(images.shape)}"
+            )
         current = self.coding.currents(
             images, self.neurons.time_steps, lambda frames: self.stem(self.normalise(frames))
         )

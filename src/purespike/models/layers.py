@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from purespike.checks import check_steps
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 from purespike.neurons import (
+    GATES,
     MLF,
     MLF_THRESHOLDS,
     Dynamics,
+    Gates,
     MultiLevelFiring,
+    Recalibration,
     Reset,
     SpikingNeuron,
     Surrogate,
@@ -35,10 +38,13 @@ class NeuronConfig:
         time_steps: T.
         dynamics: other dynamics than multi-level firing with ``thresholds`` and ``decay``.
         reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
+        gates: stochastic gates after every layer, one for each ``"channel"`` or ``"neuron"``; or ``"none"``.
+        care: share of the recalibration of channels after every layer, in [0, 1].
+        classes: K, for the recalibration.
 
     Raises:
-        InputError: a setting out of its range, unknown dynamics, surrogate or reset, or a combination of
-            them without a gradient.
+        InputError: a setting out of its range, unknown dynamics, surrogate, reset or gates, or a combination
+            of them without a gradient.
     """
 
     def __init__(
@@ -49,6 +55,9 @@ class NeuronConfig:
         time_steps: int = 4,
         dynamics: Dynamics | str | None = None,
         reset: Reset = "attached",
+        gates: str = "none",
+        care: float = 0.0,
+        classes: int = 1,
     ) -> None:
         time_steps = check_steps(time_steps, name="time_steps")
         if len(thresholds) > MOST_THRESHOLDS or time_steps > MOST_STEPS:
@@ -60,15 +69,28 @@ class NeuronConfig:
         self.surrogate = parse_surrogate(surrogate)
         self.time_steps = time_steps
         self.reset = parse_reset(reset)
-        self.make()
+        if gates not in GATES:
+            raise unknown("gates", str(gates), GATES)
+        self.gates = gates
+        if not 0 <= care <= 1:
+            raise InputError(f"care: must lie in [0, 1], got {care}")
+        self.care, self.classes = care, classes
+        self.sized = self.make().sized
+        """Whether single neurons have values of their own, so that images have one size."""
 
     def make(self, channels: int | None = None) -> SpikingNeuron:
         """A layer of neurons for a current of ``channels`` channels."""
+        layer = self._layer(channels)
+        if self.care:
+            layer.recalibration = Recalibration(self.care, self.time_steps, self.classes, channels)
+        return layer
+
+    def _layer(self, channels: int | None) -> SpikingNeuron:
+        gates = None if self.gates == "none" else Gates(self.gates, channels)
         if isinstance(self.dynamics, MLF):
-            return MultiLevelFiring(
-                self.dynamics.thresholds, self.dynamics.decay, self.surrogate, self.time_steps, self.reset
-            )
-        return SpikingNeuron(self.dynamics, self.surrogate, self.time_steps, channels, self.reset)
+            thresholds, decay = self.dynamics.thresholds, self.dynamics.decay
+            return MultiLevelFiring(thresholds, decay, self.surrogate, self.time_steps, self.reset, gates)
+        return SpikingNeuron(self.dynamics, self.surrogate, self.time_steps, channels, self.reset, gates)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
         """Batch normalisation over T·N, scaled to the first threshold (tdBN, Zheng et al. 2021)."""

@@ -174,6 +174,11 @@ class Purifier(nn.Module):
         check_vote(vote)
         self.in_channels = in_channels
         neurons = NeuronConfig(thresholds, decay, surrogate, time_steps, dynamics, reset)
+        if neurons.sized:
+            raise InputError(
+                f"dynamics {neurons.dynamics.name}: a purifier takes images of any size, so its neurons can "
+                "have no values of their own; choose other dynamics"
+            )
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
         self.estimator = NoiseEstimator(in_channels, filters, neurons)
         self.output = OUTPUTS[output]

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import torch
 from torch import nn
 
 from purespike.errors import InputError, brief, kind_of, unknown
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
+from purespike.neurons import size_neurons
 from purespike.registration import own_name
 from purespike.scalars import plain
 
@@ -58,11 +60,14 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
             raise unknown(f"setting of {name}", key, allowed)
     settings = {key: plain(value) for key, value in settings.items()}
     try:
-        model = _builders[name](ClassifierSettings(**settings))
+        made = ClassifierSettings(**settings)
+        model = _builders[name](made)
     except TypeError as error:
         raise InputError(f"model {name}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"model {name}: {name}() must return an nn.Module, got {kind_of(model)}")
+    if made.image_size is not None:
+        size_neurons(model, torch.zeros(1, made.in_channels, *made.image_size))
     model.config = {"architecture": name, **settings}  # type: ignore[assignment]
     return model
 

@@ -21,10 +21,13 @@ from purespike.neurons.exchange import (
 )
 from purespike.neurons.firing import LIF, MultiLevelFiring, multi_level_firing
 from purespike.neurons.foreign import foreign_neurons
+from purespike.neurons.gates import GATES, Gates
 from purespike.neurons.loop import fire_dynamics
 from purespike.neurons.memory import Memory
-from purespike.neurons.neuron import SpikingNeuron, spiking_neurons
+from purespike.neurons.neuron import SpikingNeuron, size_neurons, spiking_neurons
+from purespike.neurons.neuron_dynamics import TALIF, StepLIF
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased
+from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import RESETS, Reset, parse_reset
 from purespike.neurons.surrogate import RememberingSurrogate, Surrogate, parse_surrogate
 from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
@@ -32,6 +35,7 @@ from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
 __all__ = [
     "ASSG",
     "BPTR",
+    "GATES",
     "HART",
     "LIF",
     "LIF_THRESHOLDS",
@@ -39,20 +43,24 @@ __all__ = [
     "MLF_THRESHOLDS",
     "PDSG",
     "RESETS",
+    "TALIF",
     "ATan",
     "AdaptiveLIF",
     "Census",
     "Dynamics",
     "Exponential",
+    "Gates",
     "Gaussian",
     "Memory",
     "MultiLevelFiring",
     "ParametricLIF",
     "RateBased",
+    "Recalibration",
     "Rectangle",
     "RememberingSurrogate",
     "Reset",
     "SpikingNeuron",
+    "StepLIF",
     "StraightThrough",
     "Surrogate",
     "Triangle",
@@ -69,6 +77,7 @@ __all__ = [
     "parse_dynamics",
     "parse_reset",
     "parse_surrogate",
+    "size_neurons",
     "spiking_neurons",
     "surrogate_gradient",
     "unknown_spiking_modules",

@@ -88,6 +88,30 @@ class Dynamics(Written, ABC):
         """
         return {}
 
+    def per_neuron(self, time_steps: int, shape: Sequence[int]) -> dict[str, Tensor]:
+        """Initial values of parameters of every single neuron, by name, which training changes.
+
+        A network that has any takes images of one size alone.
+
+        Args:
+            time_steps: T.
+            shape: shape of the current of one image at one step, ``[C, H, W]`` or ``[C]``.
+
+        Returns:
+            Tensors ``[*shape]``, or ``[T, *shape]`` where steps differ; :meth:`run` gets them with the
+            channels last.
+        """
+        return {}
+
+    def recorded(self, time_steps: int, shape: Sequence[int]) -> dict[str, Tensor]:
+        """As :meth:`per_neuron`, for constants of every single neuron that a calibration writes."""
+        return {}
+
+    @property
+    def sized(self) -> bool:
+        """Whether single neurons have values of their own."""
+        return bool(self.per_neuron(1, (1,)) or self.recorded(1, (1,)))
+
     def drawn(self, current: Tensor, training: bool) -> dict[str, Tensor]:
         """Random numbers of one call, by name, from torch's global generator.
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from purespike.neurons.adjoint import Firing, input_current, membrane_potentials
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS
 from purespike.neurons.elementwise_surrogates import Rectangle
+from purespike.neurons.gates import Gates
 from purespike.neurons.kernel import fire
 from purespike.neurons.layout import check_current, flatten, memory_order, restore, undo
 from purespike.neurons.memory import Memory
@@ -81,6 +82,7 @@ class MultiLevelFiring(SpikingNeuron):
         time_steps: ``None`` if inputs are ``[T, ...]``; T if time is folded into the first dimension,
             ``[T·N, ...]`` with time outermost, as convolutions take it.
         reset: whether gradients flow through the reset: ``"attached"`` or ``"detached"``.
+        gates: stochastic gates after the neurons, where time is folded.
     """
 
     dynamics: MLF
@@ -92,8 +94,9 @@ class MultiLevelFiring(SpikingNeuron):
         surrogate: Surrogate | str = "rectangle",
         time_steps: int | None = None,
         reset: Reset = "attached",
+        gates: Gates | None = None,
     ) -> None:
-        super().__init__(MLF(tuple(thresholds), decay), surrogate, time_steps, reset=reset)
+        super().__init__(MLF(tuple(thresholds), decay), surrogate, time_steps, reset=reset, gates=gates)
 
     @property
     def decay(self) -> float:
@@ -102,14 +105,16 @@ class MultiLevelFiring(SpikingNeuron):
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
         """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
         if norm is not None and self.time_steps is not None and fusible(norm, current, self.time_steps):
-            return normalise_and_fire(
-                current,
-                norm,
-                self.time_steps,
-                self.dynamics,
-                self.surrogate,
-                self.memory,
-                self.reset == "attached",
+            return self.gated(
+                normalise_and_fire(
+                    current,
+                    norm,
+                    self.time_steps,
+                    self.dynamics,
+                    self.surrogate,
+                    self.memory,
+                    self.reset == "attached",
+                )
             )
         return super().forward(current, norm)
 

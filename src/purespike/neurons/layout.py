@@ -29,6 +29,11 @@ def flatten(rows: Tensor) -> Tensor:
     return rows.reshape(rows.shape[0], rows.numel() // rows.shape[0])
 
 
+def channels_last(values: Tensor, dimensions: int) -> Tensor:
+    """Values of single neurons, channels first in the last ``dimensions``, with the channels last."""
+    return values.movedim(-dimensions, -1).contiguous()
+
+
 def undo(rows: Tensor, order: list[int]) -> Tensor:
     """The permutation by ``order`` taken back."""
     return rows.permute([order.index(i) for i in range(len(order))])

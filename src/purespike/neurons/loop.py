@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from purespike.neurons.compiled import differentiable
 from purespike.neurons.dynamics import Dynamics, State
 from purespike.neurons.elementwise_surrogates import Rectangle
-from purespike.neurons.layout import check_current, flatten, memory_order, restore
+from purespike.neurons.layout import channels_last, check_current, flatten, memory_order, restore
 from purespike.neurons.memory import Memory
 from purespike.neurons.plan import Plan
 from purespike.neurons.reset import Reset, parse_reset
@@ -98,7 +98,8 @@ def fire_dynamics(
         current: input current, floating point, ``[T, N, ...]`` with T >= 1; channels are the third dimension.
         dynamics: moves the membranes.
         surrogate: derivative of the spike in backward.
-        tensors: learnable parameters by name; by default their initial values.
+        tensors: learnable parameters and what is recorded of single neurons (channels last), by name; by
+            default their initial values.
         state: state that the call before returned, to go on from; ``()`` to start, ``None`` to keep none.
         training: whether the layer is in training mode.
         memory: memory of these neurons, for a surrogate that remembers; each call with gradients moves it on.
@@ -154,7 +155,7 @@ def prepare(
 ) -> tuple[Plan, tuple[Tensor, ...], list[int]]:
     """The plan of a loop, its tensors, and the order in which the current's dimensions lie in them."""
     check_current(current)
-    tensors = dynamics.learnable(None) if tensors is None else tensors
+    tensors = _initial(dynamics, current) if tensors is None else tensors
     surrogate.check_generic(dynamics, dynamics.share_kept(tensors) is not None)
     last = [i for i in range(current.ndim) if i != 2] + [2] * (current.ndim > 2)
     tensors = {**tensors, **dynamics.drawn(current.detach().permute(last), training)}
@@ -164,6 +165,13 @@ def prepare(
     rows = current.permute(order).contiguous()
     plan = Plan(dynamics, surrogate, len(current), channels, tuple(tensors), len(state or ()))
     return plan, (flatten(rows) if flat else rows, *tensors.values(), *(state or ())), order
+
+
+def _initial(dynamics: Dynamics, current: Tensor) -> dict[str, Tensor]:
+    shape = current.shape[2:]
+    single = dynamics.per_neuron(len(current), shape) | dynamics.recorded(len(current), shape)
+    ordered = {name: channels_last(value, len(shape)) for name, value in single.items()}
+    return dynamics.learnable(None) | ordered
 
 
 def _advance(memory: Memory, plan: Plan, inputs: tuple[Tensor, ...], current: Tensor) -> list[Tensor]:

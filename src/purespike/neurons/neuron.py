@@ -4,12 +4,19 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from purespike.errors import InputError
+from purespike.modes import mode
 from purespike.neurons.adjoint import Activity
+from purespike.neurons.compiled import expecting
 from purespike.neurons.dynamics import Dynamics, parse_dynamics
+from purespike.neurons.gates import Gates
+from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
+from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
 
@@ -25,6 +32,7 @@ class SpikingNeuron(nn.Module):
         channels: C of the current, for dynamics with a parameter per channel.
         reset: whether gradients flow through the reset, and whatever else a spike does to the state:
             ``"attached"`` or ``"detached"``.
+        gates: stochastic gates after the neurons, where time is folded.
 
     Raises:
         InputError: unknown dynamics, surrogate or reset, or dynamics and surrogate without a gradient.
@@ -37,6 +45,7 @@ class SpikingNeuron(nn.Module):
         time_steps: int | None = None,
         channels: int | None = None,
         reset: Reset = "attached",
+        gates: Gates | None = None,
     ) -> None:
         super().__init__()
         self.dynamics = parse_dynamics(dynamics)
@@ -50,6 +59,12 @@ class SpikingNeuron(nn.Module):
             if learnable
             else None
         )
+        self.gates = gates
+        self.recalibration: Recalibration | None = None
+        """What scales the channels of the spikes, where time is folded."""
+        self.sizes: tuple[int, ...] | None = None
+        """T and shape of the current, once :meth:`size` was called."""
+        self._single: tuple[str, ...] = ()
         self.check_surrogate(self.surrogate)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,15 +80,53 @@ class SpikingNeuron(nn.Module):
         """K, the most spikes that a neuron emits at one step."""
         return self.dynamics.levels
 
+    @property
+    def sized(self) -> bool:
+        """Whether single neurons have values of their own, for one shape of the current."""
+        return self.dynamics.sized or (self.gates is not None and self.gates.per == "neuron")
+
+    def size(self, time_steps: int, shape: Sequence[int], device: torch.device | str | None = None) -> None:
+        """Make the values of single neurons, at their start, for a current ``[T, N, *shape]``.
+
+        Args:
+            time_steps: T.
+            shape: ``[C, H, W]`` or ``[C]``.
+            device: device of the values.
+        """
+        shape = tuple(shape)
+        parameters = self.dynamics.per_neuron(time_steps, shape)
+        recorded = self.dynamics.recorded(time_steps, shape)
+        if parameters:
+            self.learned = nn.ParameterDict() if self.learned is None else self.learned
+            self.learned.update({name: nn.Parameter(value.to(device)) for name, value in parameters.items()})
+        if recorded:
+            self.recorded = nn.Module()
+            for name, value in recorded.items():
+                self.recorded.register_buffer(name, value.to(device))
+        if self.gates is not None:
+            self.gates.size(shape, device)
+        self.sizes, self._single = (time_steps, *shape), (*parameters, *recorded)
+
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
         """Spikes of ``current``, or of ``norm(current)``, in its shape and type."""
         current = current if norm is None else norm(current)
         if self.time_steps is None:
             return self.fire(current)
-        return self.fire(current.unflatten(0, (self.time_steps, -1))).flatten(0, 1)
+        return self.gated(self.fire(current.unflatten(0, (self.time_steps, -1))).flatten(0, 1))
+
+    def gated(self, spikes: Tensor) -> Tensor:
+        """The spikes that the gates let pass, recalibrated."""
+        spikes = spikes if self.gates is None else self.gates(spikes)
+        return spikes if self.recalibration is None else self.recalibration(spikes)
 
     def fire(self, current: Tensor) -> Tensor:
         """Spikes of a current ``[T, ...]``."""
+        if self.dynamics.sized and (len(current), *current.shape[2:]) != self.sizes:
+            raise InputError(
+                f"dynamics {self.dynamics.name}: every neuron has values of its own, for "
+                f"{'no size yet' if self.sizes is None else list(self.sizes)} ([T, C, H, W]), "
+                f"got {[len(current), *current.shape[2:]]}"
+            )
         spikes, _ = fire_dynamics(
             current,
             self.dynamics,
@@ -86,8 +139,19 @@ class SpikingNeuron(nn.Module):
         return spikes
 
     def tensors(self) -> dict[str, Tensor]:
-        """Learnable parameters of the dynamics, by name."""
-        return {} if self.learned is None else dict(self.learned.items())
+        """Learnable parameters of the dynamics and what is recorded of single neurons, by name.
+
+        Those of single neurons have their channels last.
+        """
+        found: dict[str, Tensor] = {} if self.learned is None else dict(self.learned.items())
+        if self.sizes is None:
+            return found
+        found |= dict(self.recorded.named_buffers()) if "recorded" in self._modules else {}
+        dimensions = len(self.sizes) - 1
+        return {
+            name: channels_last(value, dimensions) if name in self._single else value
+            for name, value in found.items()
+        }
 
     def activities(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Sequence[Activity]:
         """Membranes of each threshold that :meth:`forward` moves with these arguments, without gradients."""
@@ -123,6 +187,30 @@ class SpikingNeuron(nn.Module):
 
     def reset_repr(self) -> str:
         return "" if self.reset == "attached" else f", reset={self.reset}"
+
+
+@torch.no_grad()
+def size_neurons(model: nn.Module, images: Tensor) -> None:
+    """Make the values of single neurons of every layer, by one forward of ``images`` that draws nothing.
+
+    Args:
+        model: network whose neurons have values of their own.
+        images: one image or more of the only size that it will take.
+    """
+
+    def size(neuron: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(neuron, SpikingNeuron)
+        folded = neuron.time_steps is not None
+        shape = inputs[0].shape[1 if folded else 2 :]
+        neuron.size(neuron.time_steps or len(inputs[0]), shape, inputs[0].device)
+
+    hooks = [neuron.register_forward_pre_hook(size) for neuron in spiking_neurons(model)]
+    try:
+        with mode(model, training=False), torch.random.fork_rng(devices=[]), expecting(0):
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def spiking_neurons(model: nn.Module) -> list[SpikingNeuron]:

@@ -149,9 +149,12 @@ class Plan:
                     f"current's, {list(current[0].shape)}, got {kind_of(step)}"
                 )
         if spike.fired:
-            # the loop saw constants: the spikes it emits are those of its thresholds together
+            # the loop saw constants: the gradient of its spikes is that of its thresholds together
             levels = spikes[0].ndim < spike.fired[0].ndim
-            spikes = [fired.sum(0) if levels else fired for fired in spike.fired]
+            together = [fired.sum(0) if levels else fired for fired in spike.fired]
+            spikes = [
+                step.detach() + (fired - fired.detach()) for step, fired in zip(spikes, together, strict=True)
+            ]
         return spikes, state, spike.distances
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 from purespike.data import Data, augment
 from purespike.losses import OnlineLabelSmoothing
 from purespike.models import SpikingClassifier, create
+from purespike.models.layers import NeuronConfig
 from purespike.models.predict import as_float, predict
 from purespike.neurons import firing_rates
 from purespike.recipe import ClassifierRecipe
@@ -160,6 +161,7 @@ def build_classifier(recipe: ClassifierRecipe, data: Data, *, seed: int) -> Spik
         InputError: unknown architecture, or a setting out of range.
     """
     mean, std = data.train.channel_statistics()
+    sized = NeuronConfig(**recipe.neurons()).sized
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "classifier"))
         classifier = create(
@@ -171,6 +173,7 @@ def build_classifier(recipe: ClassifierRecipe, data: Data, *, seed: int) -> Spik
             mean=list(mean),
             std=list(std),
             **({} if recipe.coding == "direct" else {"coding": recipe.coding}),
+            **({"image_size": list(data.train.images.shape[2:])} if sized else {}),
         )
     classifier.class_names = tuple(data.train.class_names)  # type: ignore[assignment]
     return classifier
