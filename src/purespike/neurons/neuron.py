@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from purespike.neurons.adjoint import Activity
-from purespike.neurons.dynamics import Dynamics, parse_dynamics
+from purespike.neurons.dynamics import Dynamics, State, parse_dynamics
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
 from purespike.neurons.reset import Reset, parse_reset
@@ -44,6 +44,8 @@ class SpikingNeuron(nn.Module):
         self.reset = parse_reset(reset)
         self.time_steps = time_steps
         self.memory: Memory | None = None
+        self.state: State | None = None
+        """Membranes carried from call to call inside :func:`carrying`; ``None`` elsewhere."""
         learnable = self.dynamics.learnable(channels)
         self.learned = (
             nn.ParameterDict({name: nn.Parameter(value) for name, value in learnable.items()})
@@ -54,7 +56,7 @@ class SpikingNeuron(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy is another model, which nobody asks for gradients of the same images
-        return {**self.__dict__, "memory": None}
+        return {**self.__dict__, "memory": None, "state": None}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -74,15 +76,18 @@ class SpikingNeuron(nn.Module):
 
     def fire(self, current: Tensor) -> Tensor:
         """Spikes of a current ``[T, ...]``."""
-        spikes, _ = fire_dynamics(
+        spikes, after = fire_dynamics(
             current,
             self.dynamics,
             self.surrogate,
             tensors=self.tensors(),
+            state=self.state,
             training=self.training,
             memory=self.memory,
             reset=self.reset,
         )
+        if self.state is not None:
+            self.state = after
         return spikes
 
     def tensors(self) -> dict[str, Tensor]:
