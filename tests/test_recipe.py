@@ -18,7 +18,7 @@ from purespike.recipe import Recipe, load_recipe, parse_recipe
 from purespike.run_folder import check_owner
 from purespike.training.objectives import create_objective
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 
 
 def test_there_are_recipes_to_test():
