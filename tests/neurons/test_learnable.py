@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from purespike import InputError
-from purespike.models import create, list_models
+from purespike.models import create, list_models, load, save
 from purespike.neurons import LIF, SpikingNeuron, parse_dynamics, surrogate_gradient
 
 from .reference import drawn
@@ -80,6 +80,17 @@ def test_each_surrogate_has_its_gradient_and_every_layer_learns():
     model.train()(images).square().sum().backward()
     learned = {name: p.grad for name, p in model.named_parameters() if ".learned." in name}
     assert len(learned) == 2 * 15 and all(g.isfinite() and g != 0 for g in learned.values())
+
+
+@pytest.mark.parametrize("dynamics", ["learnablelif(soft=true)", "relu"])
+def test_a_checkpoint_holds_what_was_learned(dynamics, tmp_path):
+    model = create("resnet14_snn", width=0.05, time_steps=2, dynamics=dynamics)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)
+    save(model, tmp_path / "model.safetensors")
+    images = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(load(tmp_path / "model.safetensors")(images), model.eval()(images))
 
 
 @pytest.mark.parametrize("written", ["threshold=0", "decay=1.5", "threshold=inf", "soft=2", "softly=true"])
