@@ -57,11 +57,11 @@ def run(settings: Settings) -> Result:
         if not recipe.model_fields_set & {"objective", "dynamics", "coding"}:
             result.skipped.append(f"{path.stem}: trains its classifier as any other")
             continue
-        own = trained(recipe.model_dump(mode="json"), settings.device)
         try:
+            own = trained(recipe.model_dump(mode="json"), settings.device)
             own.step(images, labels)
         except Exception as error:
-            # a teacher, or other work before the first epoch, is missing
+            # a teacher, or other work before the first epoch, is missing; or another network is needed
             result.skipped.append(f"{path.stem}: {error}")
             continue
         passes[path.stem] = own.passes

@@ -32,6 +32,12 @@ def test_the_rate_of_a_soft_reset_is_a_clipped_relu(x, threshold):
     assert hard == steps // max(1, math.ceil(threshold / x))
 
 
+def test_a_leak_keeps_weak_currents_below_the_threshold():
+    """x / (1 - d) is the highest membrane."""
+    current = torch.tensor([0.74, 0.76], dtype=torch.float64).expand(64, 2)
+    assert neuron("decay=0.25")(current).sum(0).gt(0).tolist() == [False, True]
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("learned", [0.5, 3.0])
 def test_a_learned_threshold_is_a_scaled_current(soft, learned):

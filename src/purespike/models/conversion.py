@@ -184,6 +184,7 @@ def _current(model: nn.Module, site: Site, images: Tensor) -> Tensor:
 
 def _percentile(values: Tensor, percentile: float) -> float:
     """The smallest value that is at least as large as this share of all."""
-    # torch.quantile takes 16 million values at most
-    rank = max(1, math.ceil(percentile / 100 * values.numel()))
-    return values.flatten().kthvalue(rank).values.item()
+    # torch.quantile takes 16 million values at most, and neither knows half precision
+    values = values.flatten().to(torch.promote_types(values.dtype, torch.float32))
+    rank = max(1, math.ceil(percentile / 100 * len(values)))
+    return values.kthvalue(rank).values.item()
