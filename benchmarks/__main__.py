@@ -13,7 +13,10 @@ from benchmarks.report import document, publish
 from purespike.errors import InputError
 from purespike.files import write_json
 
-NAMES = ("neuron", "training_step", "attack_step", "ensemble", "purifier", "scaling", "certification")
+NAMES = (
+    *("neuron", "training_step", "attack_step", "ensemble", "purifier", "scaling", "certification"),
+    "defences",
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

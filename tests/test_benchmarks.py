@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks import defences
 from benchmarks.measure import Settings, kept_for_backward, quartiles, times
 from benchmarks.networks import ReluNetwork, batch, multiplications, senet
 from benchmarks.peers import plain_loop
@@ -87,3 +91,20 @@ def test_what_is_published_is_what_is_documented(tmp_path, capsys):
     assert "| a ÷ b | 0.5 (0.4 to 0.6) | **≤ 1 met** | no difference |" in page and "- a ÷ b: why" in page
     with pytest.raises(InputError, match="no results"):
         markdown(tmp_path, ["other"])
+
+
+def test_every_defence_has_a_row_or_a_reason():
+    """One step each, of the network made smaller."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(defences.NETWORK, "width", 1 / 16)
+        patch.setattr(defences, "batch", lambda count, device: batch(2, device, size=8))
+        patch.setattr(defences, "times", partial(times, warm=0))
+        patch.chdir(Path(__file__).parents[1])
+        result = defences.run(replace(SETTINGS, repeats=1))
+        names = [path.stem for path in defences.RECIPES.glob("*.yaml")]
+    rows = {row.what.partition(" ")[0]: row for row in result.rows}
+    assert sorted([*rows, *(line.partition(":")[0] for line in result.skipped)]) == sorted(names)
+    assert {name: rows[name].bound / defences.SLACK for name in ("hire", "conversion")} == {
+        "hire": pytest.approx(1),
+        "conversion": pytest.approx(4),
+    }

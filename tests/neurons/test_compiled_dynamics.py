@@ -58,7 +58,9 @@ def eagerly(monkeypatch, *given):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["parametriclif", "rich", "mlf(thresholds=[0.6, 1.6])"])
+@pytest.mark.parametrize(
+    "kind", ["parametriclif", "learnablelif(soft=true)", "rich", "mlf(thresholds=[0.6, 1.6])"]
+)
 def test_equals_the_eager_loop_and_keeps_the_current_alone(monkeypatch, kind):
     model = SpikingNeuron(kind, "atan", channels=3)
     for index, size in enumerate((5, 4)):

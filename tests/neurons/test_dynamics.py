@@ -79,6 +79,19 @@ def plain_parametric(current, spike, tensors):
     return plain_mlf(current, spike, tensors, (0.6,), torch.sigmoid(tensors["leak"]))
 
 
+def plain_learnable(current, spike, tensors, soft=False):
+    threshold, membrane, counts = tensors["threshold"], 0.0, []
+    for t, x in enumerate(current):
+        membrane = tensors["decay"] * membrane + x
+        counts.append(spike(t, 0, 0.5 * (membrane / threshold - 1)))
+        membrane = membrane - threshold * counts[-1] if soft else membrane * (1 - counts[-1])
+    return counts
+
+
+def plain_soft(current, spike, tensors):
+    return plain_learnable(current, spike, tensors, soft=True)
+
+
 def plain_mixed(current, spike, tensors):
     offset = tensors["offset"]
     offset = offset.view(-1, *[1] * (current.ndim - 3))
@@ -115,6 +128,8 @@ KINDS = {
     "adaptivelif(rise=0.4)": (plain_adaptive, (0.6,), 0.25),
     "adaptivelif(rise=0.4, learned=true)": (plain_adaptive, (0.6,), 0.25),
     "parametriclif(decay=0.3)": (plain_parametric, (0.6,), 0.3),
+    "learnablelif(threshold=0.5, decay=0.25)": (plain_learnable, (0.5,), 0.25),
+    "learnablelif(threshold=0.5, decay=0.25, soft=true)": (plain_soft, (0.5,), 0.25),
     "mixed": (plain_mixed, (0.6,), 0.5),
     "steplif(threshold=0.6, decay=0.7)": (plain_steps, (0.6,), None),
     "talif(threshold=0.6, decay=0.3, rise=0.25)": (plain_threshold_adapting, (0.6,), 0.3),

@@ -15,6 +15,7 @@ from purespike.ball import Linf
 from purespike.data import Data, ImageSet
 from purespike.models import create
 from purespike.models.predict import as_float
+from purespike.seeding import generator
 from purespike.training import accelerator, train_classifier
 from purespike.training.objectives import Batch, create_objective
 from purespike.training.objectives.trades import divergence, diverging
@@ -29,6 +30,7 @@ OBJECTIVES = {
     "pgd": {"name": "pgd", **STEPS},
     "pgd l2": {"name": "pgd", "norm": "l2", "eps": 1.0, "steps": 2},
     "trades": {"name": "trades", **STEPS, "beta": 2.5},
+    "rfgsm": {"name": "trades", "attack": "rfgsm", "eps": EPS, "start": 0.03},
 }
 
 
@@ -164,6 +166,20 @@ def test_the_adversary_of_trades_climbs_the_divergence(smooth, batch):
     assert away(found) > 2 * away(Linf(EPS).sample(images, seed=9)) > 0
 
 
+def test_rfgsm_is_a_random_and_a_gradient_step(smooth, batch):
+    images, eps, start = batch[0].clamp(0.2, 0.8), 8 / 255, 1 / 255
+    smooth = smooth.float()
+    attack = create_objective({"name": "trades", "attack": "rfgsm"}).objective.attack
+    found = diverging(smooth, images, attack=attack, start=start)
+    noise = torch.randn(images.shape, generator=generator(0, "start"))
+    leaf = (images + start * noise.sign()).requires_grad_()
+    target = smooth(images).detach().softmax(1)
+    functional.kl_div(smooth(leaf).log_softmax(1), target, reduction="sum").backward()
+    torch.testing.assert_close(found, leaf.detach() + (eps - start) * leaf.grad.sign())
+    away = ((found - images) * 255).abs()
+    assert set(away.round().unique().tolist()) == {6, 8}, "with the random step or against it"
+
+
 def test_the_criterion_meets_what_is_classified(smooth, batch):
     """Smoothed labels go with any way to train: of TRADES, the clean term is theirs."""
     met = []
@@ -287,6 +303,10 @@ def test_defaults_are_those_of_the_papers():
         ({"name": "trades", "steps": 0}, r"classifier\.objective: trades: steps"),
         ({"name": "trades", "beta": -1}, r"classifier\.objective: trades: beta: .* got -1"),
         ({"name": "trades", "beta": "six"}, r"classifier\.objective: trades: beta: .* got 'six'"),
+        ({"name": "trades", "start": 0.01}, r"trades: start: is for attack: rfgsm"),
+        ({"name": "trades", "attack": "rfgsm", "steps": 2}, r"rfgsm is one step .*leave out steps"),
+        ({"name": "trades", "attack": "rfgsm", "start": "8/255"}, r"start: must be less than eps"),
+        ({"name": "trades", "attack": "fgsm"}, r"trades: attack: .*got 'fgsm'"),
         ({"name": "trades", "beta": float("nan")}, r"classifier\.objective: trades: beta"),
     ],
 )

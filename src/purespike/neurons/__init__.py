@@ -2,6 +2,7 @@
 
 from purespike.neurons.adaptive_dynamics import AdaptiveLIF, ParametricLIF
 from purespike.neurons.adaptive_surrogates import ASSG, PDSG
+from purespike.neurons.carry import Carried, carrying
 from purespike.neurons.census import Census, firing_rates, membrane_census
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS, Dynamics, parse_dynamics
 from purespike.neurons.elementwise_surrogates import (
@@ -22,6 +23,7 @@ from purespike.neurons.exchange import (
 from purespike.neurons.firing import LIF, MultiLevelFiring, multi_level_firing
 from purespike.neurons.foreign import foreign_neurons
 from purespike.neurons.gates import GATES, Gates
+from purespike.neurons.learnable_dynamics import LearnableLIF, ReLU
 from purespike.neurons.loop import fire_dynamics
 from purespike.neurons.memory import Memory
 from purespike.neurons.neuron import SpikingNeuron, size_neurons, spiking_neurons
@@ -46,15 +48,18 @@ __all__ = [
     "TALIF",
     "ATan",
     "AdaptiveLIF",
+    "Carried",
     "Census",
     "Dynamics",
     "Exponential",
     "Gates",
     "Gaussian",
+    "LearnableLIF",
     "Memory",
     "MultiLevelFiring",
     "ParametricLIF",
     "RateBased",
+    "ReLU",
     "Recalibration",
     "Rectangle",
     "RememberingSurrogate",
@@ -66,6 +71,7 @@ __all__ = [
     "Triangle",
     "accepted",
     "accepts",
+    "carrying",
     "exchangeable_neurons",
     "fire_dynamics",
     "firing_rates",

@@ -123,6 +123,13 @@ class Dynamics(Written, ABC):
         """
         return {}
 
+    def drive(self, current: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The current of neurons whose thresholds are :attr:`thresholds`, for surrogates over all steps.
+
+        By default the current itself; another one where a learned threshold or gain scales it.
+        """
+        return current
+
     def share_kept(self, tensors: Mapping[str, Tensor]) -> float | Tensor | None:
         """Constant share of the membrane kept from step to step, by default the field ``decay``.
 

@@ -104,12 +104,13 @@ class MultiLevelFiring(SpikingNeuron):
 
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
         """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
-        if norm is not None and self.time_steps is not None and fusible(norm, current, self.time_steps):
+        resting, time_steps = self.state is None, self.time_steps
+        if norm is not None and resting and time_steps is not None and fusible(norm, current, time_steps):
             return self.gated(
                 normalise_and_fire(
                     current,
                     norm,
-                    self.time_steps,
+                    time_steps,
                     self.dynamics,
                     self.surrogate,
                     self.memory,
@@ -119,6 +120,9 @@ class MultiLevelFiring(SpikingNeuron):
         return super().forward(current, norm)
 
     def fire(self, current: Tensor) -> Tensor:
+        if self.state is not None:
+            # the kernel starts from rest
+            return super().fire(current)
         return _fire(current, self.dynamics, self.surrogate, self.memory, self.reset)
 
     def activities(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> list[Firing]:

@@ -11,7 +11,7 @@ from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.adjoint import Activity
 from purespike.neurons.compiled import expecting
-from purespike.neurons.dynamics import Dynamics, parse_dynamics
+from purespike.neurons.dynamics import Dynamics, State, parse_dynamics
 from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
@@ -53,6 +53,8 @@ class SpikingNeuron(nn.Module):
         self.reset = parse_reset(reset)
         self.time_steps = time_steps
         self.memory: Memory | None = None
+        self.state: State | None = None
+        """Membranes carried from call to call inside :func:`carrying`; ``None`` elsewhere."""
         learnable = self.dynamics.learnable(channels)
         self.learned = (
             nn.ParameterDict({name: nn.Parameter(value) for name, value in learnable.items()})
@@ -69,7 +71,7 @@ class SpikingNeuron(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy is another model, which nobody asks for gradients of the same images
-        return {**self.__dict__, "memory": None}
+        return {**self.__dict__, "memory": None, "state": None}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -127,15 +129,18 @@ class SpikingNeuron(nn.Module):
                 f"{'no size yet' if self.sizes is None else list(self.sizes)} ([T, C, H, W]), "
                 f"got {[len(current), *current.shape[2:]]}"
             )
-        spikes, _ = fire_dynamics(
+        spikes, after = fire_dynamics(
             current,
             self.dynamics,
             self.surrogate,
             tensors=self.tensors(),
+            state=self.state,
             training=self.training,
             memory=self.memory,
             reset=self.reset,
         )
+        if self.state is not None:
+            self.state = after
         return spikes
 
     def tensors(self) -> dict[str, Tensor]:

@@ -108,8 +108,8 @@ class Plan:
         """Neurons of each threshold, as surrogates see them."""
         current, distances = tensors[0].detach(), self.distances(tensors)
         current = current.to(torch.promote_types(current.dtype, torch.float32))
-        share = self.dynamics.share_kept(self._named(tensors))
-        share = share.detach() if isinstance(share, Tensor) else share
+        named = {name: tensor.detach() for name, tensor in self._named(tensors).items()}
+        current, share = self.dynamics.drive(current, named), self.dynamics.share_kept(named)
         inputs = self.rows(list(current.unbind(0)), 0, levels=1)
         return [
             Recorded(inputs, self.rows(distances, k), threshold, share)

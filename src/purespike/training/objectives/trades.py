@@ -1,7 +1,7 @@
 """TRADES: accuracy on clean images, and a prediction that hardly changes in the ball around them."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks import SignAttack
+from purespike.budget import parse_eps
+from purespike.errors import InputError
 from purespike.modes import mode
+from purespike.seeding import generator
 from purespike.training.objectives.adversarial import STEPS, sign_attack
 from purespike.training.objectives.batch import Batch, Step, count_correct
 from purespike.training.objectives.registry import Objective, objective
@@ -27,17 +30,34 @@ class Trades(Objective):
 
     Args:
         beta: weight of the divergence, 6 in the paper's main results.
-        settings: settings of PGD, whose steps climb the divergence from a random start.
+        attack: ``"pgd"``, whose steps climb the divergence from a random start; or ``"rfgsm"`` (Tramèr et
+            al. 2018): ``start`` away by the sign of Gaussian noise, then one step of the rest of ``eps``.
+        start: length of the random step of ``rfgsm`` in pixel units, 1/255 unless given.
+        settings: settings of the attack; of ``rfgsm`` eps and precision alone.
+
+    Raises:
+        InputError: a setting out of range, or one of the other attack.
     """
 
     def __init__(
-        self, *, beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 6.0, **settings: Any
+        self,
+        *,
+        beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 6.0,
+        attack: Literal["pgd", "rfgsm"] = "pgd",
+        start: float | str | None = None,
+        **settings: Any,
     ) -> None:
-        self.beta, self.attack = beta, sign_attack("pgd", **{"steps": 10, **settings})
+        self.beta, self.start = beta, 0.0
+        if attack == "pgd":
+            if start is not None:
+                raise InputError("start: is for attack: rfgsm; pgd starts anywhere in the ball")
+            self.attack = sign_attack("pgd", **{"steps": 10, **settings})
+        else:
+            self.start, self.attack = random_step(1 / 255 if start is None else start, **settings)
 
     def __call__(self, batch: Batch) -> Step:
         attack = replace(self.attack, seed=batch.seed)
-        crafted = diverging(batch.network, batch.images, attack=attack)
+        crafted = diverging(batch.network, batch.images, attack=attack, start=self.start)
         clean, moved = (view.logits for view in batch.forward(batch.images, crafted))
         loss = batch.criterion(clean, batch.labels) + self.beta * divergence(clean, moved).mean()
         right = {
@@ -54,10 +74,36 @@ def divergence(clean: Tensor, moved: Tensor) -> Tensor:
     return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
-def diverging(model: nn.Module, images: Tensor, *, attack: SignAttack) -> Tensor:
-    """Images in the ball whose prediction diverges most from that of ``images``, same shape."""
+def random_step(
+    start: float | str, *, eps: float | str = 8 / 255, **settings: Any
+) -> tuple[float, SignAttack]:
+    """The length of RFGSM's random step, and FGSM with what it leaves of the budget.
+
+    Raises:
+        InputError: a setting of other attacks, or a random step that leaves nothing.
+    """
+    if others := settings.keys() - {"precision"}:
+        raise InputError(f"attack: rfgsm is one step in L-infinity; leave out {', '.join(sorted(others))}")
+    length, budget = parse_eps(start, name="start"), parse_eps(eps)
+    if length >= budget:
+        raise InputError(f"start: must be less than eps, {budget:g}, got {length:g}")
+    return length, sign_attack("fgsm", eps=budget - length, **settings)
+
+
+def diverging(model: nn.Module, images: Tensor, *, attack: SignAttack, start: float = 0.0) -> Tensor:
+    """Images in the ball whose prediction diverges most from that of ``images``, same shape.
+
+    Args:
+        model: images to logits, in evaluation mode.
+        images: ``[N, C, H, W]`` in [0, 1].
+        attack: the steps.
+        start: length of a random step before them, by the sign of Gaussian noise.
+    """
     with mode(model, training=False), torch.no_grad():
         clean = model(images).float()
+    if start:
+        noise = torch.randn(images.shape, generator=generator(attack.seed, "start"))
+        images = (images + start * noise.sign().to(images)).clamp(0, 1)
     first_class = torch.zeros(len(images), dtype=torch.long, device=images.device)
     return replace(attack, loss="margin").perturb(_Divergence(model, clean), images, first_class)
 

@@ -1,0 +1,90 @@
+"""A training step of each system of ``recipes/peers`` ÷ a plain one of the network, beside its passes."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import Settings, Side, times
+from benchmarks.networks import batch
+from benchmarks.report import Result, timed
+from purespike.models import create
+from purespike.recipe import ClassifierRecipe, load_recipe
+from purespike.training.objectives import Batch, Composition, create_objective
+from purespike.training.optimiser import create_optimiser
+
+RECIPES = Path("recipes/peers")
+NETWORK: dict[str, Any] = {"architecture": "senet18_snn", "width": 0.25, "time_steps": 4}
+"""The same for all, but for neurons and coding; the plain one has neurons of one threshold."""
+SLACK = 1.3
+"""Time that a step may take, in plain ones, over the passes that it makes."""
+
+
+@dataclass
+class Trained:
+    """A network, what it is trained with, and the passes of an image in its last step."""
+
+    recipe: ClassifierRecipe
+    objective: Composition
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    passes: int = 0
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """All steps of a batch, as training makes them."""
+        self.model.train()
+        self.passes = 0
+        for step in self.objective.steps(Batch(self.model, images, labels, recipe=self.recipe)):
+            self.optimiser.zero_grad()
+            step.loss.backward()
+            self.optimiser.step()
+            self.objective.project(self.model, "benchmark", device=images.device)
+            self.passes += step.passes
+
+
+def run(settings: Settings) -> Result:
+    network = "{architecture}, width {width:g}, T={time_steps}".format(**NETWORK)
+    result = Result(f"A training step of each defence: {network}, {settings.batch} images of 32×32")
+    images, labels = batch(settings.batch, settings.device)
+    plain = trained({"thresholds": [1.0]}, settings.device)
+    sides: dict[str, Side] = {"plain": partial(plain.step, images, labels)}
+    passes: dict[str, int] = {}
+    for path in sorted(RECIPES.glob("*.yaml")):
+        recipe = load_recipe(path).classifier
+        if not recipe.model_fields_set & {"objective", "dynamics", "coding"}:
+            result.skipped.append(f"{path.stem}: trains its classifier as any other")
+            continue
+        try:
+            own = trained(recipe.model_dump(mode="json"), settings.device)
+            own.step(images, labels)
+        except Exception as error:
+            # a teacher, or other work before the first epoch, is missing; or another network is needed
+            result.skipped.append(f"{path.stem}: {error}")
+            continue
+        passes[path.stem] = own.passes
+        sides[path.stem] = partial(own.step, images, labels)
+    seconds = times(sides, settings)
+    result.rows = [
+        timed(
+            f"{name} ÷ plain, a training step",
+            seconds,
+            name,
+            "plain",
+            bound=SLACK * count,
+            same=f"{count} passes of an image",
+        )
+        for name, count in passes.items()
+    ]
+    return result
+
+
+def trained(settings: dict[str, Any], device: str) -> Trained:
+    """The network of a recipe at the size of the benchmark, with its own neurons, coding and optimiser."""
+    recipe = ClassifierRecipe(**{**settings, **NETWORK})
+    torch.manual_seed(0)
+    model = create(recipe.architecture, width=recipe.width, **recipe.neurons(), coding=recipe.coding)
+    optimiser = create_optimiser(recipe.optimiser, model.to(device), recipe.learning_rate)
+    return Trained(recipe, create_objective(recipe.objective), model, optimiser)
