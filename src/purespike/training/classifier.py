@@ -71,7 +71,11 @@ def train_classifier(
         origin=origin_of("classifier", recipe, data.train, seed=seed),
     )
     done = state.restore()
-    stage = Stage("classifier", classifier, data.train, recipe, folder, seed, accelerator, average=average)
+    stage = Stage(
+        *("classifier", classifier, data.train, recipe, folder, seed, accelerator),
+        average=average,
+        test=data.test,
+    )
     objective.begin(stage, state.kept)
 
     images, labels = data.train.images.to(device), data.train.labels.to(device)

@@ -39,6 +39,7 @@ class Stage:
         held_out: training images that no step sees, for :meth:`Part.after_epoch`; those that the objective
             asked for.
         average: the moving average of the weights, if the recipe asks for one.
+        test: test images, to watch an earlier stage by; nothing is chosen by them.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Stage:
     classifier: nn.Module | None = None
     held_out: ImageSet | None = None
     average: AveragedModel | None = None
+    test: ImageSet | None = None
 
 
 class Part:
