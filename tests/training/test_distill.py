@@ -11,29 +11,15 @@ from purespike.attacks import create_attack
 from purespike.evaluation.diagnostics import Examination
 from purespike.evaluation.diagnostics.gradients import check_gradients, check_scale
 from purespike.experiment import Run
-from purespike.models import ClassifierSettings, SpikingClassifier, create
+from purespike.models import create
 from purespike.models.predict import as_float
-from purespike.models.registry import _builders, register
 from purespike.training import accelerator, train_classifier
 from purespike.training.objectives import Batch, create_objective
+from training import parts  # noqa: F401
 from training.test_objectives import two_sides
 from training.tiny import checkpoint, history, recipe
 
 TAU = 20
-
-
-@pytest.fixture(scope="module")
-def shallow():
-    """One layer of neurons, which trains in seconds; forgotten after the tests."""
-
-    @register
-    def shallow_snn(settings: ClassifierSettings) -> SpikingClassifier:
-        neurons, (width,) = settings.neurons(), settings.channels(64)
-        stem = nn.Sequential(nn.Conv2d(settings.frame_channels, width, 3, padding=1), neurons.norm(width))
-        return SpikingClassifier(stem, neurons.make(width), width, settings, neurons)
-
-    yield "shallow_snn"
-    del _builders["shallow_snn"]
 
 
 @pytest.fixture
@@ -105,9 +91,9 @@ def test_a_high_temperature_makes_labels_uniform(smooth, batch):
 # ---- the control
 
 
-def trained(folder, architecture, objective, rate):
+def trained(folder, objective, rate):
     settings = {
-        "architecture": architecture,
+        "architecture": "shallow_snn",
         "width": 0.25,
         "epochs": 4,
         "batch_size": 24,
@@ -126,9 +112,9 @@ def trained(folder, architecture, objective, rate):
 
 
 @pytest.fixture(scope="module")
-def distilled(tmp_path_factory, shallow):
+def distilled(tmp_path_factory):
     objective = {"name": "distill", "temperature": TAU}
-    return trained(tmp_path_factory.mktemp("distilled"), shallow, objective, TAU**2)
+    return trained(tmp_path_factory.mktemp("distilled"), objective, TAU**2)
 
 
 def robust(model, loss):
@@ -177,11 +163,11 @@ def test_the_diagnostics_say_so(distilled):
 # ---- the teacher
 
 
-def test_training_stopped_in_teacher_and_student_ends_as_one_never_stopped(tmp_path, monkeypatch, shallow):
+def test_training_stopped_in_teacher_and_student_ends_as_one_never_stopped(tmp_path, monkeypatch):
     import purespike.training.classifier as training
 
     objective = {"name": "distill", "temperature": 4}
-    tiny = recipe(classifier={"architecture": shallow, "epochs": 2, "objective": objective})
+    tiny = recipe(classifier={"architecture": "shallow_snn", "epochs": 2, "objective": objective})
     steps, augment = [], training.augment
 
     def stopped(images, augmentation):
@@ -216,7 +202,7 @@ def test_training_stopped_in_teacher_and_student_ends_as_one_never_stopped(tmp_p
     assert one["readout.weight"] != other["model/readout.weight"], "a seed of its own"
 
 
-def test_the_teacher_keeps_the_other_parts_and_sees_what_the_student_sees(tmp_path, monkeypatch, shallow):
+def test_the_teacher_keeps_the_other_parts_and_sees_what_the_student_sees(tmp_path, monkeypatch):
     from purespike.training.objectives.distill import Distill
 
     seen = []
@@ -231,7 +217,7 @@ def test_the_teacher_keeps_the_other_parts_and_sees_what_the_student_sees(tmp_pa
 
     monkeypatch.setattr(Distill, "__call__", spied)
     objective = [{"name": "distill", "temperature": 4}, {"name": "parseval", "beta": 0.01}]
-    tiny = recipe(classifier={"architecture": shallow, "epochs": 1, "objective": objective})
+    tiny = recipe(classifier={"architecture": "shallow_snn", "epochs": 1, "objective": objective})
     run = Run(tiny, tmp_path, accelerator(device="cpu"))
     run.classifier(run.data())
     assert seen and not any(training for training, _ in seen)

@@ -91,8 +91,14 @@ def test_the_weight_of_a_penalty_counts(smooth, batch):
     )
 
 
-@pytest.mark.parametrize("name", ["input_gradient", "sparse_gradient"])
-@pytest.mark.parametrize("base", ["none", "pgd", "trades"])
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        *[("none", name) for name in ("input_gradient", "overlap", "sparse_gradient", "threshold_distance")],
+        ("pgd", "input_gradient"),
+        ("trades", "input_gradient"),
+    ],
+)
 def test_a_penalty_of_weight_0_is_not_computed(spiking, shown, base, name):
     """Not even statistics of batch norms may move by its images."""
     made = []

@@ -3,6 +3,7 @@
 from purespike.neurons.adaptive_dynamics import AdaptiveLIF, ParametricLIF
 from purespike.neurons.adaptive_surrogates import ASSG, PDSG
 from purespike.neurons.census import Census, firing_rates, membrane_census
+from purespike.neurons.driven_dynamics import DLIF, NoisyLIF
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS, Dynamics, parse_dynamics
 from purespike.neurons.elementwise_surrogates import (
     ATan,
@@ -32,6 +33,7 @@ from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
 __all__ = [
     "ASSG",
     "BPTR",
+    "DLIF",
     "HART",
     "LIF",
     "LIF_THRESHOLDS",
@@ -47,6 +49,7 @@ __all__ = [
     "Gaussian",
     "Memory",
     "MultiLevelFiring",
+    "NoisyLIF",
     "ParametricLIF",
     "RateBased",
     "Rectangle",
