@@ -16,6 +16,7 @@ from purespike.models.predict import as_float
 from purespike.training import accelerator, train_classifier
 from purespike.training.objectives import Batch, create_objective
 from training import parts  # noqa: F401
+from training.stops import assert_same, train
 from training.test_objectives import two_sides
 from training.tiny import checkpoint, history, recipe
 
@@ -164,36 +165,13 @@ def test_the_diagnostics_say_so(distilled):
 
 
 def test_training_stopped_in_teacher_and_student_ends_as_one_never_stopped(tmp_path, monkeypatch):
-    import purespike.training.classifier as training
-
     objective = {"name": "distill", "temperature": 4}
     tiny = recipe(classifier={"architecture": "shallow_snn", "epochs": 2, "objective": objective})
-    steps, augment = [], training.augment
-
-    def stopped(images, augmentation):
-        steps.append(len(images))
-        if len(steps) == due:
-            raise KeyboardInterrupt
-        return augment(images, augmentation)
-
     folder, whole = tmp_path / "run", tmp_path / "whole"
-    # in the second epoch of the teacher; then in that of the student, whose first is kept
-    for due, counts in ((5, 5), (8, 8), (None, 3)):
-        steps.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(training, "augment", stopped)
-            run = Run(tiny, folder, accelerator(device="cpu"))
-            if due is None:
-                run.classifier(run.data())
-            else:
-                with pytest.raises(KeyboardInterrupt):
-                    run.classifier(run.data())
-        assert len(steps) == counts
-    straight = Run(tiny, whole, accelerator(device="cpu"))
-    straight.classifier(straight.data())
-    for name in ("classifier.safetensors", "teacher/checkpoint/classifier.safetensors"):
-        assert checkpoint(folder / name)[0] == checkpoint(whole / name)[0]
-    assert history(folder) == history(whole) and history(folder / "teacher") == history(whole / "teacher")
+    # in the second epoch of the teacher; then in that of the student
+    train(tiny, folder, monkeypatch, 5, 8)
+    train(tiny, whole, monkeypatch)
+    assert_same(folder, whole, "teacher")
     assert history(folder)[-1]["passes"] == 2 * 60
     one, other = (
         checkpoint(whole / name)[0]

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from purespike import InputError
-from purespike.experiment import Run
 from purespike.models import create
 from purespike.neurons import (
     SpikingNeuron,
@@ -17,13 +16,13 @@ from purespike.neurons import (
     spiking_neurons,
     surrogate_gradient,
 )
-from purespike.training import accelerator
 from purespike.training.objectives import Batch, View, create_objective
 from purespike.training.objectives.layers import Layer, recording
 from purespike.training.objectives.overlap import Overlap, half_width, inside
 from purespike.training.objectives.threshold_distance import ThresholdDistance
 from training import parts  # noqa: F401
-from training.tiny import checkpoint, history, recipe
+from training.stops import assert_same, train
+from training.tiny import history, recipe
 
 SHAPE = (4, 2, 3, 4, 5)
 KINDS = (
@@ -316,36 +315,16 @@ def test_it_agrees_with_the_census():
 
 
 def test_noisy_neurons_and_penalties_stopped_end_as_never_stopped(tmp_path, monkeypatch):
-    import purespike.training.classifier as training
-
     settings = {
         "architecture": "shallow_snn",
         "epochs": 2,
         "dynamics": "noisylif(noise=0.1)",
         "objective": ["threshold_distance"],
     }
-    tiny = recipe(classifier=settings)
-    steps, augment = [], training.augment
-
-    def stopped(images, augmentation):
-        steps.append(len(images))
-        if len(steps) == due:
-            raise KeyboardInterrupt
-        return augment(images, augmentation)
-
-    folder, whole = tmp_path / "run", tmp_path / "whole"
-    for due, place in ((4, folder), (None, folder), (None, whole)):
-        steps.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(training, "augment", stopped)
-            run = Run(tiny, place, accelerator(device="cpu"))
-            if due is None:
-                run.classifier(run.data())
-            else:
-                with pytest.raises(KeyboardInterrupt):
-                    run.classifier(run.data())
-    name = "classifier.safetensors"
-    assert checkpoint(folder / name)[0] == checkpoint(whole / name)[0] and history(folder) == history(whole)
+    tiny, folder, whole = recipe(classifier=settings), tmp_path / "run", tmp_path / "whole"
+    train(tiny, folder, monkeypatch, 4)
+    train(tiny, whole, monkeypatch)
+    assert_same(folder, whole)
     ramped = [row["threshold_distance"] for row in history(whole)[1:]]
     assert 0 < ramped[0] < ramped[1]
 

@@ -30,7 +30,7 @@ class Layer(NamedTuple):
         and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
         """
         dynamics, surrogate = self.neurons.dynamics, self.neurons.surrogate
-        rows = _channels_last(self.current)
+        rows = channels_last(self.current)
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         found: list[Tensor] = []
 
@@ -133,7 +133,8 @@ def _by_steps(module: SpikingNeuron, part: Tensor) -> Tensor:
     return part if module.time_steps is None else part.unflatten(0, (module.time_steps, -1))
 
 
-def _channels_last(current: Tensor) -> Tensor:
+def channels_last(current: Tensor) -> Tensor:
+    """``[T, N, C, ...]`` as ``[T, N, ..., C]``, in which dynamics run."""
     return current.movedim(2, -1) if current.ndim > 2 else current
 
 
@@ -141,4 +142,4 @@ def _about_to_draw(module: SpikingNeuron, current: Tensor) -> dict[str, Tensor]:
     """The numbers that the layer draws next; the generators stay as they are."""
     gpus = [current.device] if current.is_cuda else []
     with torch.random.fork_rng(devices=gpus):
-        return module.dynamics.drawn(_channels_last(current.detach()), module.training)
+        return module.dynamics.drawn(channels_last(current.detach()), module.training)
