@@ -39,7 +39,7 @@ class Stage:
         held_out: training images that no step sees, for :meth:`Part.after_epoch`; those that the objective
             asked for.
         average: the moving average of the weights, if the recipe asks for one.
-        test: test images, to watch an earlier stage by; nothing is chosen by them.
+        test: test images, to watch a training by; where a classifier is trained.
     """
 
     name: str
