@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from purespike.models import SpikingClassifier
 from purespike.models.registry import register
 from purespike.models.resnet import resnet14_snn
 from purespike.training.objectives import (
@@ -27,6 +28,14 @@ def dropout_snn(settings):
     model = resnet14_snn(settings)
     model.body = nn.Sequential(model.body, nn.Dropout(0.5))
     return model
+
+
+@register
+def shallow_snn(settings):
+    """One layer of neurons, which trains in seconds."""
+    neurons, (width,) = settings.neurons(), settings.channels(64)
+    stem = nn.Sequential(nn.Conv2d(settings.frame_channels, width, 3, padding=1), neurons.norm(width))
+    return SpikingClassifier(stem, neurons.make(width), width, settings, neurons)
 
 
 @penalty("random_logits")

@@ -92,11 +92,18 @@ def test_the_weight_of_a_penalty_counts(smooth, batch):
     )
 
 
-@pytest.mark.parametrize("base", ["none", "pgd", "trades"])
-def test_a_penalty_of_weight_0_is_not_computed(spiking, shown, base):
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        *[("none", name) for name in ("input_gradient", "overlap", "sparse_gradient", "threshold_distance")],
+        ("pgd", "input_gradient"),
+        ("trades", "input_gradient"),
+    ],
+)
+def test_a_penalty_of_weight_0_is_not_computed(spiking, shown, base, name):
     """Not even statistics of batch norms may move by its images."""
     made = []
-    for parts in (base, [base, {"name": "input_gradient", "weight": 0}]):
+    for parts in (base, [base, {"name": name, "weight": 0}]):
         model = copy.deepcopy(spiking)
         (step,) = steps_of(parts, model, *shown, seed=3)
         step.loss.backward()

@@ -4,6 +4,7 @@ from purespike.neurons.adaptive_dynamics import AdaptiveLIF, ParametricLIF
 from purespike.neurons.adaptive_surrogates import ASSG, PDSG
 from purespike.neurons.carry import Carried, carrying
 from purespike.neurons.census import Census, firing_rates, membrane_census
+from purespike.neurons.driven_dynamics import DLIF, NoisyLIF
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS, Dynamics, parse_dynamics
 from purespike.neurons.elementwise_surrogates import (
     ATan,
@@ -37,6 +38,7 @@ from purespike.neurons.unknown import own_gradients, unknown_spiking_modules
 __all__ = [
     "ASSG",
     "BPTR",
+    "DLIF",
     "GATES",
     "HART",
     "LIF",
@@ -57,6 +59,7 @@ __all__ = [
     "LearnableLIF",
     "Memory",
     "MultiLevelFiring",
+    "NoisyLIF",
     "ParametricLIF",
     "RateBased",
     "ReLU",

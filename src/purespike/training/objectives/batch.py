@@ -45,7 +45,7 @@ class View:
         batch: the batch they belong to.
         images: ``[N, C, H, W]``.
         outputs: outputs of the network being trained: logits ``[N, K]``, or a purifier's ``Purified``.
-        layers: input currents and spikes of every layer of neurons, where a penalty asked for them.
+        layers: input currents and spikes of every layer of neurons, where they were asked for.
         further: the further images that the penalty asked for, as the same forward saw them.
     """
 
@@ -114,7 +114,7 @@ class Batch:
         self.network = unwrap(self.model) if self.network is None else self.network
         self._added: _Added | None = None
 
-    def forward(self, *sets: Tensor) -> list[View]:
+    def forward(self, *sets: Tensor, layers: bool = False) -> list[View]:
         """Pass sets of images through the network together, once a step.
 
         One forward, so that all share the statistics of batch norms, and several processes exchange buffers
@@ -122,6 +122,7 @@ class Batch:
 
         Args:
             sets: images ``[N, C, H, W]``, those that the criterion meets first.
+            layers: whether the views hold the layers of neurons, also where no penalty asks for them.
 
         Returns:
             One view for each of ``sets``.
@@ -130,11 +131,11 @@ class Batch:
             raise RuntimeError("one forward a step: give all images of the step to it")
         further = [penalty.further(self, sets[0]) for _, penalty, _ in self.penalties]
         shown = [*sets, *(images for images in further if images is not None)]
-        wanted = any(penalty.layers for _, penalty, _ in self.penalties)
-        with recording(unwrap(self.model), wanted=wanted) as layers:
+        wanted = layers or any(penalty.layers for _, penalty, _ in self.penalties)
+        with recording(unwrap(self.model), wanted=wanted) as record:
             outputs = self.model(torch.cat(shown) if len(shown) > 1 else shown[0])
         sizes = [len(images) for images in shown]
-        parts = zip(shown, _split(outputs, sizes), layers.split(sizes), strict=True)
+        parts = zip(shown, _split(outputs, sizes), record.split(sizes), strict=True)
         views = [View(self, *part) for part in parts]
         self._added = self._penalise(views[0], further, views[len(sets) :])
         return views[: len(sets)]

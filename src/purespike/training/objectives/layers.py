@@ -1,12 +1,14 @@
-"""Input currents and spikes of the layers of neurons, with their graph, for penalties on membranes."""
+"""Input currents, membranes and spikes of the layers of neurons, with their graph, for penalties."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from purespike.neurons import SpikingNeuron
+from purespike.errors import InputError
+from purespike.neurons import Dynamics, SpikingNeuron
 
 
 class Layer(NamedTuple):
@@ -18,6 +20,43 @@ class Layer(NamedTuple):
     """Input current, after any batch norm, ``[T, N, ...]``."""
     spikes: Tensor
     """Spike counts, same shape."""
+    drawn: Mapping[str, Tensor] = {}
+    """Random numbers that the dynamics drew, ``[T, N, ..., C]``."""
+
+    def distances(self) -> Tensor:
+        """Membranes before the reset minus the threshold, ``[T, K, N, ..., C]`` for K thresholds.
+
+        Computed again from the current by the dynamics themselves, so that gradients flow into the current
+        and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
+        """
+        dynamics, surrogate = self.neurons.dynamics, self.neurons.surrogate
+        rows = channels_last(self.current)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        found: list[Tensor] = []
+
+        def spike(distance: Tensor) -> Tensor:
+            found.append(distance)
+            fired = (distance >= 0).to(distance.dtype)
+            if self.neurons.reset == "detached":
+                return fired
+            # no more than a gradient: the difference is 0
+            return fired + surrogate.derivative(distance.detach()) * (distance - distance.detach())
+
+        dynamics.run(rows, spike, (), {**self.neurons.tensors(), **self.drawn})
+        steps = torch.stack([step if step.ndim == rows.ndim else step[None] for step in found])
+        return steps if rows.ndim > 2 else steps[..., None]
+
+    def of(self, start: int, size: int) -> "Layer":
+        """The run on so many of its images."""
+        count = self.current.shape[1]
+
+        def own(part: Tensor) -> Tensor:
+            return part.narrow(1, start, size)
+
+        drawn = {
+            name: own(part) if part.shape[1:2] == (count,) else part for name, part in self.drawn.items()
+        }
+        return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn)
 
 
 class Recording(list[Layer]):
@@ -26,15 +65,18 @@ class Recording(list[Layer]):
     def split(self, sizes: list[int]) -> list[list[Layer]]:
         """The runs of each set of images, which lie one after the other in a batch."""
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return [
-            [
-                layer._replace(
-                    current=layer.current.narrow(1, start, size), spikes=layer.spikes.narrow(1, start, size)
-                )
-                for layer in self
-            ]
-            for start, size in zip(starts, sizes, strict=True)
-        ]
+        return [[layer.of(start, size) for layer in self] for start, size in zip(starts, sizes, strict=True)]
+
+
+def spiking(layers: Sequence[Layer], *, part: str) -> Sequence[Layer]:
+    """``layers``, which the part of an objective called ``part`` cannot do without.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not layers:
+        raise InputError(f"{part}: needs layers of purespike's neurons, and the network has none")
+    return layers
 
 
 @contextlib.contextmanager
@@ -52,8 +94,9 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
     hooks = []
     for name, module in model.named_modules() if wanted else ():
         if isinstance(module, SpikingNeuron):
-            hooks.append(module.register_forward_pre_hook(_normalise_first, with_kwargs=True))
-            hooks.append(module.register_forward_hook(_recorder(record, name)))
+            before, after = _recorders(record, name)
+            hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.append(module.register_forward_hook(after))
     try:
         yield record
     finally:
@@ -61,20 +104,42 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
             hook.remove()
 
 
-def _normalise_first(
-    module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[tuple[Tensor], dict[str, Any]]:
-    def current(current: Tensor, norm: nn.Module | None = None) -> Tensor:
-        return current if norm is None else norm(current)
+def _recorders(record: Recording, name: str) -> tuple[Any, Any]:
+    """Hooks before and after a layer's forward."""
+    drawn: dict[str, Tensor] = {}
 
-    return (current(*inputs, **named),), {}
+    def before(
+        module: SpikingNeuron, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Tensor], dict[str, Any]]:
+        current = _normalised(*inputs, **named)
+        drawn.clear()
+        if type(module.dynamics).drawn is not Dynamics.drawn:
+            drawn.update(_about_to_draw(module, _by_steps(module, current)))
+        return (current,), {}
+
+    def after(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
+        record.append(
+            Layer(name, module, _by_steps(module, inputs[0]), _by_steps(module, spikes), dict(drawn))
+        )
+
+    return before, after
 
 
-def _recorder(record: Recording, name: str) -> Any:
-    def hook(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
-        pair = (inputs[0], spikes)
-        if module.time_steps is not None:
-            pair = tuple(part.unflatten(0, (module.time_steps, -1)) for part in pair)
-        record.append(Layer(name, module, *pair))
+def _normalised(current: Tensor, norm: nn.Module | None = None) -> Tensor:
+    return current if norm is None else norm(current)
 
-    return hook
+
+def _by_steps(module: SpikingNeuron, part: Tensor) -> Tensor:
+    return part if module.time_steps is None else part.unflatten(0, (module.time_steps, -1))
+
+
+def channels_last(current: Tensor) -> Tensor:
+    """``[T, N, C, ...]`` as ``[T, N, ..., C]``, in which dynamics run."""
+    return current.movedim(2, -1) if current.ndim > 2 else current
+
+
+def _about_to_draw(module: SpikingNeuron, current: Tensor) -> dict[str, Tensor]:
+    """The numbers that the layer draws next; the generators stay as they are."""
+    gpus = [current.device] if current.is_cuda else []
+    with torch.random.fork_rng(devices=gpus):
+        return module.dynamics.drawn(channels_last(current.detach()), module.training)

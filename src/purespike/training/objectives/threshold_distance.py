@@ -1,0 +1,48 @@
+"""TGO: membranes kept away from the threshold, where they could flip and where gradients pass."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from purespike.training.objectives.batch import View
+from purespike.training.objectives.layers import spiking
+from purespike.training.objectives.registry import Penalty, penalty
+
+
+@penalty("threshold_distance")
+@dataclass(frozen=True, kw_only=True)
+class ThresholdDistance(Penalty):
+    r"""Mean shortfall of the distance between membranes and thresholds, summed over layers (TGO 2026).
+
+    .. math:: w \sum_l \frac{1}{T N_l} \sum_{t,i} \max(0, \delta - |u_i[t] - V|), \quad
+        w = \tfrac12 (1 - \cos \pi e)
+
+    where e is the share of the training that is over ("Robust Spiking Neural Networks Against Adversarial
+    Attacks", arXiv 2602.20548). Of neurons with several thresholds the nearest counts. A membrane within a
+    narrow surrogate is one through which the attacker's gradient passes: away from it both the spike is
+    harder to flip, which is robustness, and the gradient is gone, which is masking.
+
+    Args:
+        margin: δ, in units of the membrane.
+        ramp: ``"cosine"``, or ``"none"`` for w = 1 throughout.
+    """
+
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    ramp: Literal["cosine", "none"] = "cosine"
+
+    layers = True
+
+    def __call__(self, view: View) -> Tensor:
+        shortfalls = [
+            functional.relu(self.margin - layer.distances().abs().amin(1)).mean()
+            for layer in spiking(view.layers, part="threshold_distance")
+        ]
+        return self.share(view.batch.progress) * sum(shortfalls[1:], start=shortfalls[0])
+
+    def share(self, progress: float) -> float:
+        """w at a share of the training in [0, 1]."""
+        return 1.0 if self.ramp == "none" else (1 - math.cos(math.pi * progress)) / 2
