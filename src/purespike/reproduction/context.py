@@ -17,6 +17,9 @@ from purespike.reproduction.scale import Scale, changed, folder_name
 from purespike.results import Evaluation, read_history
 from purespike.training.engine import main_first
 
+BEFORE = ("teacher", "homeostasis")
+"""Folders in a run of networks that its classifier needs before."""
+
 
 class Unavailable(Exception):
     """A data set that is not available here; the message gives the reason."""
@@ -148,9 +151,17 @@ class ExperimentContext:
         return self.classifier(dataset, "control", seed, changes=self.scale.holding[dataset].control)
 
     def passes(self, dataset: str, name: str, stage: str, seed: int = 0) -> int:
-        """Forward and backward passes of an image that a stage of a run took, as its history says."""
-        rows = read_history(self.place(dataset, name, seed) / "history.jsonl")
-        return sum(int(row.value("passes") or 0) for row in rows if row.stage == stage)
+        """Forward and backward passes of an image that a stage of a run took, as its history says.
+
+        Those of a classifier include what was trained before it: an ANN, a teacher, a plain network.
+        """
+        place = self.place(dataset, name, seed)
+        stages, histories = {stage}, [place / "history.jsonl"]
+        if stage == "classifier":
+            stages |= {"ann"}
+            histories += [path for each in BEFORE if (path := place / each / "history.jsonl").is_file()]
+        rows = [row for path in histories for row in read_history(path) if row.stage in stages]
+        return sum(int(row.value("passes") or 0) for row in rows)
 
     def evaluate(
         self,

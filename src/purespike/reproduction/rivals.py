@@ -1,14 +1,25 @@
 """Parts of a scale beyond the paper: purifiers that hold, the systems it names, and the hardest attacker."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from purespike.errors import InputError
+from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Section
 from purespike.section import Rate
 from purespike.yaml_text import parse_yaml
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``, mapping by mapping; a mapping with a ``name`` is replaced as a whole."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        nested = isinstance(change, Mapping) and isinstance(old, Mapping) and "name" not in change
+        result[key] = changed(old, change) if nested else change  # type: ignore[arg-type]
+    return result
 
 
 class Hardest(Section):
@@ -88,10 +99,11 @@ class Peer(Section):
         return self
 
 
-def shipped_rows() -> dict[str, Peer]:
-    """The rows of ``scales/peers.yaml``."""
+def shipped_rows() -> dict[str, Any]:
+    """The rows of ``scales/peers.yaml``, each a mapping."""
     text = (files(__package__) / "scales" / "peers.yaml").read_text(encoding="utf-8")
-    return {name: Peer.model_validate(row or {}) for name, row in parse_yaml(text).items()}
+    found: dict[str, Any] = parse_yaml(text)
+    return found
 
 
 class Peers(Section):
@@ -100,7 +112,7 @@ class Peers(Section):
     ``network`` changes the recipe of ``dataset`` in all rows. Each row trains for ``passes`` passes of an
     image, in as many epochs as its cost allows. ``adversarial`` is the objective of the rows that are
     adversarially trained. Images made on the row ``sender`` are sent to the others. ``hardest`` are the
-    attacks. The ``rows`` are those of ``scales/peers.yaml`` unless given.
+    attacks. The ``rows`` are those of ``scales/peers.yaml`` unless given; ``overrides`` change some of them.
     """
 
     dataset: str
@@ -115,7 +127,20 @@ class Peers(Section):
         white_box=({"name": "pgd", "steps": 100}, {"name": "sa_pgd"}),
         apgd=({"name": "apgd_ce"}, {"name": "apgd_dlr"}),
     )
-    rows: dict[str, Peer] = Field(default_factory=shipped_rows)
+    rows: dict[str, Peer]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_rows(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        rows = {"rows": shipped_rows(), **values}["rows"]
+        overrides = values.get("overrides") or {}
+        for name in overrides:
+            if name not in rows:
+                raise unknown("row", str(name), rows)
+        merged = {name: changed(row or {}, overrides.get(name) or {}) for name, row in rows.items()}
+        return {**{key: value for key, value in values.items() if key != "overrides"}, "rows": merged}
 
     def changes(self, name: str) -> dict[str, Any]:
         """The changes of a row to the recipe of the table's network, its epochs among them.

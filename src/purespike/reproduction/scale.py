@@ -1,7 +1,7 @@
 """The scale of an experiment: networks, epochs and images, all in one YAML file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
-from purespike.reproduction.rivals import Hardest, Holding, Peers
+from purespike.reproduction.rivals import Hardest, Holding, Peers, changed
 from purespike.section import explain
 from purespike.yaml_text import parse_yaml, read_yaml
 
@@ -73,16 +73,6 @@ class Scale(Section):
             values = changed(values, self.variants[variant])
         given = {"seed": seed, **({"data": {"source": source}} if source else {})}
         return parse_recipe(changed(values, given), source=f"{dataset}, {variant}")
-
-
-def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with ``changes``, mapping by mapping; a mapping with a ``name`` is replaced as a whole."""
-    result = dict(values)
-    for key, change in changes.items():
-        old = result.get(key)
-        nested = isinstance(change, Mapping) and isinstance(old, Mapping) and "name" not in change
-        result[key] = changed(old, change) if nested else change  # type: ignore[arg-type]
-    return result
 
 
 def load_scale(name: str) -> Scale:

@@ -60,9 +60,9 @@ def class_means(model: nn.Module, images: Tensor, labels: Tensor, classes: int) 
         for part, of in zip(images.split(TOGETHER), labels.cpu().split(TOGETHER), strict=True):
             with recording(model) as layers:
                 model(as_float(part.to(device)))
-            for name, _, _, spikes in layers:
-                rates = channel_rates(spikes.float()).cpu().double()
-                total = totals.setdefault(name, rates.new_zeros(classes, rates.shape[1]))
+            for layer in layers:
+                rates = channel_rates(layer.spikes.float()).cpu().double()
+                total = totals.setdefault(layer.name, rates.new_zeros(classes, rates.shape[1]))
                 total.index_add_(0, of, rates)
     counts = torch.bincount(labels.cpu(), minlength=classes).clamp(min=1).double()
     return {name: total / counts[:, None] for name, total in totals.items()}

@@ -133,10 +133,10 @@ def usual_membranes(model: nn.Module, images: Tensor, device: torch.device) -> d
         for part in images.split(TOGETHER):
             with recording(model) as layers:
                 model(as_float(part.to(device)))
-            for name, neurons, current, _ in layers:
-                (threshold,), decay = neurons.thresholds, neurons.dynamics.share_kept({})
+            for layer in layers:
+                (threshold,), decay = layer.neurons.thresholds, layer.neurons.dynamics.share_kept({})
                 assert isinstance(decay, float)
-                found, _ = membrane_potentials(list(current.float().unbind(0)), threshold, decay)
+                found, _ = membrane_potentials(list(layer.current.float().unbind(0)), threshold, decay)
                 total = torch.stack(found).sum(1).cpu().double()
-                totals[name] = totals[name] + total if name in totals else total
+                totals[layer.name] = totals[layer.name] + total if layer.name in totals else total
     return {name: total / len(images) for name, total in totals.items()}
