@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.neurons import Dynamics, SpikingNeuron
+from purespike.neurons import Dynamics, SpikingNeuron, Surrogate
+from purespike.neurons.compiled import differentiable
 
 
 class Layer(NamedTuple):
@@ -29,21 +30,15 @@ class Layer(NamedTuple):
         Computed again from the current by the dynamics themselves, so that gradients flow into the current
         and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
         """
-        dynamics, surrogate = self.neurons.dynamics, self.neurons.surrogate
-        rows = channels_last(self.current)
-        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-        found: list[Tensor] = []
-
-        def spike(distance: Tensor) -> Tensor:
-            found.append(distance)
-            fired = (distance >= 0).to(distance.dtype)
-            if self.neurons.reset == "detached":
-                return fired
-            # no more than a gradient: the difference is 0
-            return fired + surrogate.derivative(distance.detach()) * (distance - distance.detach())
-
-        dynamics.run(rows, spike, (), {**self.neurons.tensors(), **self.drawn})
-        steps = torch.stack([step if step.ndim == rows.ndim else step[None] for step in found])
+        neurons, rows = self.neurons, channels_last(self.current).contiguous()
+        named = {**neurons.tensors(), **self.drawn}
+        tensors = (rows, *named.values())
+        settings = (tuple(named), neurons.dynamics, neurons.surrogate, neurons.reset == "attached")
+        steps: Tensor = differentiable(
+            *(_distances, tensors, settings),
+            eager=lambda: _distances(tensors, *settings),
+            subject=f"dynamics {neurons.dynamics.name}",
+        )
         return steps if rows.ndim > 2 else steps[..., None]
 
     def of(self, start: int, size: int) -> "Layer":
@@ -59,11 +54,35 @@ class Layer(NamedTuple):
         return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn)
 
 
+def _distances(
+    tensors: tuple[Tensor, ...],
+    names: tuple[str, ...],
+    dynamics: Dynamics,
+    surrogate: Surrogate,
+    attached: bool,
+) -> Tensor:
+    rows = tensors[0].to(torch.promote_types(tensors[0].dtype, torch.float32))
+    found: list[Tensor] = []
+
+    def spike(distance: Tensor) -> Tensor:
+        found.append(distance)
+        fired = (distance >= 0).to(distance.dtype)
+        # no more than a gradient: the difference is 0
+        hidden = surrogate.derivative(distance.detach()) * (distance - distance.detach())
+        return fired + hidden if attached else fired
+
+    dynamics.run(rows, spike, (), dict(zip(names, tensors[1:], strict=True)))
+    return torch.stack([step if step.ndim == rows.ndim else step[None] for step in found])
+
+
 class Recording(list[Layer]):
     """The runs of one forward, in the order of execution."""
 
     def split(self, sizes: list[int]) -> list[list[Layer]]:
         """The runs of each set of images, which lie one after the other in a batch."""
+        if len(sizes) == 1:
+            # the gradient of a part would lie in another memory order, which slows batch norms down
+            return [list(self)]
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         return [[layer.of(start, size) for layer in self] for start, size in zip(starts, sizes, strict=True)]
 

@@ -1,9 +1,11 @@
 """TGO: membranes kept away from the threshold, where they could flip and where gradients pass."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -37,11 +39,11 @@ class ThresholdDistance(Penalty):
     layers = True
 
     def __call__(self, view: View) -> Tensor:
-        shortfalls = [
-            functional.relu(self.margin - layer.distances().abs().amin(1)).mean()
-            for layer in spiking(view.layers, part="threshold_distance")
-        ]
-        return self.share(view.batch.progress) * sum(shortfalls[1:], start=shortfalls[0])
+        shortfalls: list[Tensor] = []
+        for layer in spiking(view.layers, part="threshold_distance"):
+            nearest = functools.reduce(torch.minimum, layer.distances().abs().unbind(1))
+            shortfalls.append(functional.relu(self.margin - nearest).mean())
+        return self.share(view.batch.progress) * torch.stack(shortfalls).sum()
 
     def share(self, progress: float) -> float:
         """w at a share of the training in [0, 1]."""
