@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from purespike import environment
-from purespike.environment import provenance
+from purespike.environment import provenance, source_digest
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +62,23 @@ def test_an_installed_copy_inside_a_strangers_repository_has_no_commit(monkeypat
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
     Path(tmp_path / "environment.py").write_text("")
     assert provenance(seed=0)["commit"] is None
+
+
+def test_the_digest_is_that_of_every_source_file(monkeypatch, tmp_path):
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "file.py").write_text("one = 1")
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+
+    def digest():
+        source_digest.cache_clear()
+        return source_digest()
+
+    found = [digest()]
+    (tmp_path / "room" / "file.py").write_text("one = 2")
+    found.append(digest())
+    (tmp_path / "room" / "other.py").write_text("")
+    found.append(digest())
+    (tmp_path / "notes.txt").write_text("no source")
+    assert digest() == found[-1]
+    source_digest.cache_clear()
+    assert len({*found}) == 3 and all(len(each) == 64 for each in found)

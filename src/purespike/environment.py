@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -37,6 +38,16 @@ def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, An
         "hardware": _hardware(torch.device(device)),
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+@functools.cache
+def source_digest() -> str:
+    """SHA-256 of all files of this package's source, by which kept findings are told from an older code's."""
+    here, digest = Path(__file__).resolve().parent, hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(here).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _command() -> str:

@@ -11,6 +11,7 @@ import purespike
 from evaluation.diagnostics.asking import cell
 from evaluation.victims import foreign, photographs, plain
 from purespike.attacks import create_attack
+from purespike.evaluation import escalation
 from purespike.evaluation.diagnostics import RULES, rule
 from purespike.evaluation.escalation import escalated, still_robust
 from purespike.evaluation.plan import Job
@@ -125,6 +126,21 @@ def test_an_escalated_evaluation_is_read_back(tmp_path):
     again = evaluate(16, tmp_path)
     assert len(first.cells) > 2 and plain(again) == plain(first)
     assert [each.seconds for each in again.cells] == [each.seconds for each in first.cells]
+
+
+def test_findings_of_other_code_are_not_read_back(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(escalation, "ask", lambda name, e: asked.append(name) or ())
+    evaluate(16, tmp_path)
+    evaluate.cache_clear()
+    first = len(asked)
+    evaluate(16, tmp_path)
+    evaluate.cache_clear()
+    assert first and len(asked) == first, "all of them were kept"
+    monkeypatch.setattr(escalation, "source_digest", lambda: "other")
+    evaluate(16, tmp_path)
+    evaluate.cache_clear()
+    assert len(asked) == 2 * first
 
 
 def test_a_rule_registered_since_is_asked_in_a_resumed_evaluation(tmp_path):

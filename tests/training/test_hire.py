@@ -116,6 +116,7 @@ def test_a_resumed_training_ends_as_one_never_stopped(data, tmp_path, monkeypatc
         ({"objective": {"name": "hire", "eps": 8}}, r"hire: eps: .*8"),
         ({"objective": "hire", "coding": "poisson"}, "hire: .* leave out coding"),
         ({"objective": ["hire", "input_gradient"]}, "hire: input_gradient needs further images"),
+        ({"objective": ["hire", "overlap"]}, "hire: overlap computes membranes from rest"),
     ],
 )
 def test_settings_without_meaning_are_one_line(changes, message, data, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from purespike.attacks import SignAttack
 from purespike.attacks.protocol import is_iterated, recorded
 from purespike.chunks import Json
+from purespike.environment import source_digest
 from purespike.evaluation.allowance import LEAST, MOST, Plan, everything, passes_taken, planned
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
@@ -168,6 +169,8 @@ class _Asked:
         known = e.arrived_training, e.missing_classes, e.trained_accuracy
         codes = code_of(RULES[rule].check, *(type(job.attack) for job in e.jobs))
         key = (rule,), attacks, self.runner.threats, e.clean, len(e), asdict(e.thresholds), known, *codes
+        # a rule stands on half of the package: what it found before a correction is no finding
+        key = (*key, source_digest())
 
         def compute() -> Findings:
             return Findings(findings=tuple(ask(rule, e)))

@@ -71,11 +71,13 @@ class Hire(Objective):
 
 
 def check_alone(batch: Batch) -> None:
-    """Refuse penalties with images of their own, which have no membranes from the period before.
+    """Refuse penalties that know nothing of the membranes from the period before.
 
     Raises:
-        InputError: there is one.
+        InputError: there is one with images of its own, or one that computes membranes again.
     """
     for name, penalty, _ in batch.penalties:
         if type(penalty).further is not Penalty.further:
             raise InputError(f"hire: {name} needs further images, which have no membranes; leave one out")
+        if penalty.layers:
+            raise InputError(f"hire: {name} computes membranes from rest at each period; leave one out")
