@@ -202,3 +202,21 @@ def test_an_examination_is_followed_pass_by_pass(monkeypatch):
     # a rule of many passes is seen on its way
     seen = Counter(note for count, note in told if count)
     assert max(seen.values()) > 5
+
+
+def test_an_attack_is_followed_within_its_chunks(monkeypatch):
+    told = []
+
+    class Followed(Bar):
+        def advance(self, count, note="", *values):
+            super().advance(count, note, *values)
+            told.append(count)
+
+    monkeypatch.setattr("purespike.progress.Bar", Followed)
+    images, labels = photographs(8, seed=7)
+    given = {"attacks": ["pgd:steps=6"], "eps": 1e-4, "surrogates": ["atan"], "losses": ["ce"]}
+    found = purespike.evaluate(blurring(), (images, labels), **given, diagnose=0)
+    assert found.cells
+    assert all(count >= 0 for count in told) and len([count for count in told if count]) > 6
+    # one chunk of eight images: clean, then six steps and the last look at them for each reset
+    assert sum(told) >= 8 * 7

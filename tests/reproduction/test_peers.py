@@ -81,6 +81,16 @@ def test_the_budget_and_the_passes_of_training_are_told(rows):
     assert value(rows["PGD-AT, purifier"], "passes") == pytest.approx(6 * 0.064)
 
 
+def test_the_table_tells_how_many_images_were_attacked(made, rows):
+    assert rows
+    assert "8 test images attacked" in (made / "table.md").read_text(encoding="utf-8")
+
+
+def test_no_row_objects_that_its_subset_is_easier_than_the_whole(rows):
+    for row in rows.values():
+        assert "cannot raise accuracy" not in row.get("remark", "")
+
+
 def test_stochastic_rows_say_so(rows):
     assert "stochastic" in rows["Poisson"]["remark"]
     assert "stochastic" not in rows["plain"].get("remark", "")

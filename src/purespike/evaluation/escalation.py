@@ -142,9 +142,9 @@ def _followed(progress: Bar, most: int, rule: str) -> Iterator[None]:
     """Show the passes of a rule while it takes them; at its end, those that it did not need as well."""
     left = most
 
-    def tell(count: int) -> None:
+    def tell(images: int, differentiated: bool) -> None:
         nonlocal left
-        count = min(count, left)
+        count = min(images * (3 if differentiated else 1), left)
         left -= count
         progress.advance(count, rule)
 

@@ -25,6 +25,7 @@ from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.models import Defended
 from purespike.models.adapters import as_module
+from purespike.models.answer import passes_told
 from purespike.models.guard import ModelFailure, check_values, lent
 from purespike.modes import mode, normal, outside_inference_mode
 from purespike.neurons import accepted, unknown_spiking_modules
@@ -244,13 +245,18 @@ def _measure(
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
     costs = {job: _costs(job, runner.scene, runner.threats) for job in jobs}
     count = len(runner.labels)
-    work = count * (1 + sum(sum(each.values()) for each in costs.values()))
+    # with and without the purifier
+    others = 0 if full_set is None else len(full_set) * (2 if isinstance(runner.model, Defended) else 1)
+    work = others + count * (1 + sum(sum(each.values()) for each in costs.values()))
     with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
         for sentence in left_out:
             progress.say(sentence)
         clean, quality = runner.clean()
         progress.advance(count)
-        clean_whole = None if full_set is None else runner.clean_whole(full_set)
+        clean_whole = None
+        if full_set is not None:
+            with passes_told(lambda images, _: progress.advance(images, "clean images")):
+                clean_whole = runner.clean_whole(full_set)
         cells: list[Cell] = []
         for job in jobs:
             cells += _attack(runner, job, clean, costs[job], progress)
@@ -327,10 +333,22 @@ def _imitate(
 
 
 def _attack(runner: Runner, job: Job, clean: Outcomes, costs: Mapping[str, int], progress: Bar) -> list[Cell]:
-    def done(threat: str, images: int) -> None:
-        progress.advance(images * costs[threat], f"{job.attack.name}, {threat}")
+    shown = 0
+    """Passes of the chunk in progress that were shown: an estimate, which its end corrects."""
 
-    cells = runner.attack(job, clean, done=done)
+    def tell(images: int, differentiated: bool) -> None:
+        nonlocal shown
+        shown += images
+        progress.advance(images, job.attack.name)
+
+    def done(threat: str, images: int) -> None:
+        nonlocal shown
+        took = images * costs[threat]
+        progress.advance(max(took - shown, 0), f"{job.attack.name}, {threat}")
+        shown = max(shown - took, 0)
+
+    with passes_told(tell):
+        cells = runner.attack(job, clean, done=done)
     for cell in cells:
         progress.say(cell.line())
     return cells

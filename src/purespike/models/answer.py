@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from purespike.checks import copy_for
 from purespike.errors import InputError
 
-Tell = Callable[[int], None]
+Tell = Callable[[int, bool], None]
 _told: ContextVar[Tell | None] = ContextVar("told", default=None)
 
 
 @contextlib.contextmanager
 def passes_told(tell: Tell) -> Iterator[None]:
-    """Call ``tell`` with the passes of every answer inside: one for each image, and two to differentiate."""
+    """Call ``tell`` after every answer inside, with the number of images and whether it is differentiated."""
     token = _told.set(tell)
     try:
         yield
@@ -38,7 +38,7 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     """
     logits = model(copy_for(model, images))
     if tell := _told.get():
-        tell(len(images) * (3 if images.requires_grad else 1))
+        tell(len(images), images.requires_grad)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

@@ -16,12 +16,20 @@ class Draft:
         columns: columns in order.
         kind: kind of the figure.
         notes: sentences below the table.
+        images: images attacked, where they are not those of the scale.
     """
 
     def __init__(
-        self, title: str, columns: Sequence[Column], *, kind: Kind = "dots", notes: Sequence[str] = ()
+        self,
+        title: str,
+        columns: Sequence[Column],
+        *,
+        kind: Kind = "dots",
+        notes: Sequence[str] = (),
+        images: int | None = None,
     ) -> None:
         self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
+        self.images = images
         self.rows: list[SheetRow] = []
 
     def measured(

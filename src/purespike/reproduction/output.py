@@ -81,6 +81,7 @@ def shown(folder: Path, name: str, page: Path) -> str:
 
 
 def _sheet(name: str, draft: Draft, context: ExperimentContext, origin: dict[str, object]) -> Sheet:
+    shown = context.scale.model_dump(mode="json", include=_SHOWN)
     return Sheet(
         schema_version=1,
         experiment=name,
@@ -89,7 +90,7 @@ def _sheet(name: str, draft: Draft, context: ExperimentContext, origin: dict[str
         columns=draft.columns,
         rows=tuple(draft.rows),
         notes=draft.notes,
-        scale=SheetScale.from_json({**origin, **context.scale.model_dump(mode="json", include=_SHOWN)}),
+        scale=SheetScale.from_json({**origin, **shown, "images": draft.images or context.scale.images}),
         seeds=tuple(context.seeds),
         provenance=Provenance.from_json(provenance(seed=context.seeds[0], device=context.accelerator.device)),
     )

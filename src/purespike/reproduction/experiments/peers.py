@@ -53,7 +53,11 @@ def peers(context: ExperimentContext) -> Draft:
     inner = _on_one_network(context, table)
     title = TITLES.get(table.dataset, table.dataset)
     draft = Draft(
-        f"Peers under one attacker: {title}, L∞ eps {table.eps}", COLUMNS, kind="gap", notes=[READING]
+        f"Peers under one attacker: {title}, L∞ eps {table.eps}",
+        COLUMNS,
+        kind="gap",
+        notes=[READING],
+        images=table.images,
     )
     if table.sender is not None:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
@@ -164,7 +168,7 @@ def as_row(found: Defence, table: Peers, name: str) -> Row:
     cells = found.cells
     return Row(
         name=name,
-        clean=cells[CLEAN].mean,
+        clean=found.clean,
         entries=tuple(
             Entry(accuracy=cells[column].mean, **kind) for column, kind in kinds.items() if column in cells
         ),
