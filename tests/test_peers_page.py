@@ -1,0 +1,63 @@
+"""The page of the peers: every recipe has a section, what it writes is valid, its table is the committed one."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from purespike.recipe import Recipe
+from purespike.reporting.markers import held
+from purespike.reproduction import load_scale
+from purespike.reproduction.output import shown
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "peers.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+RECIPES = sorted((ROOT / "recipes" / "peers").glob("*.yaml"))
+SECTIONS = {
+    "carenet": "CARENet",
+    "conversion": "Robust conversion",
+    "dct": "DCT coding",
+    "distillation": "Defensive distillation",
+    "feel": "FEEL",
+    "hire": "HIRE-SNN",
+    "hosnn": "HoSNN",
+    "input-gradient": "Input-gradient regularisation",
+    "joint-detection": "Joint detection",
+    "mpd-sgr": "MPD-SGR",
+    "mppd": "MPPD and DLIF",
+    "poisson": "Poisson and signed Poisson coding",
+    "rat": "SNN-RAT",
+    "signed-poisson": "Poisson and signed Poisson coding",
+    "sr": "Sparse gradients (SR)",
+    "stog": "StoG",
+    "tgo": "TGO",
+}
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_every_recipe_has_a_section_with_more_than_a_promise():
+    assert [path.stem for path in RECIPES] == sorted(SECTIONS)
+    parts = dict(re.findall(r"## ([^\n]+)\n\n(.*?)(?=\n## |\Z)", TEXT, flags=re.DOTALL))
+    for title in SECTIONS.values():
+        assert len(parts[title].split()) > 60, title
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[-1][:40])
+def test_what_the_page_writes_is_a_recipe(block):
+    values = yaml.safe_load(block)
+    sections = values if values.keys() <= {"classifier", "purifier"} else {"classifier": values}
+    Recipe.model_validate(sections)
+
+
+def test_every_mechanism_has_a_row_alone_and_trained_against_the_table_s_attack():
+    rows = load_scale("cpu").peers.rows
+    for name in ("HoSNN", "Poisson", "DCT", "SR", "FEEL", "StoG", "TGO", "MPD-SGR", "input gradient"):
+        alone, trained = rows[name], rows[f"{name} + AT"]
+        assert not alone.adversarial and trained.adversarial
+        assert alone.classifier == trained.classifier and alone.cost == trained.cost
+
+
+def test_the_table_is_the_committed_one():
+    assert held(TEXT, "peers") == shown(ROOT / "results" / "reproduction", "peers", PAGE).strip()
