@@ -1,4 +1,4 @@
-"""The page of the peers: every recipe has a section, what it writes is valid, its table is the committed one."""
+"""The page of the peers: a section for every recipe, recipes that are valid, and the committed table."""
 
 import re
 from pathlib import Path
