@@ -83,3 +83,9 @@ def test_the_ablation_it_quotes_is_the_measured_one():
         (cell,) = (c for c in evaluation.cells if (c.attack, c.threat) == ("pgd", "oblivious"))
         assert f"{cell.score.text}%" in page and cell.score.interval in page
         assert (cell.score.n, cell.steps) == (1000, 20)
+
+
+def test_the_page_on_defending_shows_the_ablation_that_was_measured():
+    page = ROOT / "docs" / "defending.md"
+    found = held(page.read_text(encoding="utf-8"), "holding-ablation")
+    assert found == shown(RESULTS, "holding-ablation", page).strip()
