@@ -11,7 +11,7 @@ from purespike.neurons import DLIF, SpikingNeuron
 
 
 def fixed_steps(model: nn.Module) -> str | None:
-    """The part of ``model`` that has a value for each of its time steps, and so takes no others; or ``None``."""
+    """The part of ``model`` that has a value for each time step, and so takes no others; or ``None``."""
     for module in model.modules():
         dynamics = module.dynamics if isinstance(module, SpikingNeuron) else None
         if isinstance(dynamics, DLIF) or (dynamics is not None and dynamics.sized):
