@@ -50,6 +50,22 @@ def test_a_column_beats_the_row_and_the_row_the_default(table):
     assert [entry.eps for entry in other.entries] == [8 / 255]
 
 
+def test_columns_in_capitals_other_delimiters_and_decimal_commas(table):
+    for text in (
+        "Name;CLEAN;FGSM;Eps\na;91,5;50,2%;8/255\n",
+        "Name\tclean\tFGSM\teps\na\t91.5\t50.2\t8/255\n",
+    ):
+        (row,) = read_table(table(text))
+        assert (row.name, row.clean) == ("a", 0.915)
+        assert row.entries == (Entry(attack="fgsm", accuracy=pytest.approx(0.502), eps=8 / 255),)
+
+
+def test_the_number_of_an_attack_without_gradients_is_one_of_queries(table):
+    (row,) = read_table(table("name,clean,Square-5000\na,90,50\n"))
+    (entry,) = row.entries
+    assert (entry.queries, entry.steps) == (5000, None)
+
+
 def test_what_is_known_of_a_row(table):
     columns = "name;clean;training;training_eps;stochastic;images;zero_gradient"
     (row,) = read_table(table(f"\ufeff{columns}\na;90%;adversarial;8/255;yes;1,000;25\n"))
@@ -69,6 +85,13 @@ MISTAKES = {
     "name,clean,FGSM\na,90,150\n": "must lie between 0 and 100 percent",
     "name,clean,FGSM\na,90,inf\n": "must lie between 0 and 100 percent",
     "name,clean,FGSM\na,0.9,0.5\n": "give percentages",
+    "name,clean,FGSM\na,90,50\nb,0.9,0.5\n": "line 3 ('b'): clean: give percentages, 91.5 and not 0.915",
+    'name,clean\n"a\nb",90\nc,200\n': "line 4 ('c'): clean: must lie",
+    "name,clean,PGD-7,pgd:steps=7\na,90,50,55\n": "columns 'PGD-7' and 'pgd:steps=7' are one attack",
+    'name,clean,"PGD-7, 8/255"\na,90,50\n': "one attack belongs here; a comma separates several",
+    "name,clean,CW-L2\na,90,50\n": "unknown attack or column 'cw-l2'",
+    "name,clean,FGSM-7\na,90,50\n": "FGSM takes one step; BIM takes several",
+    "name,Clean,clean\na,90,50\n": "'clean' is there twice",
     "name,clean,FGSM\na,,50\n": "line 2: clean is empty",
     "name,clean,training\na,90,natural\n": "training: must be clean or adversarial",
     "name,clean,stochastic\na,90,maybe\n": "stochastic: must be yes or no",

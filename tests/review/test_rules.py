@@ -42,6 +42,21 @@ def test_a_table_that_falls_with_strength_is_not_flagged(clean, drops, gap):
     assert names(*entries, clean=clean) == set()
 
 
+def test_a_short_run_beside_a_longer_one_that_a_suite_confirms_is_not_flagged():
+    """The network of Madry et al. 2018 in their own numbers, and AutoAttack of Croce & Hein."""
+    madry = [
+        Entry(attack="fgsm", accuracy=0.561, eps=EPS),
+        pgd(0.50, steps=7),
+        pgd(0.458, steps=20),
+        Entry(attack="autoattack", accuracy=0.4404, eps=EPS),
+    ]
+    assert names(*madry, clean=0.873) == set()
+    assert names(*madry[:3], clean=0.873) == {"not converged"}
+    assert names(*madry[:2], madry[3], clean=0.873) == {"AutoAttack gap"}
+    far = replace(madry[3], accuracy=0.40)
+    assert names(*madry[:3], far, clean=0.873) == {"not converged", "AutoAttack gap"}
+
+
 @given(st.permutations(range(4)))
 def test_the_order_of_columns_does_not_matter(order):
     entries = [

@@ -18,6 +18,7 @@ from purespike.models.conversion import _batch_statistics, find_thresholds, take
 from purespike.models.layers import Layers, conv3x3
 from purespike.models.predict import as_float
 from purespike.models.steps import time_steps
+from purespike.neurons import spiking_neurons
 from purespike.training import accelerator, build_classifier, train_classifier
 from purespike.training.objectives import Stage, create_objective
 from purespike.training.objectives.layers import recording
@@ -211,6 +212,46 @@ def test_the_network_begins_as_the_converted_ann(data, tmp_path):
             assert torch.equal(parameter, given[name])
     plain = made(data, tmp_path / "plain", objective="none")
     assert not equal(plain, model)
+
+
+def test_neurons_and_coding_keep_what_their_twin_does_not_have(data, tmp_path):
+    """Gates, recalibration, groups of their parameters, and frames that are normalised otherwise."""
+    parts = [CONVERSION, {"name": "gate_prior", "weight": 0.01}, "care"]
+    groups = [{"pattern": "gates|learned", "weight_decay": 0}, {"pattern": "^readout", "rate": 2}]
+    model = made(
+        data,
+        tmp_path,
+        gates="channel",
+        care=0.25,
+        coding="signedpoisson",
+        epochs=1,
+        objective=parts,
+        optimiser={"groups": groups},
+    )
+    ann = load(tmp_path / "ann")
+    assert not any("gates" in name or "recalibration" in name for name in ann.state_dict())
+    assert model.normalise.mean.eq(0).all() and model.normalise.std.eq(1).all()
+    assert not ann.normalise.mean.eq(0).all()
+    assert all(neurons.recalibration.known for neurons in spiking_neurons(model))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dynamics": "relu"}, "dynamics relu make an ANN"),
+        ({"dynamics": "dlif(steps=2)"}, "dlif has a value for each of 2 steps, .* set steps: 2"),
+        ({"dynamics": "steplif"}, "steplif has a value for each of 2 steps, .* set steps: 2"),
+        ({"coding": "frequency(radii=[8, 4])"}, "coding frequency.* set steps: 2"),
+        (
+            {"dynamics": "talif", "objective": [{**CONVERSION, "steps": 2}, "homeostasis"]},
+            "homeostasis starts from weights of its own",
+        ),
+    ],
+)
+def test_combinations_without_meaning_are_one_line(changes, message, data, tmp_path):
+    with pytest.raises(InputError, match=f"conversion: .*{message}") as error:
+        made(data, tmp_path, **changes)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

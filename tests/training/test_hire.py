@@ -10,7 +10,7 @@ from purespike.data import load_data
 from purespike.experiment import share_of
 from purespike.models import create
 from purespike.models.steps import time_steps
-from purespike.neurons import carrying
+from purespike.neurons import carrying, spiking_neurons
 from purespike.training import accelerator, train_classifier
 from purespike.training.objectives import Batch, create_objective
 from training.test_loop import equal, stopped_after
@@ -108,6 +108,13 @@ def test_a_resumed_training_ends_as_one_never_stopped(data, tmp_path, monkeypatc
     assert [row["passes"] for row in rows[1:]] == [60, 60], "one pass an image"
 
 
+def test_penalties_without_images_of_their_own_go_along(data, tmp_path):
+    """The prior of gates acts before the forward, and asks for no images there."""
+    parts = ["hire", {"name": "gate_prior", "weight": 0.01}]
+    model = made(data, tmp_path, epochs=1, gates="channel", objective=parts)
+    assert all((neurons.gates.probability < 1).all() for neurons in spiking_neurons(model))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -115,6 +122,10 @@ def test_a_resumed_training_ends_as_one_never_stopped(data, tmp_path, monkeypatc
         ({"objective": {"name": "hire", "periods": 0}}, r"classifier\.objective: hire: periods: .*got 0"),
         ({"objective": {"name": "hire", "eps": 8}}, r"hire: eps: .*8"),
         ({"objective": "hire", "coding": "poisson"}, "hire: .* leave out coding"),
+        (
+            {"objective": "hire", "dynamics": "dlif(steps=2)"},
+            "hire: dynamics dlif has a value for each of 2 steps",
+        ),
         ({"objective": ["hire", "input_gradient"]}, "hire: input_gradient needs further images"),
         ({"objective": ["hire", "overlap"]}, "hire: overlap computes membranes from rest"),
     ],

@@ -93,6 +93,21 @@ def test_it_starts_from_the_plain_network_and_goes_on_where_it_was_stopped(
     assert equal(load(tmp_path / "model.safetensors"), straight)
 
 
+def test_the_plain_network_lacks_what_only_these_neurons_have(data, tmp_path):
+    """Gates and recalibration, and groups of the optimiser that hold nothing but their parameters."""
+    model = train(
+        data,
+        tmp_path,
+        gates="channel",
+        care=0.25,
+        epochs=1,
+        objective=["homeostasis", "care", {"name": "gate_prior", "weight": 0.01}],
+        optimiser={"groups": [{"pattern": "gates|learned", "weight_decay": 0}]},
+    )
+    assert all(neurons.recalibration.known for neurons in spiking_neurons(model))
+    assert all(neurons.get_buffer("recorded.trace").any() for neurons in spiking_neurons(model))
+
+
 def test_with_thresholds_at_rest_it_is_the_plain_network(data, plain, tmp_path):
     """Up to the rounding of a batch norm that is fused with the neurons there."""
     still = {"objective": [{"name": "homeostasis", "source": str(plain[1])}], "learning_rate": 1e-30}

@@ -122,10 +122,14 @@ def test_what_the_dynamics_learn_gets_a_gradient():
     assert part.neurons.learned["gain"].grad.abs().min() > 0
 
 
-def test_a_network_without_neurons_is_one_line():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
-    for name in PENALTIES:
-        with pytest.raises(InputError, match=f"^{name}: needs layers of purespike's neurons") as error:
+@pytest.mark.parametrize("name", [*PENALTIES, "membrane_difference"])
+def test_a_network_without_spiking_neurons_is_one_line(name):
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    for model, message in (
+        (bare, "needs layers of purespike's neurons"),
+        (nn.Sequential(bare, SpikingNeuron("relu", time_steps=1)), "needs membranes with thresholds"),
+    ):
+        with pytest.raises(InputError, match=f"^{name}: {message}") as error:
             list(create_objective(name).steps(Batch(model, torch.rand(2, 3, 2, 2), torch.arange(2))))
         assert "\n" not in str(error.value)
 

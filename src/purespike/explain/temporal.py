@@ -14,6 +14,7 @@ from purespike.models import Defended, SpikingClassifier
 from purespike.models.fit import check_fit
 from purespike.models.guard import guarded
 from purespike.modes import mode
+from purespike.neurons import spiking_neurons
 from purespike.seeding import seeded
 
 
@@ -67,7 +68,8 @@ def temporal_information(
         seed: seed of a stochastic model's draws.
 
     Raises:
-        InputError: images or labels do not fit, no images, or the model is none of our classifiers.
+        InputError: images or labels do not fit, no images, or the model is none of our classifiers or
+            recalibrates channels.
     """
     while isinstance(model, Defended):
         model = model.classifier
@@ -75,6 +77,12 @@ def temporal_information(
         raise InputError(
             f"temporal information needs the logits of each time step, which {type(model).__name__} does not "
             "give: take one of purespike's classifiers"
+        )
+    scaled = (neurons.recalibration for neurons in spiking_neurons(model))
+    if any(each is not None and each.known for each in scaled):
+        raise InputError(
+            "temporal information: channels are recalibrated (care) by their rates over all time steps, so "
+            "that no network that stops earlier gives what its steps give"
         )
     floats = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
     if not floats or not len(images):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from purespike.errors import InputError
+from purespike.models.layers import Normalise
 from purespike.models.steps import time_steps
 from purespike.modes import mode
 from purespike.neurons import SpikingNeuron
@@ -67,14 +68,20 @@ class _Reached(Exception):
 
 
 def take_weights(model: nn.Module, twin: nn.Module) -> None:
-    """Give ``model`` the weights and batch norms of its ``twin``; parameters of neurons stay.
+    """Give ``model`` the weights and batch norms of its ``twin``; neurons and normalisation stay.
+
+    The frames of a coding are not normalised as images are.
 
     Raises:
         InputError: not a twin.
     """
-    own = {name for name, _ in model.named_parameters() if ".learned." in f".{name}"}
-    found = model.load_state_dict(twin.state_dict(), strict=False)
-    if odd := {*found.missing_keys, *found.unexpected_keys} - own:
+    own = tuple(
+        f"{name}." for name, module in model.named_modules() if isinstance(module, SpikingNeuron | Normalise)
+    )
+    given = {name: value for name, value in twin.state_dict().items() if not name.startswith(own)}
+    found = model.load_state_dict(given, strict=False)
+    odd = [name for name in (*found.missing_keys, *found.unexpected_keys) if not name.startswith(own)]
+    if odd:
         raise InputError(f"conversion: the ANN is no twin of the network: {', '.join(sorted(odd)[:3])}")
 
 

@@ -5,8 +5,19 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from purespike.models.frequency import Frequency
 from purespike.models.layers import NeuronConfig
-from purespike.neurons import SpikingNeuron
+from purespike.neurons import DLIF, SpikingNeuron
+
+
+def fixed_steps(model: nn.Module) -> str | None:
+    """The part of ``model`` that has a value for each time step, and so takes no others; or ``None``."""
+    for module in model.modules():
+        dynamics = module.dynamics if isinstance(module, SpikingNeuron) else None
+        if isinstance(dynamics, DLIF) or (dynamics is not None and dynamics.sized):
+            return f"dynamics {dynamics.name}"
+    coding = getattr(model, "coding", None)
+    return "coding frequency(radii=...)" if isinstance(coding, Frequency) and coding.radii else None
 
 
 @contextlib.contextmanager

@@ -54,17 +54,19 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
             line and column.
     """
     text = read_text(path).lstrip("\ufeff")
-    with_semicolons = text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",")
+    first = text.strip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
-        lines = list(csv.reader(io.StringIO(text), delimiter=";" if with_semicolons else ",", strict=True))
+        numbered = [(reader.line_num, line) for line in reader if any(map(str.strip, line))]
     except csv.Error as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if any(map(str.strip, line))]
     if len(numbered) < 2:
         raise InputError(f"{path}: needs a line of column names and at least one row")
     if len(numbered) > LARGEST:
         raise InputError(f"{path}: has more than {LARGEST:,} rows")
     names = [name.strip() for name in numbered[0][1]]
+    names = [name.lower() if name.lower() in ABOUT else name for name in names]
     columns = _columns(names, path)
     default = None if eps is None else parse_eps(eps)
     rows = []
@@ -77,7 +79,6 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
             if cell.strip().lower() not in NOTHING
         }
         rows.append(_row(cells, columns, default, f"{path}: line {number}"))
-    _check_percent(rows, path)
     return rows
 
 
@@ -88,21 +89,29 @@ def _columns(names: list[str], path: object) -> dict[str, dict[str, Any]]:
             raise InputError(f"{path}: no column {name!r}; found: {', '.join(names)}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; say what distinguishes the two")
-    return {name: _attack(name, f"{path}: column {name!r}") for name in names if name not in ABOUT}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name not in ABOUT:
+            attack = _attack(name, f"{path}: column {name!r}")
+            for other, settings in found.items():
+                if settings == attack:
+                    raise InputError(
+                        f"{path}: columns {other!r} and {name!r} are one attack; say what tells them apart"
+                    )
+            found[name] = attack
+    return found
 
 
 def _attack(text: str, place: str) -> dict[str, Any]:
     attack, at, budget = text.partition("@")
-    try:
-        settings = parse_attack(attack, kind=place)
-    except InputError as error:
-        raise InputError(str(error)) from None
+    settings = _at(place, parse_attack, attack)
     printed = re.fullmatch(r"(.*?[^\d\s_-])[\s_-]*(\d+)", settings["name"])
     attack_words("pgd")
     name = _known(settings.pop("name"), printed is None, place)
     if name is None and printed is not None:
-        name = _known(printed[1], True, place)
-        settings = {"steps": int(printed[2]), **settings}
+        name = _known(printed[1], False, place) or _known(attack.strip(), True, place)
+        counted = "queries" if name is not None and attack_words(name).by_queries else "steps"
+        settings = {counted: int(printed[2]), **settings}
     found: dict[str, Any] = {"attack": name}
     for key, value in settings.items():
         if key in COUNTS:
@@ -113,7 +122,9 @@ def _attack(text: str, place: str) -> dict[str, Any]:
             raise InputError(f"{place}: {unknown('threat model', str(value), THREATS)}")
         else:
             raise InputError(f"{place}: {unknown('setting', key, [*COUNTS, 'norm', 'threat'])}")
-    if at and budget.strip() == "none":
+    if found.get("steps", 1) > 1 and attack_words(name or "").rank == 0:
+        raise InputError(f"{place}: {attack_words(name or '').title} takes one step; BIM takes several")
+    if at and budget.strip().lower() == "none":
         found["unbounded"] = True
     elif at or "norm" in found:
         found["eps"] = _at(place, parse_budget, budget or None, found.get("norm", "linf"))
@@ -154,9 +165,12 @@ def _row(
     if stochastic not in (None, "yes", "no"):
         raise InputError(f"{place}: stochastic: must be yes or no, got {brief(stochastic)}")
     images, silent = cells.get("images"), cells.get("zero_gradient")
+    clean = _percentage(cells["clean"], f"{place}: clean")
+    if clean < 0.01:
+        raise InputError(f"{place}: clean: give percentages, 91.5 and not 0.915; got {brief(cells['clean'])}")
     return Row(
         name=cells["name"],
-        clean=_percentage(cells["clean"], f"{place}: clean"),
+        clean=clean,
         entries=tuple(entries),
         training=training,  # type: ignore[arg-type]
         training_eps=_at(place, parse_eps, cells["training_eps"]) if "training_eps" in cells else None,
@@ -168,7 +182,8 @@ def _row(
 
 def _percentage(text: str, place: str) -> float:
     try:
-        value = float(text.rstrip("%").strip())
+        # no comma is left but that of a decimal: one of thousands is no percentage
+        value = float(text.rstrip("%").strip().replace(",", "."))
     except ValueError:
         raise InputError(f"{place}: must be a number in percent, got {brief(text)}") from None
     if not 0 <= value <= 100:
@@ -188,8 +203,3 @@ def _at(place: str, parse: Any, *given: Any) -> Any:
         return parse(*given)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
-
-
-def _check_percent(rows: list[Row], path: object) -> None:
-    if max(row.clean for row in rows) <= 0.01:
-        raise InputError(f"{path}: no clean accuracy is above 1: give percentages, 91.5 and not 0.915")

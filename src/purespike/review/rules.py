@@ -64,7 +64,9 @@ def not_converged(row: Row) -> Iterator[Finding]:
         runs.sort(key=lambda each: each.steps or 0)
         for before, last in zip(runs[-2:], runs[-1:], strict=False):
             longer = (last.steps or 0) > (before.steps or 0) >= 5
-            if longer and before.alike(last) and before.accuracy - last.accuracy > _gain(row):
+            # the last number is the end where a stronger attack does not go below it
+            ended = any(last.accuracy - each.accuracy <= _gain(row) for each in _stronger(row, last))
+            if longer and not ended and before.alike(last) and before.accuracy - last.accuracy > _gain(row):
                 yield _finding(
                     "not converged",
                     f"{before}, {last}: more steps still break more",
@@ -88,19 +90,18 @@ def more_effort(row: Row) -> Iterator[Finding]:
 
 def suite_gap(row: Row) -> Iterator[Finding]:
     """Iterated gradients that leave far more images robust than another attack of the same budget."""
-    climbing = [each for each in row.entries if each.iterated]
-    for weakest in climbing:
-        found = [
-            each
-            for each in row.entries
-            if each.alike(weakest)
-            and not each.unbounded
+    for weakest in row.entries:
+        # a short run stands beside its longer ones, which are held against the stronger attack
+        longer = any(
+            each.attack == weakest.attack
             and each.by_gradient
-            and (attack_words(each.attack).rank or 0) > (attack_words(weakest.attack).rank or 0)
-            and weakest.accuracy - each.accuracy > GAP
-        ]
-        if found:
-            worst = min(found, key=lambda each: each.accuracy)
+            and each.alike(weakest)
+            and each.accuracy < weakest.accuracy
+            for each in row.entries
+        )
+        found = [] if longer or not weakest.iterated else _stronger(row, weakest)
+        worst = min(found, key=lambda each: each.accuracy, default=weakest)
+        if weakest.accuracy - worst.accuracy > GAP:
             yield _finding(
                 f"{attack_words(worst.attack).title} gap",
                 f"{weakest}, {worst}: {percent(weakest.accuracy - worst.accuracy)} points of the first are a "
@@ -254,6 +255,19 @@ RULES: tuple[Rule, ...] = (
 def _gain(row: Row) -> float:
     """Difference of two accuracies of a row that is no accident: more than one image, where they are few."""
     return GAIN if row.images is None else max(GAIN, 1.5 / row.images)
+
+
+def _stronger(row: Row, entry: Entry) -> list[Entry]:
+    """The numbers of one budget under gradient attacks that are stronger by construction."""
+    rank = attack_words(entry.attack).rank or 0
+    return [
+        each
+        for each in row.entries
+        if each.alike(entry)
+        and not each.unbounded
+        and each.by_gradient
+        and (attack_words(each.attack).rank or 0) > rank
+    ]
 
 
 def _pairs(row: Row) -> Iterator[tuple[Entry, Entry]]:

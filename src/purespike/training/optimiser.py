@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from purespike.errors import InputError
+from purespike.neurons import SpikingNeuron
 from purespike.optimisation import Constant, Cosine, Milestones, OneCycle, Optimiser, ParameterGroup, Schedule
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -55,6 +56,19 @@ def parameter_groups(model: nn.Module, groups: tuple[ParameterGroup, ...]) -> li
         decay = {} if group.weight_decay is None else {"weight_decay": group.weight_decay}
         result.append({"params": matched, "rate": group.rate, **decay})
     return result
+
+
+def without_neurons(settings: Optimiser, model: nn.Module) -> Optimiser:
+    """``settings`` for ``model`` with plain neurons: without groups that hold parameters of neurons alone."""
+    neurons = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, SpikingNeuron)
+        for parameter in module.parameters()
+    }
+    names = [name for parameter, *both in _names(model) if parameter not in neurons for name in both]
+    kept = tuple(group for group in settings.groups if any(re.search(group.pattern, name) for name in names))
+    return settings if kept == settings.groups else settings.model_copy(update={"groups": kept})
 
 
 def _names(model: nn.Module) -> Iterator[tuple[nn.Parameter, str, str]]:

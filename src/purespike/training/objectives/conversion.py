@@ -14,14 +14,24 @@ from purespike.files import write_text
 from purespike.models import save
 from purespike.models.conversion import find_thresholds, take_weights
 from purespike.models.predict import as_float
+from purespike.models.steps import fixed_steps
+from purespike.neurons import ReLU, spiking_neurons
 from purespike.recipe import ClassifierRecipe, Training
 from purespike.seeding import generator
 from purespike.training.objectives.compose import create_objective
 from purespike.training.objectives.registry import Projection, Stage, projection
+from purespike.training.optimiser import without_neurons
 
 SETTINGS = (*Training.model_fields, "optimiser", "schedule", "smoothing", "objective")
 """Settings that the ANN may have of its own; architecture and width are the network's."""
-TWIN = {"dynamics": "relu", "time_steps": 1, "coding": "direct", "reset": "attached"}
+TWIN = {
+    "dynamics": "relu",
+    "time_steps": 1,
+    "coding": "direct",
+    "reset": "attached",
+    "gates": "none",
+    "care": 0.0,
+}
 """Settings that make the ANN of a spiking network; thresholds, decay and surrogate mean nothing then."""
 UNUSED = ("thresholds", "decay", "surrogate", "objective")
 
@@ -52,7 +62,8 @@ class Conversion(Projection):
 
     Args:
         ann: training of the ANN, as ``classifier``: epochs, objective, learning_rate and so on. Settings that
-            it leaves out are those of the spiking network, but for the objective (``none``).
+            it leaves out are those of the spiking network, but for the objective (``none``) and groups of the
+            optimiser that hold parameters of neurons alone. It has no gates and no recalibration.
         percentile: p, in (0, 100].
         scale: s.
         steps: time steps of the search.
@@ -71,8 +82,9 @@ class Conversion(Projection):
         self.ann, self.percentile, self.scale = ann, percentile, scale
         self.steps, self.batches = steps, batches
 
-    def recipe(self, network: ClassifierRecipe) -> ClassifierRecipe:
-        """The recipe of the ANN of a spiking network."""
+    def recipe(self, network: ClassifierRecipe, model: nn.Module) -> ClassifierRecipe:
+        """The recipe of the ANN of a spiking network, and of ``model``, which is that network."""
+        network = network.model_copy(update={"optimiser": without_neurons(network.optimiser, model)})
         kept = {key: value for key, value in network.model_dump(mode="json").items() if key not in UNUSED}
         return ClassifierRecipe(**{**kept, **TWIN, **self.ann})
 
@@ -82,7 +94,16 @@ class Conversion(Projection):
 
         if stage.name != "classifier" or stage.test is None:
             raise InputError("conversion: makes classifiers; a purifier has no ANN")
-        recipe, folder = self.recipe(stage.recipe), stage.folder / "ann"
+        if any(isinstance(neurons.dynamics, ReLU) for neurons in spiking_neurons(stage.model)):
+            raise InputError("conversion: dynamics relu make an ANN, which is not converted")
+        if self.steps != stage.recipe.time_steps and (fixed := fixed_steps(stage.model)):
+            raise InputError(
+                f"conversion: {fixed} has a value for each of {stage.recipe.time_steps} steps, but the "
+                f"search for thresholds takes {self.steps}; set steps: {stage.recipe.time_steps}"
+            )
+        if any(part["name"] == "homeostasis" for part in stage.recipe.objective):
+            raise InputError("conversion: homeostasis starts from weights of its own; leave one of them out")
+        recipe, folder = self.recipe(stage.recipe, stage.model), stage.folder / "ann"
         data = Data("training images", stage.data, stage.test)
         ann = train_classifier(recipe, data, folder=folder, seed=stage.seed, accelerator=stage.accelerator)
         if stage.accelerator.is_main_process:

@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field
 from purespike.budget import parse_eps
 from purespike.errors import InputError
 from purespike.models.coding import Direct
-from purespike.models.steps import time_steps
+from purespike.models.steps import fixed_steps, time_steps
 from purespike.neurons import carrying
 from purespike.training.objectives.adversarial import none
 from purespike.training.objectives.batch import Batch, Step, count_correct, unwrap
-from purespike.training.objectives.registry import Objective, Penalty, Stage, objective
+from purespike.training.objectives.registry import Objective, Stage, objective
 
 Eps = Annotated[float, BeforeValidator(parse_eps)]
 
@@ -45,6 +45,11 @@ class Hire(Objective):
             raise InputError(f"hire: periods: must divide time_steps, {steps}, got {self.periods}")
         if self.periods > 1 and not isinstance(stage.model.coding, Direct):
             raise InputError("hire: the periods see images as they are: leave out coding, or set periods: 1")
+        if self.periods > 1 and (fixed := fixed_steps(stage.model)):
+            raise InputError(
+                f"hire: {fixed} has a value for each of {steps} steps, of which a period has fewer; take "
+                "another, or periods: 1"
+            )
 
     def __call__(self, batch: Batch) -> Iterator[Step]:
         if self.periods == 1:
@@ -77,7 +82,7 @@ def check_alone(batch: Batch) -> None:
         InputError: there is one with images of its own, or one that computes membranes again.
     """
     for name, penalty, _ in batch.penalties:
-        if type(penalty).further is not Penalty.further:
+        if penalty.further(batch, batch.images) is not None:
             raise InputError(f"hire: {name} needs further images, which have no membranes; leave one out")
         if penalty.layers:
             raise InputError(f"hire: {name} computes membranes from rest at each period; leave one out")

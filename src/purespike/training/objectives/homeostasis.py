@@ -15,6 +15,7 @@ from purespike.neurons import MLF, TALIF, SpikingNeuron, parse_dynamics, spiking
 from purespike.neurons.adjoint import membrane_potentials
 from purespike.training.objectives.layers import recording
 from purespike.training.objectives.registry import Projection, Stage, projection
+from purespike.training.optimiser import without_neurons
 
 # images of one forward, whose currents are kept for all layers
 TOGETHER = 100
@@ -81,10 +82,13 @@ class Homeostasis(Projection):
         from purespike.training.classifier import train_classifier
 
         settings = {"dynamics": None, "thresholds": (dynamics.threshold,), "decay": dynamics.decay}
+        optimiser = without_neurons(stage.recipe.optimiser, stage.model)
         plain = stage.recipe.model_copy(
             update={
                 **settings,
                 "gates": "none",
+                "care": 0.0,
+                "optimiser": optimiser,
                 "objective": ({"name": "none"},),
                 "epochs": self.epochs or stage.recipe.epochs,
             }

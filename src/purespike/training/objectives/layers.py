@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
-from purespike.neurons import Dynamics, SpikingNeuron, Surrogate
+from purespike.neurons import Dynamics, ReLU, SpikingNeuron, Surrogate
 from purespike.neurons.compiled import differentiable
 
 
@@ -91,10 +91,12 @@ def spiking(layers: Sequence[Layer], *, part: str) -> Sequence[Layer]:
     """``layers``, which the part of an objective called ``part`` cannot do without.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or one that does not spike.
     """
     if not layers:
         raise InputError(f"{part}: needs layers of purespike's neurons, and the network has none")
+    if any(isinstance(layer.neurons.dynamics, ReLU) for layer in layers):
+        raise InputError(f"{part}: needs membranes with thresholds, which dynamics relu do not have")
     return layers
 
 

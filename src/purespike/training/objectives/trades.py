@@ -85,8 +85,9 @@ def random_step(
     if others := settings.keys() - {"precision"}:
         raise InputError(f"attack: rfgsm is one step in L-infinity; leave out {', '.join(sorted(others))}")
     length, budget = parse_eps(start, name="start"), parse_eps(eps)
-    if length >= budget:
-        raise InputError(f"start: must be less than eps, {budget:g}, got {length:g}")
+    # at the image itself the divergence has no gradient
+    if not 0 < length < budget:
+        raise InputError(f"start: must be positive and less than eps, {budget:g}, got {length:g}")
     return length, sign_attack("fgsm", eps=budget - length, **settings)
 
 
