@@ -11,7 +11,7 @@ from purespike.errors import InputError
 from purespike.models import Defended
 from purespike.reproduction import load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
-from purespike.reproduction.experiments.peers import COLUMNS, training_eps
+from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, training_eps
 from purespike.reproduction.rivals import Peer
 from purespike.reproduction.sheet import Sheet
 from purespike.training.engine import accelerator
@@ -176,3 +176,22 @@ def test_the_budget_of_the_papers_purifier_is_that_of_its_attack(context):
     recipe = context.recipe("mnist")
     assert training_eps(recipe, Peer()) is None
     assert training_eps(recipe, Peer(purifier={}, before="plain")) == pytest.approx(16 / 255)
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_every_row_of_a_packaged_scale_is_a_run(name, tmp_path):
+    scale = load_scale(name)
+    context = ExperimentContext(scale, tmp_path, accelerator(device="cpu"))
+    inner = _on_one_network(context, scale.peers)
+    for row in scale.peers.rows:
+        recipe = inner.run(scale.peers.dataset, row, 0, scale.peers.changes(row)).recipe
+        assert recipe.classifier.architecture == scale.peers.network["classifier"]["architecture"]
+        assert recipe.classifier.epochs >= 1
+
+
+def test_the_network_of_the_table_may_use_other_names_than_the_recipe(tmp_path):
+    scale = load_scale("cpu")
+    old = {**scale.recipes["cifar10"], "classifier": {"weight_decay": 1.0e-4, "milestones": [3]}}
+    former = scale.model_copy(update={"recipes": {**scale.recipes, "cifar10": old}})
+    inner = _on_one_network(ExperimentContext(former, tmp_path, accelerator(device="cpu")), scale.peers)
+    assert inner.recipe("cifar10").classifier.optimiser.weight_decay == 5.0e-4

@@ -106,8 +106,13 @@ def load_scale(name: str) -> Scale:
     return scale
 
 
+def network_of(scale: Scale, peers: Peers) -> dict[str, Any]:
+    """The recipe of the peers' data set with the network that all of them share, as a mapping."""
+    return changed(scale.recipe(peers.dataset).model_dump(mode="json"), peers.network)
+
+
 def _check_peers(scale: Scale, peers: Peers) -> None:
-    plain = changed(scale.recipe(peers.dataset).model_dump(mode="json"), peers.network)
+    plain = network_of(scale, peers)
     folders: dict[str, str] = {}
     for name, row in peers.rows.items():
         other = folders.setdefault(folder_name(name), name)

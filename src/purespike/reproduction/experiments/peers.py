@@ -27,7 +27,7 @@ from purespike.reproduction.hardest import (
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.rivals import Peer, Peers
 from purespike.reproduction.row import CLEAN
-from purespike.reproduction.scale import TITLES, changed
+from purespike.reproduction.scale import TITLES, network_of
 from purespike.reproduction.sheet import Column, SheetCell
 from purespike.review import Entry, Row, review
 
@@ -84,8 +84,7 @@ QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
 
 def _on_one_network(context: ExperimentContext, table: Peers) -> ExperimentContext:
     """A context whose recipe is that of the table's network, with models and chunks of its own."""
-    recipes = dict(context.scale.recipes)
-    recipes[table.dataset] = changed(recipes[table.dataset], table.network)
+    recipes = {**context.scale.recipes, table.dataset: network_of(context.scale, table)}
     update = {"recipes": recipes, "images": table.images, "batch_size": table.batch_size}
     return ExperimentContext(
         context.scale.model_copy(update=update),
