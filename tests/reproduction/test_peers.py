@@ -11,7 +11,7 @@ from purespike.errors import InputError
 from purespike.models import Defended
 from purespike.reproduction import load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
-from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, training_eps
+from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, chosen_rows, training_eps
 from purespike.reproduction.rivals import Peer
 from purespike.reproduction.sheet import Sheet
 from purespike.training.engine import accelerator
@@ -139,6 +139,19 @@ def test_some_rows_alone(context, rows):
     with pytest.raises(InputError, match="unknown row 'plan': did you mean 'plain'"):
         other = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plan"])
         reproduce("peers", other, origin={})
+
+
+def test_a_row_alone_trains_no_other(context, tmp_path):
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["PGD-AT"])
+    sheet = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json")
+    assert [row.origin for row in sheet.rows] == ["measured"]
+    assert [path.name for path in (tmp_path / "peers" / "models" / "mnist").iterdir()] == ["PGD-AT"]
+
+
+def test_names_of_rows_may_hold_commas():
+    table = load_scale("cpu").peers
+    assert chosen_rows([], table) == list(table.rows)
+    assert chosen_rows(["PGD-AT, 2/255", "plain,TRADES"], table) == ["PGD-AT, 2/255", "plain", "TRADES"]
 
 
 def test_rows_are_those_of_peers_alone():

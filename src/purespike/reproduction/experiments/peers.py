@@ -1,6 +1,6 @@
 """The systems that the paper compares itself with: one network, the same attacker for all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from purespike.reproduction.row import CLEAN
 from purespike.reproduction.scale import TITLES, network_of
 from purespike.reproduction.sheet import Column, SheetCell
 from purespike.review import Entry, Row, review
+from purespike.text import split
 
 FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
 OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
@@ -61,11 +62,9 @@ def peers(context: ExperimentContext) -> Draft:
     )
     if table.sender is not None:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
-    for name in context.rows:
-        if name not in table.rows:
-            raise unknown("row", name, table.rows)
+    chosen = chosen_rows(context.rows, table)
     for name, row in table.rows.items():
-        if context.rows and name not in context.rows:
+        if name not in chosen:
             continue
         with draft.unless_missing(title, name), draft.unless_failed(title, name):
             found = _measured(inner, table, name)
@@ -76,6 +75,19 @@ def peers(context: ExperimentContext) -> Draft:
                 title, f"{name}, {quoted.about}", list(columns), list(columns.values()), origin="quoted"
             )
     return draft
+
+
+def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
+    """The rows that are ``given``, each a name (which may hold commas) or several with commas; all if none.
+
+    Raises:
+        InputError: an unknown row.
+    """
+    named = [name for text in given for name in ([text] if text in table.rows else split(text))]
+    for name in named:
+        if name not in table.rows:
+            raise unknown("row", name, table.rows)
+    return named or list(table.rows)
 
 
 QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
