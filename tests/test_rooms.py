@@ -42,6 +42,7 @@ ROOMS = (
     *(
         "attacks",
         "reporting",
+        "zoo",
         "leaderboard",
         "training",
         "evaluation",

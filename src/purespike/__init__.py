@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from purespike.errors import InputError
 
 if TYPE_CHECKING:
-    from purespike import attacks, data, models, neurons
+    from purespike import attacks, data, models, neurons, zoo
     from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.explain import temporal_information
     from purespike.models import Defended, Logits, Resetting, load, save
     from purespike.rejection import Gated, Rejecting, evaluate_rejection
+    from purespike.zoo import from_pretrained, save_pretrained
 
 __version__ = "0.1.0"
 
@@ -29,11 +30,14 @@ __all__ = [
     "data",
     "evaluate",
     "evaluate_rejection",
+    "from_pretrained",
     "load",
     "models",
     "neurons",
     "save",
+    "save_pretrained",
     "temporal_information",
+    "zoo",
 ]
 
 _HOMES = {
@@ -50,6 +54,8 @@ _HOMES = {
     "Gated": "purespike.rejection",
     "Rejecting": "purespike.rejection",
     "evaluate_rejection": "purespike.rejection",
+    "from_pretrained": "purespike.zoo",
+    "save_pretrained": "purespike.zoo",
 }
 
 

@@ -32,6 +32,7 @@ from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation, Provenance
 from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner, in_use
+from purespike.tensors import read_tensors
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
@@ -47,13 +48,14 @@ class Run:
         recipe: settings that determine every number.
         folder: run folder, made if missing.
         accelerator: device, precision and processes.
+        half: write the trained weights in half precision; they are then the ones that are evaluated.
 
     Raises:
         InputError: the folder belongs to another recipe, or is not a run folder.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
-        self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
+    def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator, *, half: bool = False) -> None:
+        self.recipe, self.folder, self.accelerator, self.half = recipe, folder, accelerator, half
         self._alone, self._claimed = contextlib.ExitStack(), False
         check_owner(recipe, folder)
         _check_names(recipe)
@@ -242,11 +244,13 @@ class Run:
         path = self.folder / f"{name}.safetensors"
         if path.exists():
             check_origin(path, origin)
+            if self.half and torch.float16 not in {value.dtype for value in read_tensors(path)[0].values()}:
+                raise InputError(f"{path}: was written in full precision; leave --half out, or delete it")
         else:
             self._write_environment()
             model = train()
             if self.accelerator.is_main_process:
-                save(model, path, metadata={KEY: json.dumps(origin, sort_keys=True)})
+                save(model, path, metadata={KEY: json.dumps(origin, sort_keys=True)}, half=self.half)
             self.accelerator.wait_for_everyone()
         # read back in either case, so that the model on disk is the one evaluated
         return load(path).to(self.accelerator.device)

@@ -34,6 +34,20 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, archive.metadata() or {}
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file alone.
+
+    Raises:
+        InputError: missing, truncated, or not a safetensors file.
+    """
+    regular_file(path, kind="checkpoint")
+    with (
+        reading(path, "truncated, or not a safetensors file", remedy="copy it again, or train again"),
+        safe_open(path, framework="pt") as archive,
+    ):
+        return archive.metadata() or {}
+
+
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file atomically; equal content makes equal bytes.
 

@@ -215,10 +215,12 @@ def source_of(data: str | None, *places: str) -> str:
     """The source that was given, or that of the runs; never a default of another task."""
     from purespike.errors import InputError
     from purespike.experiment import recipe_of
+    from purespike.zoo.catalogue import PREFIX, read_entry
 
     if data is not None:
         return data
     known = {recipe.data.source for place in places if (recipe := recipe_of(place)) is not None}
+    known |= {read_entry(place).data for place in places if place.startswith(PREFIX)}
     if len(known) != 1:
         why = "the runs name different sources" if known else f"{places[0]} is not a run folder"
         raise InputError(f"--data is required: {why}; e.g. --data cifar10")

@@ -8,6 +8,7 @@ from typing import Any
 from purespike.errors import unknown
 from purespike.reading import regular_file
 from purespike.settings import EvaluationSettings
+from purespike.zoo.catalogue import PREFIX, check_zoo
 
 SUITES = ("quick", "standard", "full", "table4")
 ATTACKS = (
@@ -76,7 +77,7 @@ def check_names(
     checked = EvaluationSettings.of(**settings)
     if checked.suite is not None and checked.suite not in SUITES:
         raise unknown("suite", checked.suite, SUITES)
-    own = any(":" in model for model in models)
+    own = any(map(_of_the_user, models))
     if not own:
         for attack in checked.attacks or ():
             if isinstance(attack.get("name"), str):
@@ -96,7 +97,7 @@ def check_score(score: str | None, models: Sequence[str]) -> None:
     Raises:
         InputError: an unknown one.
     """
-    if score is not None and not any(":" in model for model in models):
+    if score is not None and not any(map(_of_the_user, models)):
         _check("score", score.partition(":")[0].strip(), SCORES)
 
 
@@ -104,11 +105,18 @@ def check_models(*models: str) -> None:
     """Check that models exist, but for those of ``module:function``.
 
     Raises:
-        InputError: no such checkpoint.
+        InputError: no such checkpoint, or no such model of the zoo.
     """
     for model in models:
-        if ":" not in model and not Path(model).is_dir():
+        if model.startswith(PREFIX):
+            check_zoo(model)
+        elif ":" not in model and not Path(model).is_dir():
             regular_file(model, kind="checkpoint")
+
+
+def _of_the_user(model: str) -> bool:
+    """Whether a model is made by code of the user's own, which may register further names."""
+    return ":" in model and not model.startswith(PREFIX)
 
 
 def check_source(source: str) -> None:

@@ -36,6 +36,12 @@ Precision = Annotated[
         autocompletion=completion("precision"),
     ),
 ]
+Half = Annotated[
+    bool,
+    typer.Option(
+        "--half", help="Write trained weights in half precision, in half the bytes, and attack those."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="A.B=C", help="Override one recipe key; may be repeated.")
@@ -54,7 +60,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .safetensors checkpoint, a run folder, or module:function returning an nn.Module.",
+        help="A .safetensors checkpoint, a run folder, zoo:NAME for a model that ships with purespike, or "
+        "module:function returning an nn.Module.",
     ),
 ]
 Data = Annotated[

@@ -10,6 +10,7 @@ from purespike.cli.names import check_models, check_source, completion
 from purespike.cli.options import (
     Beside,
     Device,
+    Half,
     Model,
     Out,
     Precision,
@@ -58,6 +59,7 @@ def run(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    half: Half = False,
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
     shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
@@ -71,7 +73,7 @@ def run(
     from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
 
-    runner = _runner(chosen, recipe, folder, device, precision)
+    runner = _runner(chosen, recipe, folder, device, precision, half)
     evaluation, report = runner(others)
     if runner.accelerator.is_main_process:
         show(console_table(evaluation))
@@ -98,12 +100,13 @@ def train_classifier(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    half: Half = False,
 ) -> None:
     """Train the classifier of a recipe: architecture, objective and schedule are its section classifier.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings), recipe, out, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings), recipe, out, device, precision, half) as runner:
         runner.classifier(runner.data())
         _say_trained(runner, "classifier")
 
@@ -117,12 +120,13 @@ def train_purifier(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    half: Half = False,
 ) -> None:
     """Train the purifier of a recipe in front of a frozen classifier: the recipe's, trained first if missing.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision, half) as runner:
         data = runner.data()
         runner.purifier(data, runner.classifier(data))
         _say_trained(runner, "purifier")
@@ -199,10 +203,10 @@ def _read(path: Path, seed: int | None, settings: list[str], classifier: str | N
     return recipe
 
 
-def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str) -> "Run":
+def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str, half: bool) -> "Run":
     from purespike.experiment import Run
 
-    return Run(recipe, out or _folder(path), start(device, precision))
+    return Run(recipe, out or _folder(path), start(device, precision), half=half)
 
 
 def _folder(recipe: Path) -> Path:

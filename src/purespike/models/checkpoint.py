@@ -39,6 +39,7 @@ def save(
     *,
     class_names: tuple[str, ...] | None = None,
     metadata: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> None:
     """Write ``model`` to ``path`` atomically: weights, architecture, and the names of its classes.
 
@@ -48,11 +49,13 @@ def save(
         path: a ``.safetensors`` file; replaced only once the new one is complete.
         class_names: K names; by default those in ``model.class_names``, if any.
         metadata: further entries of the file's header.
+        half: write weights in half precision (float16), in half the bytes; :func:`load` reads them as
+            float32, rounded.
 
     Raises:
         InputError: ``path`` is a folder; a model (or a part of a ``Defended``) that purespike does not know,
             or whose modules are not those that its settings build, or have hooks; weights that are NaN or
-            infinite; another number of names than classes.
+            infinite, or too large for half precision; another number of names than classes.
     """
     if Path(path).is_dir():
         raise InputError(f"save: {path} is a folder; name a file, {Path(path) / 'model.safetensors'}")
@@ -85,15 +88,25 @@ def save(
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
-    write_tensors(path, model.state_dict(), header)
+    weights = model.state_dict()
+    write_tensors(path, _halved(weights) if half else weights, header)
+
+
+def _halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float16, all else as it is."""
+    result = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    if (name := first_not_finite(result)) is not None:
+        largest = weights[name].abs().max().item()
+        raise InputError(f"save: {name} reaches {largest:.3g}, too large for half precision; save it in full")
+    return result
 
 
 def load(path: str | Path) -> nn.Module:
     """Read a model that :func:`save` wrote, in evaluation mode on the CPU, in float32.
 
     Args:
-        path: a ``.safetensors`` file; or a run folder, read as its purifier in front of its classifier, or as
-            the only one of them that it holds.
+        path: a ``.safetensors`` file; a run folder, read as its purifier in front of its classifier, or as
+            the only one of them that it holds; or a folder with a ``model.safetensors``.
 
     Raises:
         InputError: no such file, truncated, not a purespike checkpoint, weights that do not fit the
@@ -101,6 +114,9 @@ def load(path: str | Path) -> nn.Module:
     """
     if Path(path).is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
+        whole = Path(path) / "model.safetensors"
+        if whole.exists() and not purifier.exists() and not classifier.exists():
+            return load(whole)
         if purifier.exists() and classifier.exists():
             return Defended(load(purifier), load(classifier)).eval()
         return load(purifier if purifier.exists() else classifier)

@@ -19,13 +19,18 @@ def resolve(name: str) -> nn.Module:
     """The model named ``name``, in evaluation mode on the CPU.
 
     Args:
-        name: a ``.safetensors`` checkpoint; a run folder, read as its purifier in front of its classifier; or
-            ``module:function``, importable from the current folder, returning any ``nn.Module`` or function
-            from images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``.
+        name: ``zoo:NAME`` for a model that ships with purespike; a ``.safetensors`` checkpoint; a run folder,
+            read as its purifier in front of its classifier; or ``module:function``, importable from the
+            current folder, returning any ``nn.Module`` or function from images ``[N, C, H, W]`` in [0, 1] to
+            logits ``[N, K]``.
 
     Raises:
         InputError: no such model, or a function that fails or does not return a module.
     """
+    if name.startswith("zoo:"):
+        from purespike.zoo import load as shipped
+
+        return shipped(name)
     path = Path(name)
     if source := _foreign_classifier(path):
         return Defended(load(path), resolve(source)).eval()
@@ -64,6 +69,8 @@ def named(specs: Iterable[str]) -> dict[str, str]:
 
 def model_name(model: str) -> str:
     """Name of the model that :func:`resolve` makes of ``model``; the folder's for a part of a run folder."""
+    if model.startswith("zoo:"):
+        return model.removeprefix("zoo:")
     path = Path(model)
     if path.suffix != ".safetensors":
         return path.name or path.absolute().name

@@ -1,0 +1,1 @@
+"""What ships with the package: weights from committed runs, and the cards that tell what they withstand."""
