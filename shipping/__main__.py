@@ -53,6 +53,16 @@ def cards(
         typer.echo("\n".join(ps.zoo.entry(name).lines()))
 
 
+@app.command()
+def page(
+    path: Annotated[Path, typer.Argument(help="Markdown page with the mark")] = Path("docs/zoo.md"),
+) -> None:
+    """Put the table of all cards into the page."""
+    from shipping.page import document
+
+    document(path)
+
+
 def _ship(name: str, base: str, suffix: str, shipped: Shipped, run: Path) -> str:
     from purespike.models import load, save
     from purespike.recipe import load_recipe

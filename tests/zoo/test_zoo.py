@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,3 +154,16 @@ def test_names_are_known_without_pytorch():
     code = "import purespike.cli.names, purespike.zoo.catalogue as e, sys; e.entry_names()"
     code += "; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_page_shows_the_cards():
+    page = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == NAMES
+    for row, name in zip(rows, NAMES, strict=True):
+        card = ps.zoo.card(name)
+        assert (
+            f"**{card.worst_case:.1f}**" in row
+            and f"| {card.clean_acc:.1f} |" in row
+            and row.endswith(f"{card.level} |")
+        )

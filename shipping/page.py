@@ -1,0 +1,38 @@
+"""The table of shipped models in docs/zoo.md."""
+
+from pathlib import Path
+
+MARK = "<!-- zoo -->"
+
+
+def table() -> str:
+    """One row a model: clean accuracy, accuracy by threat model, worst case and verdict, from the cards."""
+    import purespike as ps
+
+    threats = ("undefended", "oblivious", "query", "adaptive")
+    lines = [
+        f"| model | images, L∞ eps | clean | {' | '.join(threats)} | **worst case** | verdict |",
+        "|---|---|--:|" + "--:|" * len(threats) + "--:|---|",
+    ]
+    for name in ps.zoo.list():
+        card = ps.zoo.card(name)
+        shares = [card.robust.get(threat) for threat in threats]
+        cells = ["–" if share is None else f"{share:.1f}" for share in shares]
+        worst = card.accuracy("worst_case")
+        assert worst is not None and worst.low is not None and worst.high is not None
+        lines.append(
+            f"| `{name}` | {card.images}, {card.eps_text} | {card.clean_acc:.1f} | {' | '.join(cells)} | "
+            f"**{worst.value:.1f}** [{worst.low:.1f}, {worst.high:.1f}] | {card.level} |"
+        )
+    return "\n".join(lines)
+
+
+def document(page: Path) -> None:
+    """Put the table below its mark, in place of the one that is there."""
+    from purespike.files import write_text
+
+    before, _, after = page.read_text(encoding="utf-8").partition(MARK)
+    rest = after.lstrip("\n").split("\n")
+    while rest and rest[0].startswith("|"):
+        rest.pop(0)
+    write_text(page, "\n".join([f"{before}{MARK}\n", table(), *rest]))
