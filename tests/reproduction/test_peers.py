@@ -1,6 +1,7 @@
 """The peers' table on a scale that takes seconds."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -139,6 +140,29 @@ def test_some_rows_alone(context, rows):
     with pytest.raises(InputError, match="unknown row 'plan': did you mean 'plain'"):
         other = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plan"])
         reproduce("peers", other, origin={})
+
+
+def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path):
+    """Without the models and chunks that it was made of."""
+    folder = tmp_path / "peers" / "rows"
+    shutil.copytree(context.folder / "peers" / "rows", folder)
+    assert {path.stem for path in folder.iterdir()} >= {"plain", "PGD-AT"}
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
+    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert row.to_json()["cells"] == rows["plain"]["cells"]
+    assert not (tmp_path / "peers" / "models").exists()
+
+
+@pytest.mark.parametrize("damage", ["settings", "file"])
+def test_a_row_of_other_settings_or_a_damaged_one_is_measured_again(context, rows, tmp_path, damage):
+    assert rows
+    kept = tmp_path / "peers" / "rows" / "plain.json"
+    shutil.copytree(context.folder / "peers" / "rows", kept.parent)
+    text = kept.read_text(encoding="utf-8")
+    kept.write_text(text[:-9] if damage == "file" else text.replace('"decided_by": "', '"decided_by": "0'))
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
+    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert (tmp_path / "peers" / "models").exists() and row.to_json()["cells"] == rows["plain"]["cells"]
 
 
 def test_a_row_alone_trains_no_other(context, tmp_path):
