@@ -41,6 +41,7 @@ class Shipped:
             "threats": threats,
             "images": self.images,
             "batch_size": self.images,
+            "diagnose": 16,
             **self.more,
         }
 
