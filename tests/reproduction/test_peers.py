@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from purespike.cli import app
 from purespike.errors import InputError
 from purespike.models import Defended
-from purespike.reproduction import load_scale, reproduce
+from purespike.reproduction import SCALES, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, chosen_rows, training_eps
 from purespike.reproduction.rivals import Peer
@@ -215,7 +215,7 @@ def test_the_budget_of_the_papers_purifier_is_that_of_its_attack(context):
     assert training_eps(recipe, Peer(purifier={}, before="plain")) == pytest.approx(16 / 255)
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", SCALES)
 def test_every_row_of_a_packaged_scale_is_a_run(name, tmp_path):
     scale = load_scale(name)
     context = ExperimentContext(scale, tmp_path, accelerator(device="cpu"))
