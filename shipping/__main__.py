@@ -29,27 +29,34 @@ def cards(
     data: Annotated[list[str], typer.Option(metavar="SET=SOURCE", help="images in place of a download")] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="folder of the evaluations")] = Path("runs/zoo"),
 ) -> None:
-    """Attack the shipped models as they are shipped, and write what they withstand into their entries."""
+    """Attack the shipped models as they are shipped, and write what they withstand into their entries.
+
+    An evaluation that `out` holds is read back. Entries are written last: they are tracked files, and a
+    result is measured from a clean checkout.
+    """
     import purespike as ps
     from purespike.results.make_card import make_card
     from purespike.zoo.catalogue import ENTRIES
     from purespike.zoo.loading import names as known
 
     sources = dict(pair.split("=", 1) for pair in data)
-    for name in names or [each for each in known() if ps.zoo.entry(each).card is None]:
+    chosen = names or [each for each in known() if ps.zoo.entry(each).card is None]
+    for name in chosen:
+        entry, kept = ps.zoo.entry(name), out / name / "evaluation.json"
+        if not kept.is_file():
+            ps.evaluate(
+                entry.load(),
+                sources.get(entry.data, entry.data),
+                folder=out / name / "checkpoint",
+                **entry.evaluation,
+            ).save(kept)
+    for name in chosen:
         entry = ps.zoo.entry(name)
-        evaluation = ps.evaluate(
-            entry.load(),
-            sources.get(entry.data, entry.data),
-            folder=out / name / "checkpoint",
-            **entry.evaluation,
-        )
-        evaluation.save(out / name / "evaluation.json")
-        # a local copy of the images holds the same ones
+        evaluation = ps.Evaluation.read(out / name / "evaluation.json")
         card = make_card(evaluation, name=name, eps=entry.evaluation["eps"][0])
-        entry.model_copy(update={"card": card.model_copy(update={"dataset": entry.data})}).save(
-            ENTRIES / f"{name}.json"
-        )
+        # a local copy of the images holds the same ones
+        card = card.model_copy(update={"dataset": entry.data})
+        entry.model_copy(update={"card": card}).save(ENTRIES / f"{name}.json")
         typer.echo("\n".join(ps.zoo.entry(name).lines()))
 
 
