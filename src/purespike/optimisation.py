@@ -126,8 +126,8 @@ class OneCycle(Section):
 Optimiser = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
 Schedule = Annotated[Constant | Milestones | Cosine | OneCycle, Field(discriminator="name")]
 
-_OPTIMISERS, _SCHEDULES = (Sgd, Adam, AdamW), (Constant, Milestones, Cosine, OneCycle)
-SgdUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "sgd", *_OPTIMISERS))]
-AdamUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "adam", *_OPTIMISERS))]
-MilestonesUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "milestones", *_SCHEDULES))]
-ConstantUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "constant", *_SCHEDULES))]
+OPTIMISERS, SCHEDULES = (Sgd, Adam, AdamW), (Constant, Milestones, Cosine, OneCycle)
+SgdUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "sgd", *OPTIMISERS))]
+AdamUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "adam", *OPTIMISERS))]
+MilestonesUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "milestones", *SCHEDULES))]
+ConstantUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "constant", *SCHEDULES))]
