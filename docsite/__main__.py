@@ -1,4 +1,4 @@
-"""``python -m documentation``: build the site without a network, and check it."""
+"""``python -m docsite``: build the site without a network, and check it."""
 
 import socket
 import sys
@@ -9,8 +9,8 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
-from documentation.check import dead_links, pages, requests
-from documentation.places import ROOT
+from docsite.check import dead_links, pages, requests
+from docsite.places import ROOT
 
 
 def _no_network() -> None:

@@ -9,8 +9,8 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from documentation import api, commands, notebook
-from documentation.places import COPIED, PAGES, ROOT, external, place_of, relative, rewrite, site_place
+from docsite import api, commands, notebook
+from docsite.places import COPIED, PAGES, ROOT, external, place_of, relative, rewrite, site_place
 from purespike.reference import recipe_page
 
 REFERENCE = "<!-- recipe reference -->"
@@ -88,7 +88,7 @@ def _page(files: Files, config: Any, name: str, text: str, source: str) -> None:
 
 def _follow(files: Files, config: Any, source: str) -> list[str]:
     """Add the files and folders of the repository that a page links to; returns pages among them."""
-    from documentation.places import links
+    from docsite.places import links
 
     if not source.endswith(".md"):
         return []
