@@ -20,7 +20,7 @@ def _no_network() -> None:
         raise OSError("the documentation is built without a network")
 
     socket.socket.connect = refuse  # type: ignore[method-assign]
-    socket.getaddrinfo = refuse
+    socket.getaddrinfo = refuse  # type: ignore[assignment]
 
 
 def main() -> int:

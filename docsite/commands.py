@@ -45,7 +45,11 @@ def _table(parameters: list[Any]) -> str:
         default = shown if isinstance(shown, str) else ""
         default = default or _default(parameter.default)
         names = [*parameter.opts, *parameter.secondary_opts]
-        name = parameter.metavar or parameter.name if parameter.param_type_name == "argument" else ", ".join(names)
+        name = (
+            parameter.metavar or parameter.name
+            if parameter.param_type_name == "argument"
+            else ", ".join(names)
+        )
         rows.append(f"| `{name}` | {default.replace('|', chr(92) + '|')} | {help} |")
     return "\n".join(["| | default | |", "|---|---|---|", *rows]) if rows else ""
 

@@ -153,7 +153,11 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
         if external(target):
             return target
         path, fragment = place_of(target, page=source)
-        if path == f"{source.rpartition('/')[0]}/{target}" and path.endswith(".png") and source.endswith(".ipynb"):
+        if (
+            path == f"{source.rpartition('/')[0]}/{target}"
+            and path.endswith(".png")
+            and source.endswith(".ipynb")
+        ):
             return target
         return relative(site_place(path), page=name) + fragment
 

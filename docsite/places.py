@@ -8,7 +8,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages of the repository that the site has under another name."""
-COPIED = {".html", ".png", ".svg", ".json", ".jsonl", ".csv", ".tex", ".yaml", ".cff", ".npz", ".py", ".ipynb", ".txt"}
+COPIED = {
+    ".html",
+    ".png",
+    ".svg",
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".tex",
+    ".yaml",
+    ".cff",
+    ".npz",
+    ".py",
+    ".ipynb",
+    ".txt",
+}
 """Files that the site holds copies of, below ``repository/``."""
 _LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)

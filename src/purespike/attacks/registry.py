@@ -211,10 +211,20 @@ def describe_attack(name: str) -> Described:
     made: Any = make()
     fixed = make.fixed if isinstance(make, Preset) else ()
     # a Python object, and the attack's own name, are nothing to write
-    taken = [one.name for one in fields(made) if one.init and one.name not in ("name", "gate", *fixed)]
+    values = {one.name: getattr(made, one.name) for one in fields(made) if one.init}
+    taken = [key for key in values if key not in ("name", "gate", *fixed) and _takes(make, key, values[key])]
     about = make.about if isinstance(make, Preset) else make.__doc__
     norms = tuple(norm for norm in Ball.known if bounded(name) and knows_norm(name, norm))
-    return Described(about or "", type(made), {key: getattr(made, key) for key in taken}, norms)
+    return Described(about or "", type(made), {key: values[key] for key in taken}, norms)
+
+
+def _takes(make: Callable[..., Any], key: str, value: Any) -> bool:
+    """Whether a function of somebody's makes its attack with this setting, too."""
+    try:
+        make(**{key: value})
+    except (InputError, TypeError):
+        return False
+    return True
 
 
 def bounded(name: str) -> bool:
