@@ -75,6 +75,5 @@ def dead_links(site: Path) -> Iterator[str]:
             aim = aim / "index.html" if aim.is_dir() else aim
             if not aim.is_file():
                 yield f"{place}: {link}"
-            elif target.fragment and aim in parsed:
-                if urllib.parse.unquote(target.fragment) not in parsed[aim].anchors | {"__codelineno"}:
-                    yield f"{place}: {link} has no such anchor"
+            elif aim in parsed and urllib.parse.unquote(target.fragment) not in {"", *parsed[aim].anchors}:
+                yield f"{place}: {link} has no such anchor"

@@ -12,8 +12,10 @@ def page() -> str:
     """Every command with its arguments and options, as Markdown."""
     parts = [
         "# Command line",
-        "`purespike COMMAND --help` says the same. Bad input is one line and exit code 2; an evaluation with `--strict` "
-        "exits with 3 unless its verdict is reliable; `--debug` shows tracebacks. `purespike --install-completion` "
+        "`purespike COMMAND --help` says the same. Bad input is one line and exit code 2; an evaluation with "
+        "`--strict` "
+        "exits with 3 unless its verdict is reliable; `--debug` shows tracebacks. `purespike "
+        "--install-completion` "
         "teaches your shell to complete commands, options and names.",
     ]
     for name, command in _commands(typer.main.get_command(app), ""):

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: roles become references, literals code, and formulas MathML, which needs no script."""
+"""Docstrings as Markdown: roles become references, literals code, formulas MathML without scripts."""
 
 import re
 from typing import Any
