@@ -36,6 +36,7 @@ def main() -> int:
     for line in wrong:
         print(f"make docs: {line}", file=sys.stderr)
     print(f"{len(pages(site))} pages, {len(wrong)} faults: {Path(site, 'index.html')}")
+    print("with search: python -m http.server -d build/site")
     return bool(wrong)
 
 

@@ -10,6 +10,9 @@ _LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "vide
 _STYLES = ("stylesheet", "preconnect", "preload", "prefetch", "dns-prefetch", "icon", "modulepreload")
 _IN_CSS = re.compile(r"(?:url\(|@import)\s*['\"]?((?:https?:)?//[^'\")\s]+)")
 
+# hosts of scripts, styles and fonts, from which themes load what they do not bring along
+_LIBRARIES = re.compile(r"https?://(?:unpkg|cdn|cdnjs|fonts|polyfill)[\w.-]*/[^\"'\s`)]*")
+
 
 class Page(HTMLParser):
     """One page: what it loads, where it links, and its anchors."""
@@ -53,6 +56,9 @@ def requests(site: Path) -> Iterator[str]:
         # the theme would load the library that draws these
         if page.classes & {"mermaid", "arithmatex"}:
             yield f"{path.relative_to(site)}: a diagram or formula that a script from elsewhere draws"
+    for path in sorted(site.rglob("*.js")):
+        for target in _LIBRARIES.findall(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(site)}: loads {target}"
     for path in sorted(site.rglob("*.css")):
         for target in _IN_CSS.findall(path.read_text(encoding="utf-8")):
             yield f"{path.relative_to(site)}: loads {target}"

@@ -140,6 +140,14 @@ def _listing(files: Files, config: Any, folder: Path, path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def on_post_build(config: Any) -> None:
+    """Let the theme's script load nothing from elsewhere: libraries for diagrams, and for old browsers."""
+    for path in Path(config["site_dir"]).rglob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        if "https://unpkg.com/" in text:
+            path.write_text(text.replace("https://unpkg.com/", "not-here/"), encoding="utf-8")
+
+
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
     """Put in the reference, and lead links to the site's own places."""
     name = page.file.src_uri

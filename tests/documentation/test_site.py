@@ -44,7 +44,11 @@ def test_links_to_elsewhere_are_no_requests_and_dead_ones_are_found(tmp_path):
     (tmp_path / "b.html").write_text("<a href='gone.html'>x</a>")
     assert sorted(dead_links(tmp_path)) == ["a.html: b.html#c has no such anchor", "b.html: gone.html"]
     (tmp_path / "style.css").write_text("@import 'https://fonts.example/a.css'; a { src: url(local.woff) }")
-    assert list(requests(tmp_path)) == ["style.css: loads https://fonts.example/a.css"]
+    (tmp_path / "theme.js").write_text("fetch('https://unpkg.com/x.js'); const home = 'https://example.org/'")
+    assert list(requests(tmp_path)) == [
+        "theme.js: loads https://unpkg.com/x.js",
+        "style.css: loads https://fonts.example/a.css",
+    ]
 
 
 def test_every_command_and_public_module_has_its_place():
