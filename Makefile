@@ -1,4 +1,4 @@
-# The two commands: `make demo` and `make test`. Each sets up .venv by itself.
+# The two commands: `make demo` and `make test`. Each target sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-browser bench torture check format clean
+.PHONY: demo test test-slow test-browser docs notebook bench torture check format clean
 
 demo: $(READY)
 	$(BIN)/purespike run recipes/digits16.yaml --out runs/demo/paper
@@ -28,6 +28,19 @@ test-browser: $(VENV)/.browser
 $(VENV)/.browser: $(READY)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]" && touch $@ || \
 	echo "make test-browser: skipped, playwright and pypdf cannot be installed" >&2
+
+# The documentation as a site in build/site, built without a network and checked: links, and that no page loads
+# anything from elsewhere.
+docs: $(VENV)/.docs
+	$(BIN)/python -m docsite
+
+# The notebooks of examples/ run anew, and keep what they print and draw; about a minute and a half.
+notebook: $(VENV)/.docs
+	$(BIN)/python -m docsite.execute
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out runs/benchmarks

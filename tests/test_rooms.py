@@ -50,7 +50,7 @@ ROOMS = (
         "certification",
         "review",
     ),
-    *("experiment", "reproduction", "cli"),
+    *("experiment", "reproduction", "reference", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from purespike.errors import InputError, brief
-from purespike.section import NotNegative, Positive, Rate, Section, Share, one_of
+from purespike.section import NotNegative, Positive, Rate, Section, Share, one_of, setting
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Momentum, Momentum], setting("Decay of the averages of gradients and their squares.")]
+Eps = Annotated[Rate, setting("Added to the root of the average square.")]
+Decay = Annotated[NotNegative, setting("Weight decay; a group of parameters may have another.")]
 
 
 def _pattern(text: str) -> str:
@@ -34,39 +37,47 @@ class ParameterGroup(Section):
     multiplies the learning rate; ``weight_decay`` replaces that of the optimiser.
     """
 
-    pattern: Annotated[str, AfterValidator(_pattern)]
-    rate: Rate = 1.0
-    weight_decay: NotNegative | None = None
+    pattern: Annotated[
+        str, AfterValidator(_pattern), setting("Regular expression, found in the name of the parameter.")
+    ]
+    rate: Annotated[Rate, setting("Factor of the learning rate.")] = 1.0
+    weight_decay: Annotated[NotNegative | None, setting("In place of the optimiser's.")] = None
+
+
+Groups = Annotated[
+    tuple[ParameterGroup, ...],
+    setting("Parameters with settings of their own: a list of mappings with pattern, rate and weight_decay."),
+]
 
 
 class Sgd(Section):
     """Settings of :class:`torch.optim.SGD`."""
 
     name: Literal["sgd"] = "sgd"
-    momentum: Momentum = 0.9
-    weight_decay: NotNegative = 1e-4
-    nesterov: bool = False
-    groups: tuple[ParameterGroup, ...] = ()
+    momentum: Annotated[Momentum, setting("Share of the last step that is taken again.")] = 0.9
+    weight_decay: Decay = 1e-4
+    nesterov: Annotated[bool, setting("Nesterov's momentum.")] = False
+    groups: Groups = ()
 
 
 class Adam(Section):
     """Settings of :class:`torch.optim.Adam`."""
 
     name: Literal["adam"] = "adam"
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    eps: Rate = 1e-8
-    weight_decay: NotNegative = 0.0
-    groups: tuple[ParameterGroup, ...] = ()
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: Decay = 0.0
+    groups: Groups = ()
 
 
 class AdamW(Section):
     """Settings of :class:`torch.optim.AdamW`."""
 
     name: Literal["adamw"] = "adamw"
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    eps: Rate = 1e-8
-    weight_decay: NotNegative = 1e-2
-    groups: tuple[ParameterGroup, ...] = ()
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: Decay = 1e-2
+    groups: Groups = ()
 
 
 class Constant(Section):
@@ -79,15 +90,24 @@ class Milestones(Section):
     """``decay_factor`` times the learning rate after each of the epochs ``milestones``."""
 
     name: Literal["milestones"] = "milestones"
-    milestones: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (80, 120)
-    decay_factor: Rate = 0.1
+    milestones: Annotated[
+        tuple[Positive, ...],
+        AfterValidator(_ascending),
+        setting(
+            "Epochs after which the learning rate falls.",
+            scaling="Half and four fifths of the epochs: [80, 120] of 150, [5, 7] of 8, [2] of 3. Those "
+            "beyond "
+            "the last epoch never come.",
+        ),
+    ] = (80, 120)
+    decay_factor: Annotated[Rate, setting("Factor of the learning rate at each of them.")] = 0.1
 
 
 class Cosine(Section):
     """Half a cosine over the epochs, down to ``final`` times the learning rate."""
 
     name: Literal["cosine"] = "cosine"
-    final: Share = 0.0
+    final: Annotated[Share, setting("Share of the learning rate at the end.")] = 0.0
 
 
 class OneCycle(Section):
@@ -98,16 +118,16 @@ class OneCycle(Section):
     """
 
     name: Literal["one_cycle"] = "one_cycle"
-    warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    initial: Annotated[float, Field(gt=0, le=1)] = 0.04
-    final: Annotated[float, Field(gt=0, le=1)] = 4e-6
+    warm_up: Annotated[float, setting("Share of the steps on the way up.", gt=0, lt=1)] = 0.3
+    initial: Annotated[float, setting("Share of the learning rate at the start.", gt=0, le=1)] = 0.04
+    final: Annotated[float, setting("Share of the learning rate at the end.", gt=0, le=1)] = 4e-6
 
 
 Optimiser = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
 Schedule = Annotated[Constant | Milestones | Cosine | OneCycle, Field(discriminator="name")]
 
-_OPTIMISERS, _SCHEDULES = (Sgd, Adam, AdamW), (Constant, Milestones, Cosine, OneCycle)
-SgdUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "sgd", *_OPTIMISERS))]
-AdamUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "adam", *_OPTIMISERS))]
-MilestonesUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "milestones", *_SCHEDULES))]
-ConstantUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "constant", *_SCHEDULES))]
+OPTIMISERS, SCHEDULES = (Sgd, Adam, AdamW), (Constant, Milestones, Cosine, OneCycle)
+SgdUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "sgd", *OPTIMISERS))]
+AdamUnlessNamed = Annotated[Optimiser, BeforeValidator(one_of("optimiser", "adam", *OPTIMISERS))]
+MilestonesUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "milestones", *SCHEDULES))]
+ConstantUnlessNamed = Annotated[Schedule, BeforeValidator(one_of("schedule", "constant", *SCHEDULES))]

@@ -21,6 +21,17 @@ NotNegativeInt = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def setting(about: str, *, scaling: str | None = None, **limits: Any) -> Any:
+    """What is known of a setting besides its type, for :data:`typing.Annotated`: shell and reference read it.
+
+    Args:
+        about: its meaning in a sentence or two, with the unit.
+        scaling: what it should be when epochs, image size or the amount of data change.
+        limits: ``ge``, ``gt``, ``le``, ``lt`` and others of :func:`pydantic.Field`.
+    """
+    return Field(description=about, json_schema_extra={"scaling": scaling} if scaling else None, **limits)
+
+
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:

@@ -11,6 +11,7 @@ from purespike.attacks.declaration import check_words, default_of, name_of
 from purespike.attacks.protocol import Attack, has_setting, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.attacks.run import run_attack
+from purespike.ball import Ball
 from purespike.errors import InputError, unknown
 from purespike.models.adapters import as_module
 from purespike.models.guard import lent
@@ -181,6 +182,49 @@ def create_attack(name: str, **settings: Any) -> Attack:
     except TypeError as error:
         raise InputError(f"attack {name}: {error}") from error
     return replace(made, name=f"{name}_targeted" if getattr(made, "targeted", False) else name)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a registered attack.
+
+    Args:
+        about: its docstring.
+        mechanism: class of the attacks that it makes.
+        settings: settings that it takes, with their defaults.
+        norms: norms that it can be bounded in; empty for an attack without a budget.
+    """
+
+    about: str
+    mechanism: type[Any]
+    settings: Mapping[str, Any]
+    norms: tuple[str, ...]
+
+
+def describe_attack(name: str) -> Described:
+    """The settings of the attack called ``name``, and what its docstring says.
+
+    Raises:
+        InputError: unknown attack.
+    """
+    make = _entry(name).make
+    made: Any = make()
+    fixed = make.fixed if isinstance(make, Preset) else ()
+    # a Python object, and the attack's own name, are nothing to write
+    values = {one.name: getattr(made, one.name) for one in fields(made) if one.init}
+    taken = [key for key in values if key not in ("name", "gate", *fixed) and _takes(make, key, values[key])]
+    about = make.about if isinstance(make, Preset) else make.__doc__
+    norms = tuple(norm for norm in Ball.known if bounded(name) and knows_norm(name, norm))
+    return Described(about or "", type(made), {key: values[key] for key in taken}, norms)
+
+
+def _takes(make: Callable[..., Any], key: str, value: Any) -> bool:
+    """Whether a function of somebody's makes its attack with this setting, too."""
+    try:
+        make(**{key: value})
+    except (InputError, TypeError):
+        return False
+    return True
 
 
 def bounded(name: str) -> bool:

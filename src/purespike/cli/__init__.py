@@ -16,7 +16,7 @@ import typer
 from purespike.cli import runs
 
 # isort: split
-from purespike.cli import certification, evaluations, rejection, reproduction, review, zoo
+from purespike.cli import certification, evaluations, reference, rejection, reproduction, review, zoo
 from purespike.cli.options import app
 from purespike.console import fail
 
@@ -28,6 +28,7 @@ __all__ = [
     "certification",
     "evaluations",
     "main",
+    "reference",
     "rejection",
     "reproduction",
     "review",

@@ -105,6 +105,13 @@ def load_images(source: str, *, split: str = "test", cache_dir: Path | None = No
     return data.whole() if split == "all" else data.train if split == "train" else data.test
 
 
+def list_sources() -> dict[str, str]:
+    """The spelling of every registered source, with the docstring of what loads it."""
+    return {
+        form or name: getattr(load, "func", load).__doc__ or "" for name, (load, form) in _SOURCES.items()
+    }
+
+
 def _load(source: str, cache_dir: Path | None) -> Data:
     name, separator, rest = source.partition(":")
     load, form = _SOURCES.get(name, (None, ""))
@@ -122,15 +129,18 @@ def _load(source: str, cache_dir: Path | None) -> Data:
 
 @data_source("digits")
 def _digits(rest: str, cache_dir: Path | None) -> Data:
+    """1,797 scanned digits of scikit-learn, enlarged to 32×32, three channels; built in."""
     return load_digits("digits", side=32, channels=3)
 
 
 @data_source("digits16")
 def _digits16(rest: str, cache_dir: Path | None) -> Data:
+    """The same, enlarged to 16×16, one channel; built in."""
     return load_digits("digits16", side=16, channels=1)
 
 
 def _hosted(name: str, place: str, config: str | None, rest: str, cache_dir: Path | None) -> Data:
+    """Downloaded once, then read from the cache."""
     return load_hub(place, source=name, config=config, label=name, cache_dir=cache_dir)
 
 
@@ -146,17 +156,20 @@ for _name, _place, _config in (
 
 @data_source("hub", form="hub:OWNER/NAME")
 def _hub(rest: str, cache_dir: Path | None) -> Data:
+    """Any image classification set of the Hugging Face hub, or a directory of parquet files."""
     name, config = (rest, None) if Path(rest).expanduser().is_dir() else _split_config(rest)
     return load_hub(name, source=f"hub:{rest}", config=config, cache_dir=cache_dir)
 
 
 @data_source("folder", form="folder:/path")
 def _folder(rest: str, cache_dir: Path | None) -> Data:
+    """``train/CLASS/*.png`` and ``test/CLASS/*.png``, or other formats of images."""
     return load_folder(rest, source=f"folder:{rest}", cache_dir=cache_dir)
 
 
 @data_source("npz", form="npz:/path/NAME")
 def _npz(rest: str, cache_dir: Path | None) -> Data:
+    """``NAME-train.npz`` and ``NAME-test.npz``: ``x`` uint8 ``[N, H, W]`` or ``[N, H, W, C]``, and ``y``."""
     return load_arrays(rest)
 
 

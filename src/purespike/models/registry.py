@@ -72,6 +72,17 @@ def create(name: str, **settings: Any) -> SpikingClassifier:
     return model
 
 
+def about_model(name: str) -> str:
+    """The docstring of the architecture called ``name``.
+
+    Raises:
+        InputError: unknown architecture.
+    """
+    if name not in _builders:
+        raise unknown("model", name, _builders)
+    return _builders[name].__doc__ or ""
+
+
 def list_models() -> list[str]:
     """The names that :func:`create` takes."""
     return sorted(_builders)

@@ -11,7 +11,11 @@ from purespike.neurons.surrogate import Surrogate
 
 @dataclass(frozen=True)
 class Rectangle(Surrogate):
-    r"""``1/width`` where ``|u - V| < width/2``, else 0 (STBP; the paper's, with ``width=1``)."""
+    r"""``1/width`` where ``|u - V| < width/2``, else 0 (STBP; the paper's, with ``width=1``).
+
+    Args:
+        width: width of the window in which the derivative is not zero, positive.
+    """
 
     width: float = 1.0
 
@@ -22,7 +26,11 @@ class Rectangle(Surrogate):
 
 @dataclass(frozen=True)
 class Triangle(Surrogate):
-    r"""``max(0, width - |u - V|) / width²`` (Esser et al. 2016; SNN-RAT uses ``width=1``)."""
+    r"""``max(0, width - |u - V|) / width²`` (Esser et al. 2016; SNN-RAT uses ``width=1``).
+
+    Args:
+        width: distance beyond which the derivative is zero, positive.
+    """
 
     width: float = 1.0
 
@@ -32,7 +40,11 @@ class Triangle(Surrogate):
 
 @dataclass(frozen=True)
 class ATan(Surrogate):
-    r"""``(alpha/2) / (1 + (π/2 · alpha · (u - V))²)`` (Fang et al. 2021): never exactly zero."""
+    r"""``(alpha/2) / (1 + (π/2 · alpha · (u - V))²)`` (Fang et al. 2021): never exactly zero.
+
+    Args:
+        alpha: steepness, positive: the derivative at the threshold is half of it.
+    """
 
     alpha: float = 2.0
 
@@ -43,7 +55,11 @@ class ATan(Surrogate):
 
 @dataclass(frozen=True)
 class Exponential(Surrogate):
-    r"""``(alpha/2) · exp(-alpha · |u - V|)`` (SLAYER, Shrestha and Orchard 2018; area 1)."""
+    r"""``(alpha/2) · exp(-alpha · |u - V|)`` (SLAYER, Shrestha and Orchard 2018; area 1).
+
+    Args:
+        alpha: steepness, positive: the derivative at the threshold is half of it.
+    """
 
     alpha: float = 2.0
 
@@ -53,7 +69,11 @@ class Exponential(Surrogate):
 
 @dataclass(frozen=True)
 class Gaussian(Surrogate):
-    r"""Normal density of ``u - V`` with standard deviation ``width``, mean 0 (STBP, Wu et al. 2018)."""
+    r"""Normal density of ``u - V`` with standard deviation ``width``, mean 0 (STBP, Wu et al. 2018).
+
+    Args:
+        width: standard deviation, positive.
+    """
 
     width: float = 0.5
 

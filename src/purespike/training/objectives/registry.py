@@ -141,6 +141,8 @@ class Entry:
     stages: tuple[str, ...]
     make: Callable[..., Any]
     settings: type[BaseModel]
+    about: str = ""
+    """The docstring of what was registered."""
 
     def create(self, settings: dict[str, Any], *, place: str) -> tuple[Any, float]:
         """The part with these settings, and its weight.
@@ -230,7 +232,7 @@ def _register(
         make: Callable[..., Any] = made
     else:
         make = partial(_from_function, base, made, layers)
-    _entries[name] = Entry(name, kind, stages, make, _settings_of(made, kind, loose))
+    _entries[name] = Entry(name, kind, stages, make, _settings_of(made, kind, loose), made.__doc__ or "")
     return made
 
 
