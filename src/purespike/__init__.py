@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.explain import temporal_information
+    from purespike.exporting import export
     from purespike.models import Defended, Logits, Resetting, load, save
     from purespike.rejection import Gated, Rejecting, evaluate_rejection
 
@@ -29,6 +30,7 @@ __all__ = [
     "data",
     "evaluate",
     "evaluate_rejection",
+    "export",
     "load",
     "models",
     "neurons",
@@ -40,6 +42,7 @@ _HOMES = {
     "Certification": "purespike.certification",
     "Evaluation": "purespike.evaluation",
     "certify": "purespike.certification",
+    "export": "purespike.exporting",
     "evaluate": "purespike.evaluation",
     "temporal_information": "purespike.explain",
     "Defended": "purespike.models",

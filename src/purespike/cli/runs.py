@@ -16,6 +16,7 @@ from purespike.cli.options import (
     RecipePath,
     Seed,
     Settings,
+    Track,
     app,
     start,
 )
@@ -58,6 +59,7 @@ def run(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    track: Track = None,
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
     shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
@@ -71,7 +73,7 @@ def run(
     from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
 
-    runner = _runner(chosen, recipe, folder, device, precision)
+    runner = _runner(chosen, recipe, folder, device, precision, track)
     evaluation, report = runner(others)
     if runner.accelerator.is_main_process:
         show(console_table(evaluation))
@@ -98,12 +100,13 @@ def train_classifier(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    track: Track = None,
 ) -> None:
     """Train the classifier of a recipe: architecture, objective and schedule are its section classifier.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings), recipe, out, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings), recipe, out, device, precision, track) as runner:
         runner.classifier(runner.data())
         _say_trained(runner, "classifier")
 
@@ -117,12 +120,13 @@ def train_purifier(
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    track: Track = None,
 ) -> None:
     """Train the purifier of a recipe in front of a frozen classifier: the recipe's, trained first if missing.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision) as runner:
+    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision, track) as runner:
         data = runner.data()
         runner.purifier(data, runner.classifier(data))
         _say_trained(runner, "purifier")
@@ -199,10 +203,12 @@ def _read(path: Path, seed: int | None, settings: list[str], classifier: str | N
     return recipe
 
 
-def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str) -> "Run":
+def _runner(
+    recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str, track: str | None
+) -> "Run":
     from purespike.experiment import Run
 
-    return Run(recipe, out or _folder(path), start(device, precision))
+    return Run(recipe, out or _folder(path), start(device, precision), track=track)
 
 
 def _folder(recipe: Path) -> Path:
