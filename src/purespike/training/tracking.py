@@ -32,7 +32,7 @@ def check_tracker(name: str | None) -> None:
 class Tracking:
     """The history and the evaluation of a run, as scalars ``classifier/loss`` by epoch and so on.
 
-    Its files in ``tracking/`` repeat ``history.jsonl``: a run that resumes writes all epochs so far anew, then
+    Its files in ``tracking/`` repeat ``history.jsonl``: a resumed run writes all epochs so far anew, then
     goes on, so that each is there once, also of a run that began without a tracker.
 
     Args:
@@ -75,7 +75,7 @@ class Tracking:
             self._tracker.log(dict(_scalars(stage, values)), step=epoch)
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Write the accuracies, clean, of every attack and in the worst case: ``evaluation/THREAT/BOUND/…``."""
+        """Write accuracies clean, under every attack and in the worst case: ``evaluation/THREAT/BOUND/…``."""
         if self._tracker is None:
             return
         clean = evaluation.clean
