@@ -43,6 +43,8 @@ def export(
     check_path(out)
     accelerator = start(device)
     exported = defend(model, purifier).to(accelerator.device)
+    if out.suffix.lower() == ".onnx":
+        show("tracing every layer at every time step: seconds for a small network, minutes for a large one")
     show(str(write(exported, out, size=shape, images=None if shape else _images(model))))
 
 

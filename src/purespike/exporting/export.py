@@ -16,6 +16,7 @@ from purespike.exporting.to_nir import export_nir
 from purespike.exporting.to_onnx import BATCHES, export_onnx
 from purespike.models.adapters import as_module
 from purespike.models.guard import check_values
+from purespike.neurons.compiled import expecting
 
 FORMATS: dict[str, Callable[[nn.Module, Path, Tensor], Exported]] = {
     ".onnx": export_onnx,
@@ -65,7 +66,9 @@ def export(
         )
     shown = _shown(network, size, images)
     device = next((each.device for each in network.parameters()), torch.device("cpu"))
-    return FORMATS[path.suffix.lower()](network, path, shown.to(device))
+    # ten images are not worth compiled kernels
+    with expecting(0):
+        return FORMATS[path.suffix.lower()](network, path, shown.to(device))
 
 
 def check_path(path: Path) -> None:
