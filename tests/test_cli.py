@@ -43,15 +43,21 @@ HELP = {
         "--set",
         "--device",
         "--precision",
+        "--track",
     ],
-    "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision"],
-    "train purifier": ["RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision"],
+    "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision", "--track"],
+    "train purifier": [
+        *("RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision", "--track")
+    ],
     "purify": ["IN", "OUT", "--model", "--device"],
     "evaluate": [
         *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
         *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
         *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name", "--beside"),
+        *("--save", "--corrupted"),
     ],
+    "export": ["MODEL", "OUT", "--size", "--purifier", "--device"],
+    "doctor": ["--device"],
     "reject": [
         *("MODEL", "--score", "--coverage", "--gated", "--data", "--split", "--calibrate-on", "--purifier"),
         *("--calibration-images", "--slight", "--save", "--attacks", "--eps", "--norm", "--surrogates"),

@@ -37,6 +37,7 @@ ROOMS = (
         "models",
         "pictures",
         "description",
+        "doctor",
         "explain",
     ),
     *(
@@ -49,6 +50,7 @@ ROOMS = (
         "rejection",
         "certification",
         "review",
+        "exporting",
     ),
     *("experiment", "reproduction", "reference", "cli"),
 )
@@ -90,7 +92,7 @@ def test_files_hold_one_concept():
 PUBLIC = {
     "purespike": (
         "Certification Defended Evaluation Gated InputError Rejecting attacks certify data evaluate "
-        "evaluate_rejection load models neurons save"
+        "evaluate_rejection export load models neurons save"
     ),
     "purespike.attacks": (
         "Attack AttackResult AutoAttack CarliniWagner Component GaussianNoise IdentityBackward "
@@ -104,6 +106,7 @@ PUBLIC = {
         "load_data overlap shard"
     ),
     "purespike.evaluation": "THREATS Evaluation Threat TransferMatrix evaluate transfer_matrix",
+    "purespike.exporting": "Exported FORMATS export",
     "purespike.losses": (
         "LEVELS OnlineLabelSmoothing PurificationLoss asymmetric beta_schedule charbonnier "
         "purification_loss reconstruction smoothed_cross_entropy total_variation true_noise_level"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.explain import temporal_information
+    from purespike.exporting import export
     from purespike.models import Defended, Logits, Resetting, load, save
     from purespike.rejection import Gated, Rejecting, evaluate_rejection
     from purespike.zoo import from_pretrained, save_pretrained
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "evaluate_rejection",
     "from_pretrained",
+    "export",
     "load",
     "models",
     "neurons",
@@ -44,6 +46,7 @@ _HOMES = {
     "Certification": "purespike.certification",
     "Evaluation": "purespike.evaluation",
     "certify": "purespike.certification",
+    "export": "purespike.exporting",
     "evaluate": "purespike.evaluation",
     "temporal_information": "purespike.explain",
     "Defended": "purespike.models",

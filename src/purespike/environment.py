@@ -35,7 +35,7 @@ def provenance(*, seed: int, device: torch.device | str = "cpu") -> dict[str, An
         "dirty": dirty,
         "seed": seed,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hardware": _hardware(torch.device(device)),
+        "hardware": hardware(torch.device(device)),
         "versions": {"python": platform.python_version(), **_versions()},
     }
 
@@ -78,7 +78,8 @@ def _commit() -> tuple[str | None, bool]:
         return None, False
 
 
-def _hardware(device: torch.device) -> dict[str, Any]:
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Device, processor, cores, threads and memory, as plain JSON values."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {

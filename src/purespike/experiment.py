@@ -37,6 +37,7 @@ from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
 from purespike.training.origin import KEY, check_origin, compare, handed_over, origin_of, weights_of
+from purespike.training.tracking import Tracking
 
 SHOWN = 8
 
@@ -49,13 +50,25 @@ class Run:
         folder: run folder, made if missing.
         accelerator: device, precision and processes.
         half: write the trained weights in half precision; they are then the ones that are evaluated.
+        track: tracker that gets the scalars of history and evaluation, ``"tensorboard"``; ``None`` for none.
 
     Raises:
-        InputError: the folder belongs to another recipe, or is not a run folder.
+        InputError: the folder belongs to another recipe, or is not a run folder; an unknown tracker, or a
+            missing extra.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator, *, half: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        accelerator: Accelerator,
+        *,
+        half: bool = False,
+        track: str | None = None,
+    ) -> None:
         self.recipe, self.folder, self.accelerator, self.half = recipe, folder, accelerator, half
+        self.tracking = None if track is None else Tracking(track, folder, accelerator)
+        self._follow = None if self.tracking is None else self.tracking.follow
         self._alone, self._claimed = contextlib.ExitStack(), False
         check_owner(recipe, folder)
         _check_names(recipe)
@@ -82,6 +95,8 @@ class Run:
                 self._alone.enter_context(in_use(self.folder))
                 self._claimed = True
             write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
+            if self.tracking is not None:
+                self.tracking.begin()
         self.accelerator.wait_for_everyone()
 
     def _write_environment(self) -> None:
@@ -106,6 +121,7 @@ class Run:
                 folder=self.folder,
                 seed=self.recipe.seed,
                 accelerator=self.accelerator,
+                follow=self._follow,
             ),
             origin_of("classifier", self.recipe.classifier, data.train, seed=self.recipe.seed),
         )
@@ -145,6 +161,7 @@ class Run:
                 folder=self.folder,
                 seed=self.recipe.seed,
                 accelerator=self.accelerator,
+                follow=self._follow,
             ),
             origin_of(
                 "purifier",
@@ -230,13 +247,18 @@ class Run:
             classifier = self.classifier(data)
             purifier = self.purifier(data, classifier)
             model = Defended(purifier, classifier).to(self.accelerator.device).eval()
-            return self.evaluation(data, model), self.report(beside)
+            evaluation = self.evaluation(data, model)
+            if self.tracking is not None:
+                self.tracking.evaluated(evaluation)
+            return evaluation, self.report(beside)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let other processes into the folder."""
+        if self.tracking is not None:
+            self.tracking.end()
         self._alone.close()
         self._claimed = False
 

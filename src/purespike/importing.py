@@ -1,4 +1,4 @@
-"""Modules of the user's own, whose code registers what a recipe or the command line then names."""
+"""Modules that are imported when they are needed: the user's own, and those of optional extras."""
 
 import importlib
 import sys
@@ -7,6 +7,14 @@ from types import ModuleType
 
 from purespike.errors import InputError
 from purespike.reading import brief
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "explain": ("captum",),
+    "nir": ("nir", "nirtorch"),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "track": ("tensorboard",),
+}
+"""Packages of each optional extra that a user may ask for, by the names under which they are imported."""
 
 
 def import_module(name: str, *, place: str) -> ModuleType:
@@ -27,3 +35,22 @@ def import_module(name: str, *, place: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         detail = f"{type(error).__name__}: {brief(error)}"
         raise InputError(f"{place}: cannot import {name!r}: {detail}") from error
+
+
+def optional(name: str, purpose: str) -> ModuleType:
+    """The module ``name`` of an optional extra.
+
+    Args:
+        name: name of a module of a package in :data:`EXTRAS`.
+        purpose: what needs it, for messages, e.g. ``"Grad-CAM"``.
+
+    Raises:
+        InputError: it is not installed, or cannot be imported; the message names the extra.
+    """
+    package = name.partition(".")[0]
+    extra = next(extra for extra, packages in EXTRAS.items() if package in packages)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        why = "" if (error.name or "").partition(".")[0] == package else f" ({brief(error)})"
+        raise InputError(f"{purpose} needs {package}{why}: pip install 'purespike[{extra}]'") from error

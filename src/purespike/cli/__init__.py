@@ -16,7 +16,17 @@ import typer
 from purespike.cli import runs
 
 # isort: split
-from purespike.cli import certification, evaluations, reference, rejection, reproduction, review, zoo
+from purespike.cli import (
+    certification,
+    doctor,
+    evaluations,
+    exporting,
+    reference,
+    rejection,
+    reproduction,
+    review,
+    zoo,
+)
 from purespike.cli.options import app
 from purespike.console import fail
 
@@ -26,7 +36,9 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 __all__ = [
     "app",
     "certification",
+    "doctor",
     "evaluations",
+    "exporting",
     "main",
     "reference",
     "rejection",

@@ -41,6 +41,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Write the adversarial images here, as npz and PNG, and judge the PNG again."),
     ] = None,
+    corrupted: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure corrupted images too, side by side: NAME.npy and labels.npy as in CIFAR-10-C.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
     ] = False,
@@ -64,6 +71,7 @@ def evaluate(
     from purespike.models.resolve import model_name, named, resolve
     from purespike.reporting.artefacts import write_artefacts
     from purespike.reporting.comparison import comparison_grid
+    from purespike.reporting.corrupted import beside_grid
     from purespike.reporting.tables import console_table
     from purespike.results import Comparison, read_beside
     from purespike.run_folder import check_output, in_use
@@ -95,10 +103,13 @@ def evaluate(
             accelerator=accelerator,
             folder=out / "checkpoint" / "evaluation" if out else None,
             save=save,
+            corrupted=corrupted,
         )
         if not accelerator.is_main_process:
             return
         show(console_table(evaluation))
+        if evaluation.corrupted is not None:
+            show(beside_grid(evaluation).console())
         show(evaluation.verdict_line)
         if not isinstance(attacked, Defended):
             show("No purifier: give one with --purifier to measure its effect.")

@@ -18,7 +18,7 @@ ATTACKS = (
 THREATS = ("undefended", "oblivious", "bpda", "adaptive", "seed_known", "transfer", "query")
 SOURCES = (
     *("digits", "digits16", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
-    *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME"),
+    *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME", "idx:/path"),
 )
 EXPERIMENTS = (
     *("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation"),
@@ -42,6 +42,7 @@ VALUES: dict[str, Sequence[str]] = {
     "data": [name[: name.find(":") + 1] or name for name in SOURCES],
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("fp32", "bf16", "fp16"),
+    "track": ("tensorboard",),
 }
 
 

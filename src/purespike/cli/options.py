@@ -42,6 +42,13 @@ Half = Annotated[
         "--half", help="Write trained weights in half precision, in half the bytes, and attack those."
     ),
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Write the scalars of history and evaluation for this tracker into OUT/tracking: tensorboard.",
+        autocompletion=completion("track"),
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="A.B=C", help="Override one recipe key; may be repeated.")
@@ -67,7 +74,7 @@ Model = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="digits, mnist, cifar10, …, folder:PATH, npz:PATH or hub:NAME.",
+        help="digits, mnist, cifar10, …, folder:PATH, npz:PATH, idx:PATH or hub:NAME.",
         show_default="the run's own",
         autocompletion=completion("data"),
     ),

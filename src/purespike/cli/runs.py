@@ -17,6 +17,7 @@ from purespike.cli.options import (
     RecipePath,
     Seed,
     Settings,
+    Track,
     app,
     start,
 )
@@ -60,6 +61,7 @@ def run(
     device: Device = "auto",
     precision: Precision = "fp32",
     half: Half = False,
+    track: Track = None,
 ) -> None:
     """Train a classifier and a purifier, attack them, and write a report. Run again to resume."""
     shares = {} if minutes is None else {stage: share * minutes for stage, share in _SHARES.items()}
@@ -73,7 +75,7 @@ def run(
     from purespike.reporting.comparison import comparison_grid
     from purespike.reporting.tables import console_table
 
-    runner = _runner(chosen, recipe, folder, device, precision, half)
+    runner = _runner(chosen, recipe, folder, device, precision, half=half, track=track)
     evaluation, report = runner(others)
     if runner.accelerator.is_main_process:
         show(console_table(evaluation))
@@ -101,12 +103,15 @@ def train_classifier(
     device: Device = "auto",
     precision: Precision = "fp32",
     half: Half = False,
+    track: Track = None,
 ) -> None:
     """Train the classifier of a recipe: architecture, objective and schedule are its section classifier.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings), recipe, out, device, precision, half) as runner:
+    with _runner(
+        _read(recipe, seed, settings), recipe, out, device, precision, half=half, track=track
+    ) as runner:
         runner.classifier(runner.data())
         _say_trained(runner, "classifier")
 
@@ -121,12 +126,15 @@ def train_purifier(
     device: Device = "auto",
     precision: Precision = "fp32",
     half: Half = False,
+    track: Track = None,
 ) -> None:
     """Train the purifier of a recipe in front of a frozen classifier: the recipe's, trained first if missing.
 
     Run again to resume.
     """
-    with _runner(_read(recipe, seed, settings, classifier), recipe, out, device, precision, half) as runner:
+    with _runner(
+        _read(recipe, seed, settings, classifier), recipe, out, device, precision, half=half, track=track
+    ) as runner:
         data = runner.data()
         runner.purifier(data, runner.classifier(data))
         _say_trained(runner, "purifier")
@@ -203,10 +211,19 @@ def _read(path: Path, seed: int | None, settings: list[str], classifier: str | N
     return recipe
 
 
-def _runner(recipe: "Recipe", path: Path, out: Path | None, device: str, precision: str, half: bool) -> "Run":
+def _runner(
+    recipe: "Recipe",
+    path: Path,
+    out: Path | None,
+    device: str,
+    precision: str,
+    *,
+    half: bool,
+    track: str | None,
+) -> "Run":
     from purespike.experiment import Run
 
-    return Run(recipe, out or _folder(path), start(device, precision), half=half)
+    return Run(recipe, out or _folder(path), start(device, precision), half=half, track=track)
 
 
 def _folder(recipe: Path) -> Path:

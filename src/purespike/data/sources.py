@@ -7,6 +7,7 @@ from pathlib import Path
 from purespike.data.arrays import load_arrays
 from purespike.data.digits import load_digits
 from purespike.data.hub import is_flat, load_flat_folder, load_folder, load_hub
+from purespike.data.idx import load_idx
 from purespike.data.image_set import Data, ImageSet, validate
 from purespike.errors import InputError, kind_of, unknown
 from purespike.reading import reading
@@ -64,6 +65,7 @@ def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
     ``hub:/path``           a directory with ``train-*.parquet`` and ``test-*.parquet``
     ``folder:/path``        ``train/CLASS/*.png`` and ``test/CLASS/*.png``
     ``npz:/path/NAME``      ``NAME-train.npz`` and ``NAME-test.npz``, arrays ``x`` and ``y``
+    ``idx:/path``           MNIST's four idx files, also with ``.gz``; ``idx:/path/NAME`` for ``NAME-train-…``
     ======================  ========================================================================
 
     Args:
@@ -171,6 +173,11 @@ def _folder(rest: str, cache_dir: Path | None) -> Data:
 def _npz(rest: str, cache_dir: Path | None) -> Data:
     """``NAME-train.npz`` and ``NAME-test.npz``: ``x`` uint8 ``[N, H, W]`` or ``[N, H, W, C]``, and ``y``."""
     return load_arrays(rest)
+
+
+@data_source("idx", form="idx:/path")
+def _idx(rest: str, cache_dir: Path | None) -> Data:
+    return load_idx(rest)
 
 
 def _split_config(name: str) -> tuple[str, str | None]:

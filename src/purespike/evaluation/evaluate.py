@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,11 @@ from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
 from purespike.checks import as_float, check_seed
 from purespike.data import ImageSet, given_images
+from purespike.data.corrupted import Corruptions
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.cell import Outcomes, units
+from purespike.evaluation.corrupted import open_fitting, with_corrupted
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
@@ -62,6 +65,7 @@ def evaluate(
     accelerator: Accelerator | None = None,
     folder: str | Path | None = None,
     save: str | Path | None = None,
+    corrupted: str | Path | Corruptions | None = None,
     **changes: Any,
 ) -> Evaluation:
     """Measure ``model`` clean and under every attack and threat model, in float32.
@@ -86,6 +90,8 @@ def evaluate(
         save: folder for the adversarial images of every attack and threat model, as ``.npz``, and as PNG
             rounded towards the clean image, which are judged again: ``cell.rounded`` holds how many are still
             broken. ``None`` drops the images.
+        corrupted: folder of corrupted test images in the layout of CIFAR-10-C, on which accuracy and
+            robustness are measured as well (:func:`~purespike.evaluation.corrupted.with_corrupted`).
         changes: any field of :class:`~purespike.settings.EvaluationSettings`, in place of that of
             ``settings``: ``suite="standard"``, ``attacks=["pgd:steps=5"]``, ``eps="4/255,8/255"``,
             ``threat="all"``, …, spelled as on the command line.
@@ -100,10 +106,19 @@ def evaluate(
     seed, folder = check_seed(seed), None if folder is None else Path(folder)
     if save is not None and Path(save).exists() and not Path(save).is_dir():
         raise InputError(f"save: {save} is a file; name a folder")
-    settings = EvaluationSettings.of(settings, **changes)
-    chosen = settings.suite is None or settings.attacks is not None
-    settings = resolve(settings)
+    given = EvaluationSettings.of(settings, **changes)
+    chosen = given.suite is None or given.attacks is not None
+    settings = resolve(given)
     model = as_module(model)
+    if corrupted is not None:
+        # what does not fit is found before hours of attacks on clean images
+        corruptions = open_fitting(corrupted, model)
+        accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
+        kept: Any = {"seed": seed, "accelerator": accelerator, "folder": folder}
+        attack: Any = partial(evaluate, model, substitutes=substitutes, **kept)
+        place = None if save is None else Path(save) / "corrupted"
+        whole = attack(data, given, save=save)
+        return with_corrupted(whole, model, corruptions, partial(attack, save=place), given, **kept)
     others = _models(substitutes)
     threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)

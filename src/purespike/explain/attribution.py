@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from purespike.checks import check_labels
 from purespike.errors import InputError
+from purespike.importing import optional
 from purespike.models import Defended, SpikingClassifier
 from purespike.models.fit import check_fit
 from purespike.models.guard import guarded
@@ -91,14 +92,11 @@ def _last_stage(model: nn.Module) -> nn.Module:
 
 
 def _attribute(model: nn.Module, images: Tensor, labels: Tensor, layer: nn.Module) -> Tensor:
-    try:
-        from captum.attr import LayerGradCam
-    except ImportError as error:
-        raise InputError("Grad-CAM needs captum: pip install 'purespike[explain]'") from error
+    grad_cam_of = optional("captum.attr", "Grad-CAM").LayerGradCam
     # neither a caller's inference mode nor its graph reaches inside
     with guarded(model), mode(model, training=False), torch.inference_mode(False):
         try:
-            maps = LayerGradCam(model, layer).attribute(images.detach().clone(), labels)
+            maps = grad_cam_of(model, layer).attribute(images.detach().clone(), labels)
         except torch.OutOfMemoryError:
             raise
         # captum's assertion: the layer never ran; autograd's error: its output leads to no logit

@@ -81,11 +81,11 @@ class Coding(Written, ABC):
                 f"coding {self.name}: encode returns {frames.shape[1]} channels, but channels() says "
                 f"{self.channels(images.shape[1])}"
             )
-        expected = len(images) * (1 if self.constant else time_steps)
-        if len(frames) != expected:
-            raise InputError(
-                f"coding {self.name}: gives {len(frames)} frames for {len(images)} images, not {expected}"
-            )
+        # not len(), which turns the number of images, a symbol in an exported graph, into a constant
+        given, count = frames.shape[0], images.shape[0]
+        expected = count * (1 if self.constant else time_steps)
+        if given != expected:
+            raise InputError(f"coding {self.name}: gives {given} frames for {count} images, not {expected}")
         current = stem(frames)
         # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
         return torch.cat([current] * time_steps) if self.constant else current

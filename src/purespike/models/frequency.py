@@ -61,5 +61,7 @@ class Frequency(Coding):
 
     def _mask(self, length: int, radius: float) -> Tensor:
         """The frequencies to keep along one axis, in the order of the transform."""
-        frequency = torch.fft.fftfreq(length, 1 / length).round()
+        # as fftfreq has them, in whole numbers, and by operations that every exporter knows
+        number = torch.arange(length)
+        frequency = torch.where(number < (length + 1) // 2, number, number - length)
         return (frequency < radius) & (frequency >= -radius if self.faithful else frequency > -radius)

@@ -32,6 +32,11 @@ def enabled() -> bool:
     return os.environ.get("PURESPIKE_COMPILE", "1") != "0" and not _broken
 
 
+def failure() -> str | None:
+    """Why compilation was given up in this process; ``None`` if it was not."""
+    return _broken[0] if _broken else None
+
+
 @contextlib.contextmanager
 def expecting(passes: float) -> Iterator[None]:
     """Compile nothing inside for a tensor that is small enough for ``passes`` forwards to be over sooner.

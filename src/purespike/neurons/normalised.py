@@ -29,7 +29,7 @@ def fusible(norm: nn.BatchNorm2d, current: Tensor, time_steps: int) -> bool:
         and current.ndim == 4
         and current.device.type in ("cpu", "cuda")
         and current.numel() > norm.num_features == current.shape[1]
-        and len(current) % time_steps == 0
+        and current.shape[0] % time_steps == 0
         and not torch.compiler.is_compiling()
     )
 

@@ -113,7 +113,7 @@ class Score:
             more["reference"] = torch.tensor(reference, device=seen.images.device)
         with own_code(f"score {self.entry.name}"):
             found = self.entry.compute(seen, **self.settings, **more)
-        if not isinstance(found, Tensor) or found.shape != (len(seen.images),):
+        if not isinstance(found, Tensor) or found.shape != seen.images.shape[:1]:
             raise InputError(f"score {self.entry.name}: must return one value per image, a tensor [N]")
         return found.float().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
 

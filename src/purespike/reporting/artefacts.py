@@ -6,6 +6,7 @@ from pathlib import Path
 from purespike.errors import InputError
 from purespike.files import write_text
 from purespike.reporting.comparison import comparison_grid
+from purespike.reporting.corrupted import corrupted_csv, corrupted_markdown
 from purespike.reporting.page import write_report
 from purespike.reporting.tables import csv_table, latex_table, markdown_table
 from purespike.results import Comparison, Evaluation, write_cards, write_outcomes
@@ -21,7 +22,8 @@ def write_artefacts(
     """Write everything that can be made of an evaluation into ``folder``, each file atomically.
 
     ``outcomes.npz``, ``card-NORM-EPS.json`` for each budget, ``robustness.md``, ``.tex`` and ``.csv``,
-    ``evaluation.json``, and last ``report.html`` with its figures. With evaluations ``beside``,
+    ``corrupted.md`` and ``.csv`` where corrupted images were evaluated, ``evaluation.json``, and last
+    ``report.html`` with its figures. With evaluations ``beside``,
     ``comparison.md`` and ``comparison.json`` as well; without, those of an earlier report are removed.
 
     Args:
@@ -42,9 +44,19 @@ def write_artefacts(
     write_text(folder / "robustness.md", markdown_table(evaluation))
     write_text(folder / "robustness.tex", latex_table(evaluation))
     write_text(folder / "robustness.csv", csv_table(evaluation))
+    _write_corrupted(evaluation, folder)
     evaluation.save(folder / "evaluation.json")
     _compare(evaluation, folder, name, beside or {})
     return write_report(folder)
+
+
+def _write_corrupted(evaluation: Evaluation, folder: Path) -> None:
+    files = {"corrupted.md": corrupted_markdown, "corrupted.csv": corrupted_csv}
+    for name, text in files.items():
+        if evaluation.corrupted is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_text(folder / name, text(evaluation))
 
 
 def _compare(evaluation: Evaluation, folder: Path, name: str, beside: Mapping[str, Evaluation]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 
 from purespike.errors import Absent, InputError
 from purespike.reporting.comparison import comparison_bars, comparison_title
+from purespike.reporting.corrupted import accuracy_grid, beside_grid, corrupted_of
 from purespike.reporting.facts import provenance_facts, recipe_facts
 from purespike.reporting.figures import accuracy_curve, robustness_bars
 from purespike.reporting.robustness import cell_entry, table_threats
@@ -73,6 +74,13 @@ def curve_section(report: Report) -> str:
         lambda: accuracy_curve(report.evaluation),
         lambda: accuracy_curve(report.evaluation, narrow=True),
     )
+
+
+@section("corrupted", "Under corruptions")
+def corrupted_section(report: Report) -> str:
+    """Corrupted images beside clean ones, if they were evaluated."""
+    grids = [beside_grid(report.evaluation), accuracy_grid(corrupted_of(report.evaluation))]
+    return report.fill("corrupted.html.j2", grids=grids)
 
 
 @section("samples", "What the purifier does to an image")

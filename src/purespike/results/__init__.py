@@ -4,8 +4,10 @@ from purespike.results.beside import read_beside
 from purespike.results.card import Accuracy, Card, read_card
 from purespike.results.cell import AttackSettings, Bounded, Cell, Component, Quality, Rounded, bound_key
 from purespike.results.certification import Certificate, Certification, CertifiedModel
+from purespike.results.clean import CleanOutcomes, CleanScores, WorstCase
 from purespike.results.comparison import Compared, Comparison
-from purespike.results.evaluation import CleanOutcomes, CleanScores, Conditions, Evaluation, WorstCase
+from purespike.results.corruption import Corrupted, CorruptionScore, Pair
+from purespike.results.evaluation import Conditions, Evaluation
 from purespike.results.finding import LEVELS, Finding, Level, Verdict
 from purespike.results.history import Epoch, read_history
 from purespike.results.make_card import make_card, write_cards
@@ -34,12 +36,15 @@ __all__ = [
     "Comparison",
     "Component",
     "Conditions",
+    "Corrupted",
+    "CorruptionScore",
     "DataDescription",
     "Epoch",
     "Evaluation",
     "Finding",
     "Level",
     "ModelDescription",
+    "Pair",
     "PartDescription",
     "Provenance",
     "Quality",

@@ -13,9 +13,11 @@ from purespike.budget import PARSERS, format_eps, same_eps
 from purespike.errors import Absent, InputError
 from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
+from purespike.results.clean import CleanOutcomes, CleanScores, WorstCase
+from purespike.results.corruption import Corrupted
 from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
-from purespike.results.record import Count, Number, Outcome, Record
+from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
 from purespike.scalars import parse_number
@@ -67,37 +69,6 @@ class Conditions(Record):
     left_out: tuple[str, ...] = ()
 
 
-class CleanScores(Record):
-    """Clean accuracy without the purifier, and with it if there is one."""
-
-    undefended: Score
-    defended: Score | None
-
-
-class CleanOutcomes(Record):
-    """Correct clean images, 0 or 1 each, without and with the purifier.
-
-    Args:
-        undefended: correct without the purifier.
-        defended: correct with it.
-        tied: class and another one have the same, largest logit: counted as wrong; empty if none has.
-        not_finite: some logit is NaN or infinite: counted as wrong; empty if none is.
-    """
-
-    undefended: tuple[Outcome, ...] = ()
-    defended: tuple[Outcome, ...] = ()
-    tied: tuple[Outcome, ...] = ()
-    not_finite: tuple[Outcome, ...] = ()
-
-
-class WorstCase(Record):
-    """Images robust to every attack of one budget and threat model."""
-
-    eps: Number
-    threat: str
-    score: Score
-
-
 class Evaluation(Record):
     """Scores, outcomes per image, settings, seed and provenance: the content of ``evaluation.json``.
 
@@ -112,6 +83,7 @@ class Evaluation(Record):
         cells: every attack at every budget under every threat model.
         worst_case: worst case per budget and threat model.
         quality: likeness of attacked and purified images to clean ones.
+        corrupted: the same for corrupted images, where they were measured too.
         diagnostics: findings; ``None`` for an evaluation that was not examined.
         verdict: the worst of them.
         seed: seed of every random draw.
@@ -131,6 +103,7 @@ class Evaluation(Record):
     cells: tuple[Cell, ...]
     worst_case: tuple[WorstCase, ...] = ()
     quality: tuple[Quality, ...] = ()
+    corrupted: Corrupted | None = None
     diagnostics: tuple[Finding, ...] | None = None
     verdict: Verdict | None = None
     seed: Count | None = None

@@ -5,7 +5,7 @@ The loss, on clean or on adversarial images, is one of :mod:`purespike.training.
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from purespike.training.estimate import say_estimate
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import origin_of
-from purespike.training.state import TrainingState
+from purespike.training.state import History, TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
 
 # test images that are predicted after each epoch: enough to see a trend, few enough not to cost an epoch
@@ -37,7 +37,13 @@ WATCHED = 1000
 
 
 def train_classifier(
-    recipe: ClassifierRecipe, data: Data, *, folder: Path, seed: int, accelerator: Accelerator
+    recipe: ClassifierRecipe,
+    data: Data,
+    *,
+    folder: Path,
+    seed: int,
+    accelerator: Accelerator,
+    follow: Callable[[History], None] | None = None,
 ) -> SpikingClassifier:
     """Train the classifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
@@ -47,6 +53,7 @@ def train_classifier(
         folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
         seed: seed of initialisation, order, augmentation, adversaries and everything drawn in a step.
         accelerator: see :func:`purespike.training.engine.accelerator`.
+        follow: function that is told the rows of ``history.jsonl`` whenever they are written.
 
     Returns:
         The trained classifier in evaluation mode, with its ``class_names``.
@@ -70,6 +77,7 @@ def train_classifier(
         average=average,
         objective=objective,
         origin=origin_of("classifier", recipe, data.train, seed=seed),
+        follow=follow,
     )
     done = state.restore()
     stage = Stage(

@@ -4,6 +4,7 @@ The loss is one of :mod:`purespike.training.objectives`.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from purespike.training.examples import craft
 from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import check_origin, origin_of
-from purespike.training.state import TrainingState
+from purespike.training.state import History, TrainingState
 from purespike.training.step import Tally, check_epoch, take_steps
 
 # images that show whether the classes are lost, and the share that must keep theirs
@@ -47,6 +48,7 @@ def train_purifier(
     folder: Path,
     seed: int,
     accelerator: Accelerator,
+    follow: Callable[[History], None] | None = None,
 ) -> Purifier:
     """Train the purifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
@@ -61,6 +63,7 @@ def train_purifier(
         folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
         seed: seed of attack, initialisation, order, augmentation and everything drawn in a step.
         accelerator: see :func:`purespike.training.engine.accelerator`.
+        follow: function that is told the rows of ``history.jsonl`` whenever they are written.
 
     Returns:
         The trained purifier in evaluation mode.
@@ -92,7 +95,11 @@ def train_purifier(
     device, speaks = accelerator.device, accelerator.is_main_process
     average = averaged(purifier, recipe)
     state = TrainingState(
-        folder, "purifier", purifier, optimiser, average=average, objective=objective, origin=origin
+        *(folder, "purifier", purifier, optimiser),
+        average=average,
+        objective=objective,
+        origin=origin,
+        follow=follow,
     )
     done = state.restore()
     stage = Stage(

@@ -1,7 +1,7 @@
 """The state of a training run on disk: one file, replaced atomically after each epoch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class TrainingState:
         average: the average of the weights, if there is one.
         objective: the objective, whose parts may have a state of their own.
         origin: origin of the weights (:func:`purespike.training.origin.origin_of`), kept and compared.
+        follow: function that is told all rows whenever they are written.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TrainingState:
         average: nn.Module | None = None,
         objective: Composition | None = None,
         origin: Mapping[str, Any] | None = None,
+        follow: Callable[[History], None] | None = None,
     ) -> None:
         self.path = folder / "checkpoint" / f"{stage}.safetensors"
         self.history_path = folder / "history.jsonl"
@@ -56,6 +58,7 @@ class TrainingState:
         self.optimiser = optimiser
         self.objective = objective
         self.origin = origin
+        self.follow = follow
         self.kept: dict[str, Tensor] | None = None
         """State of the objective that :meth:`restore` found; ``None`` in a fresh run."""
         self.history: History = []
@@ -125,6 +128,8 @@ class TrainingState:
         others = [row for row in read_history(self.history_path) if row["stage"] != self.stage]
         rows = others + self.history
         write_text(self.history_path, "".join(json.dumps(row) + "\n" for row in rows))
+        if self.follow is not None:
+            self.follow(rows)
 
 
 def read_history(path: Path) -> History:
