@@ -49,7 +49,7 @@ ROOMS = (
         "certification",
         "review",
     ),
-    *("experiment", "reproduction", "cli"),
+    *("experiment", "reproduction", "demo", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -16,14 +16,24 @@ import typer
 from purespike.cli import runs
 
 # isort: split
-from purespike.cli import certification, evaluations, rejection, reproduction, review
+from purespike.cli import certification, demo, evaluations, rejection, reproduction, review
 from purespike.cli.options import app
 from purespike.console import fail
 
 # typer exports only errors derived from this one
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
-__all__ = ["app", "certification", "evaluations", "main", "rejection", "reproduction", "review", "runs"]
+__all__ = [
+    "app",
+    "certification",
+    "demo",
+    "evaluations",
+    "main",
+    "rejection",
+    "reproduction",
+    "review",
+    "runs",
+]
 
 
 def main() -> None:

@@ -1,0 +1,142 @@
+"""A classifier, bare and behind its purifiers, with images to try them on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from purespike.checks import as_float
+from purespike.data import Data, ImageSet, load_data
+from purespike.data.digits import load_digits
+from purespike.data.roles import labelled_for
+from purespike.data.sources import is_downloaded
+from purespike.errors import InputError
+from purespike.evaluation.threat import classifier_of
+from purespike.models.fit import check_fit
+from purespike.models.identity import identity
+from purespike.training.origin import weights_of
+
+BARE = "bare classifier"
+EXAMPLES, CALIBRATION = 12, 200
+_DIGITS = tuple("0123456789")
+# height and width of the images of the sources that are downloaded, which a page does not do unasked
+_SIDES = {"mnist": 28, "fashion_mnist": 28, "cifar10": 32, "cifar100": 32, "svhn": 32}
+
+
+@dataclass(frozen=True, eq=False)
+class Lineup:
+    """Models of one classifier side by side, and images for them.
+
+    Args:
+        name: name of the lineup.
+        models: images to logits, by title: first the bare classifier, then that classifier behind purifiers.
+        class_names: K names.
+        shape: ``(C, H, W)`` of an image.
+        examples: images to choose from; ``None`` where there are none.
+        clean: clean images of the models' own data, uint8 ``[N, C, H, W]``, by which thresholds are set;
+            ``None`` where these data are not at hand.
+        note: remark on the examples.
+    """
+
+    name: str
+    models: Mapping[str, nn.Module]
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    examples: ImageSet | None
+    clean: Tensor | None
+    note: str = ""
+
+    @property
+    def draws(self) -> bool:
+        """Whether the classes are the digits, which can be drawn."""
+        return self.class_names == _DIGITS
+
+
+def line_up(
+    models: Mapping[str, nn.Module], *, sources: Mapping[str, str | None], data: str | None = None
+) -> list[Lineup]:
+    """Put models with the same classifier side by side.
+
+    Args:
+        models: images to logits by name, purified or not, in evaluation mode; several ``Defended`` of one
+            classifier share a lineup.
+        sources: data source of each model; ``None`` where it is unknown. A source that would be downloaded
+            is not loaded.
+        data: source that is loaded whatever it is, in place of all of these.
+
+    Returns:
+        A lineup for each classifier, in the order of ``models``.
+
+    Raises:
+        InputError: no images from which to tell the size of a model's input, or images that do not fit it.
+    """
+    groups: dict[str, dict[str, nn.Module]] = {}
+    for name, model in models.items():
+        groups.setdefault(_key(classifier_of(model)), {})[name] = model
+    return [_lineup(group, sources, data) for group in groups.values()]
+
+
+def _key(classifier: nn.Module) -> str:
+    """The same for classifiers of the same weights, whatever was recorded beside them."""
+    return weights_of(classifier) if classifier.state_dict() else identity(classifier)
+
+
+def _lineup(group: Mapping[str, nn.Module], sources: Mapping[str, str | None], data: str | None) -> Lineup:
+    name, first = next(iter(group.items()))
+    classifier = classifier_of(first)
+    source = data or next((sources[each] for each in group if sources.get(each)), None)
+    loaded, note = _load(source, classifier, asked=data is not None, name=name)
+    own = loaded is not None and not note
+    test = None if loaded is None else labelled_for(classifier, loaded.test)
+    if test is not None:
+        shape = tuple(test.images.shape[1:])
+    else:
+        shape = (_channels(classifier), *2 * (_SIDES[str(source)],))
+    trial = torch.zeros(1, *shape) if test is None else as_float(test.images[:2])
+    labels = torch.zeros(1, dtype=torch.long) if test is None else test.labels
+    columns = {BARE: classifier, **dict(_purified(group))}
+    classes = min(check_fit(model, trial, labels, name=title) for title, model in columns.items())
+    names = getattr(classifier, "class_names", None) or (test.class_names if test and own else None)
+    return Lineup(
+        name=name,
+        models=columns,
+        class_names=tuple(names or map(str, range(classes))),
+        shape=shape,  # type: ignore[arg-type]
+        examples=None if test is None else test.take(EXAMPLES, seed=0),
+        clean=loaded.train.take(CALIBRATION, seed=0).images if loaded is not None and own else None,
+        note=note,
+    )
+
+
+def _purified(group: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    for name, model in group.items():
+        if model is not classifier_of(model):
+            yield name, model
+
+
+def _load(source: str | None, classifier: nn.Module, *, asked: bool, name: str) -> tuple[Data | None, str]:
+    """Images of a source, or others that resemble them, which the remark then says."""
+    missing = ""
+    if source is not None and (asked or not is_downloaded(source)):
+        try:
+            return load_data(source), ""
+        except InputError as error:
+            if asked:
+                raise
+            missing = f" ({error})"
+    side = _SIDES.get(str(source))
+    if side is None:
+        raise InputError(f"{name}: no images at hand to tell the size of its input{missing}; give --data")
+    if getattr(classifier, "class_names", None) == _DIGITS:
+        stand_in = load_digits("digits", side=side, channels=_channels(classifier))
+        return stand_in, f"scanned digits in place of {source}, which is not loaded unless --data names it"
+    return None, f"no examples: {source} is not loaded unless --data names it"
+
+
+def _channels(classifier: nn.Module) -> int:
+    found = getattr(classifier, "in_channels", None)
+    if found is None:
+        first = next((each for each in classifier.modules() if isinstance(each, nn.Conv2d)), None)
+        found = 3 if first is None else first.in_channels
+    return int(found)
