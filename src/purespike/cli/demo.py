@@ -1,10 +1,12 @@
 """The command that shows a page to play with: demo."""
 
+import contextlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from purespike.cli.evaluations import defend
+from purespike.cli.evaluations import defend, place_of
 from purespike.cli.names import check_names
 from purespike.cli.options import Device, app, start
 from purespike.console import show
@@ -15,7 +17,7 @@ def demo(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="[[NAME=]MODEL]...",
             help="Checkpoints, run folders or module:function; those of one classifier stand side by side.",
             show_default="the weights that come with purespike",
         ),
@@ -34,12 +36,11 @@ def demo(
 ) -> None:
     """Show a page on this machine that attacks an image step by step, bare and behind purifiers."""
     names = list(models or [])
-    check_names({}, names, data=data)
+    check_names({}, [place_of(name) for name in names], data=data)
     from purespike.demo import line_up
     from purespike.demo.page import library
     from purespike.demo.serving import serve
-    from purespike.demo.shipped import shipped
-    from purespike.experiment import recipe_of
+    from purespike.demo.shipped import shipped, title_of
     from purespike.models.resolve import named
 
     library()
@@ -47,9 +48,24 @@ def demo(
     if names:
         places = named(names)
         found = {name: defend(place, None) for name, place in places.items()}
-        recipes = {name: recipe_of(place) for name, place in places.items()}
-        sources = {name: None if recipe is None else recipe.data.source for name, recipe in recipes.items()}
+        sources = {name: _sources(place) for name, place in places.items()}
     else:
         found, sources = shipped()
-    lineups = line_up(found, sources=sources, data=data)
+    titles = {} if names else {name: title_of(name) for name in found}
+    lineups = line_up(found, sources=sources, data=data, titles=titles)
     serve(lineups, port=port, limit=limit, device=accelerator.device, say=show)
+
+
+def _sources(place: str) -> list[str]:
+    """Names of the images of a run: those in its recipe, and those in its evaluation, which copies keep."""
+    from purespike.errors import InputError
+    from purespike.experiment import recipe_of
+    from purespike.results import Evaluation
+
+    recipe = recipe_of(place)
+    found = [] if recipe is None else [recipe.data.source]
+    folder = Path(place) if Path(place).is_dir() else Path(place).parent
+    # a run that was not evaluated is shown as well
+    with contextlib.suppress(InputError):
+        found.append(Evaluation.read(folder / "evaluation.json").data.source)
+    return list(dict.fromkeys(found))

@@ -1,16 +1,18 @@
 """A classifier, bare and behind its purifiers, with images to try them on."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from purespike.checks import as_float
 from purespike.data import Data, ImageSet, load_data
 from purespike.data.digits import load_digits
 from purespike.data.roles import labelled_for
 from purespike.data.sources import is_downloaded
+from purespike.demo.pictures import EXTENT
 from purespike.errors import InputError
 from purespike.evaluation.threat import classifier_of
 from purespike.models.fit import check_fit
@@ -54,16 +56,21 @@ class Lineup:
 
 
 def line_up(
-    models: Mapping[str, nn.Module], *, sources: Mapping[str, str | None], data: str | None = None
+    models: Mapping[str, nn.Module],
+    *,
+    sources: Mapping[str, Sequence[str]],
+    data: str | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> list[Lineup]:
     """Put models with the same classifier side by side.
 
     Args:
         models: images to logits by name, purified or not, in evaluation mode; several ``Defended`` of one
             classifier share a lineup.
-        sources: data source of each model; ``None`` where it is unknown. A source that would be downloaded
-            is not loaded.
+        sources: data sources of each model, names of the same images; the first that can be loaded is. One
+            that would be downloaded is not loaded.
         data: source that is loaded whatever it is, in place of all of these.
+        titles: titles of purified models that are not their names.
 
     Returns:
         A lineup for each classifier, in the order of ``models``.
@@ -74,7 +81,7 @@ def line_up(
     groups: dict[str, dict[str, nn.Module]] = {}
     for name, model in models.items():
         groups.setdefault(_key(classifier_of(model)), {})[name] = model
-    return [_lineup(group, sources, data) for group in groups.values()]
+    return [_lineup(group, sources, data, titles or {}) for group in groups.values()]
 
 
 def _key(classifier: nn.Module) -> str:
@@ -82,20 +89,25 @@ def _key(classifier: nn.Module) -> str:
     return weights_of(classifier) if classifier.state_dict() else identity(classifier)
 
 
-def _lineup(group: Mapping[str, nn.Module], sources: Mapping[str, str | None], data: str | None) -> Lineup:
+def _lineup(
+    group: Mapping[str, nn.Module],
+    sources: Mapping[str, Sequence[str]],
+    data: str | None,
+    titles: Mapping[str, str],
+) -> Lineup:
     name, first = next(iter(group.items()))
     classifier = classifier_of(first)
-    source = data or next((sources[each] for each in group if sources.get(each)), None)
-    loaded, note = _load(source, classifier, asked=data is not None, name=name)
+    known = [data] if data else [source for each in group for source in sources.get(each, ())]
+    loaded, note = _load(known, classifier, asked=data is not None, name=name)
     own = loaded is not None and not note
     test = None if loaded is None else labelled_for(classifier, loaded.test)
     if test is not None:
         shape = tuple(test.images.shape[1:])
     else:
-        shape = (_channels(classifier), *2 * (_SIDES[str(source)],))
+        shape = (_channels(classifier), *2 * (_side(known),))
     trial = torch.zeros(1, *shape) if test is None else as_float(test.images[:2])
     labels = torch.zeros(1, dtype=torch.long) if test is None else test.labels
-    columns = {BARE: classifier, **dict(_purified(group))}
+    columns = {BARE: classifier, **dict(_purified(group, titles))}
     classes = min(check_fit(model, trial, labels, name=title) for title, model in columns.items())
     names = getattr(classifier, "class_names", None) or (test.class_names if test and own else None)
     return Lineup(
@@ -109,29 +121,52 @@ def _lineup(group: Mapping[str, nn.Module], sources: Mapping[str, str | None], d
     )
 
 
-def _purified(group: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+def _purified(group: Mapping[str, nn.Module], titles: Mapping[str, str]) -> Iterator[tuple[str, nn.Module]]:
     for name, model in group.items():
         if model is not classifier_of(model):
-            yield name, model
+            yield titles.get(name, name), model
 
 
-def _load(source: str | None, classifier: nn.Module, *, asked: bool, name: str) -> tuple[Data | None, str]:
-    """Images of a source, or others that resemble them, which the remark then says."""
-    missing = ""
-    if source is not None and (asked or not is_downloaded(source)):
+def _load(
+    sources: Sequence[str], classifier: nn.Module, *, asked: bool, name: str
+) -> tuple[Data | None, str]:
+    """Images of the first source at hand, or others that resemble them, which the remark then says."""
+    faults = []
+    for source in sources:
+        if not asked and is_downloaded(source):
+            continue
         try:
             return load_data(source), ""
         except InputError as error:
             if asked:
                 raise
-            missing = f" ({error})"
-    side = _SIDES.get(str(source))
-    if side is None:
+            faults.append(str(error))
+    side, missing = _side(sources), f" ({faults[0]})" if faults else ""
+    if not side:
         raise InputError(f"{name}: no images at hand to tell the size of its input{missing}; give --data")
+    remark = f"{sources[-1]} is not loaded unless --data names it"
     if getattr(classifier, "class_names", None) == _DIGITS:
-        stand_in = load_digits("digits", side=side, channels=_channels(classifier))
-        return stand_in, f"scanned digits in place of {source}, which is not loaded unless --data names it"
-    return None, f"no examples: {source} is not loaded unless --data names it"
+        return _scans(
+            side, _channels(classifier)
+        ), f"Scanned digits, others than it was trained on: {remark}."
+    return None, f"No examples: {remark}."
+
+
+def _scans(side: int, channels: int) -> Data:
+    """Scanned digits with a margin as MNIST's have."""
+    inner = round(EXTENT * side)
+    data, before = load_digits("digits", side=inner, channels=channels), (side - inner) // 2
+    after = side - inner - before
+    padded = {
+        split: replace(images, images=functional.pad(images.images, (before, after, before, after)))
+        for split, images in (("train", data.train), ("test", data.test))
+    }
+    return Data(data.source, **padded)
+
+
+def _side(sources: Sequence[str]) -> int:
+    """Height and width of the images of the first source that is known; 0 if none is."""
+    return next((_SIDES[source] for source in sources if source in _SIDES), 0)
 
 
 def _channels(classifier: nn.Module) -> int:

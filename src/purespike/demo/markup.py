@@ -63,7 +63,9 @@ def chooser(lineup: Lineup) -> str:
         ):
             name = lineup.class_names[label] if label < len(lineup.class_names) else str(label)
             examples.append({"place": place, "picture": data_url(image), "name": name})
-    return _render("chooser.html.j2", examples=examples, note=lineup.note, draws=lineup.draws)
+    return _render(
+        "chooser.html.j2", examples=examples, note=lineup.note, draws=lineup.draws, shape=lineup.shape
+    )
 
 
 def certificates(lineup: Lineup, found: Certification) -> str:
@@ -100,7 +102,7 @@ def certificate_numbers(lineup: Lineup, found: Certification) -> dict[str, Any]:
 
 def _column(lineup: Lineup, moment: Moment) -> dict[str, Any]:
     view = moment.view
-    pictures = [("What the model is given", view.image), (f"Difference × {GAIN}", view.difference)]
+    pictures = [("Input", view.image), (f"Difference × {GAIN}", view.difference)]
     if view.purified is not None:
         pictures.append(("Purified", view.purified))
     return {

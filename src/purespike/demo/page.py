@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from purespike.checks import as_float
 from purespike.demo.attacker import MOST_STEPS, Attacker, fitting_attacks, threat_names
 from purespike.demo.markup import TEMPLATES, certificate_numbers, certificates, chooser, stage
 from purespike.demo.moments import Climb, Moment
-from purespike.demo.pictures import data_url, extent_of, fit, fit_drawing, read_data_url
+from purespike.demo.pictures import EXTENT, data_url, extent_of, fit, fit_drawing, read_data_url
 from purespike.demo.session import Session
 from purespike.errors import InputError
 from purespike.rejection import SCORES
@@ -58,21 +59,29 @@ class _Page:
         # one job at a time: whatever computes shares one place
         job = {"concurrency_limit": 1, "concurrency_id": "job"}
         with gr.Blocks(title="purespike demo", analytics_enabled=False, fill_width=True) as blocks:
-            gr.HTML(_HEAD, elem_classes=["ps-head"])
+            gr.HTML(_HEAD, elem_classes=["ps-head"], apply_default_css=False)
             climb, image = gr.State(Climb(), time_to_live=3600), gr.Textbox(visible=False, label="image")
             with gr.Row():
                 with gr.Column(scale=2, min_width=280):
                     model, picker, label, invert = self._picture()
                     threat, attack, eps, steps, seed = self._attacker()
-                    score, coverage = self._gate()
+                    ready = self.sessions[self.first].lineup.clean is not None
+                    with gr.Accordion("Reject or accept", open=False, elem_id="gate", visible=ready) as gate:
+                        score, coverage = self._gate()
                 with gr.Column(scale=5, min_width=300):
                     with gr.Row():
                         go = gr.Button("Attack", variant="primary", elem_id="attack")
                         stop = gr.Button("Stop", elem_id="stop")
                     place = gr.Slider(
-                        0, 1, 0, step=1, label="Step of the attack", elem_id="step", interactive=True
+                        0,
+                        1,
+                        0,
+                        step=1,
+                        label="Moment of the attack (0: the image as it is)",
+                        elem_id="step",
+                        interactive=True,
                     )
-                    shown = gr.HTML(elem_id="stage")
+                    shown = gr.HTML(elem_id="stage", apply_default_css=False)
                     with gr.Accordion("Numbers", open=False):
                         numbers = gr.JSON(show_label=False, elem_id="numbers")
                     with gr.Accordion("Certificate of this image", open=False, elem_id="certificate"):
@@ -81,7 +90,7 @@ class _Page:
                             50, 2000, 200, step=50, label="Draws (more prove more, and take longer)"
                         )
                         prove = gr.Button("Certify", elem_id="certify")
-                        proof = gr.HTML()
+                        proof = gr.HTML(elem_id="proof", apply_default_css=False)
                         proof_numbers = gr.JSON(visible=False)
             about = [image, label, model, score, coverage]
             seen = [climb, shown, place, numbers]
@@ -91,8 +100,9 @@ class _Page:
             looked = [chosen.then(self._look, about, seen, **private, **job)]
             inverted = invert.input(self._invert, [image], [image], **private)
             looked.append(inverted.then(self._look, about, seen, **private, **job))
-            loaded = blocks.load(self._start, [model], [picker, image, label, threat], **private)
-            switched = model.input(self._start, [model], [picker, image, label, threat], **private)
+            started = [picker, image, label, threat, gate, score]
+            loaded = blocks.load(self._start, [model], started, **private)
+            switched = model.input(self._start, [model], started, **private)
             for begun in (loaded, switched):
                 looked.append(begun.then(self._look, about, seen, **private, **job))
                 begun.then(self._attacks, **refit, **private)
@@ -131,6 +141,7 @@ class _Page:
             chooser(self.sessions[self.first].lineup),
             js_on_load=(TEMPLATES / "chooser.js").read_text(encoding="utf-8"),
             elem_id="chooser",
+            apply_default_css=False,
         )
         invert = gr.Checkbox(False, label="Invert: dark on light becomes light on dark", elem_id="invert")
         label = gr.Dropdown(
@@ -159,18 +170,14 @@ class _Page:
     def _gate(self) -> tuple[Any, ...]:
         gr = self.gradio
         scores = [("no gate", _NO_GATE), *((entry.title, name) for name, entry in SCORES.items())]
-        ready = any(session.lineup.clean is not None for session in self.sessions.values())
         score = gr.Dropdown(
             scores,
             value=_NO_GATE,
-            label="Reject or accept by",
+            label="Score that looks for attacks",
             elem_id="score",
             filterable=False,
-            visible=ready,
         )
-        coverage = gr.Slider(
-            0.5, 1.0, COVERAGE, step=0.01, label="Clean images that are accepted", visible=ready
-        )
+        coverage = gr.Slider(0.5, 1.0, COVERAGE, step=0.01, label="Share of clean images to accept")
         return score, coverage
 
     def _labels(self, model: str) -> list[tuple[str, int]]:
@@ -208,6 +215,9 @@ class _Page:
             picture,
             gr.Dropdown(self._labels(model), value=label),
             gr.Radio(threats, value=threats[0][1]),
+            # without clean images there is no threshold
+            gr.Accordion(visible=session.lineup.clean is not None),
+            _NO_GATE,
         )
 
     def _attacks(self, model: str, threat: str) -> Any:
@@ -348,8 +358,8 @@ def _label(label: int) -> int | None:
 
 @functools.cache
 def _extent(session: Session) -> float:
-    examples = session.lineup.examples
-    return extent_of(examples.to_float()) if examples is not None else extent_of(Tensor())
+    clean = session.lineup.clean
+    return EXTENT if clean is None else extent_of(as_float(clean))
 
 
 _HEAD = (

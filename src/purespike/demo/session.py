@@ -19,6 +19,7 @@ from purespike.demo.moments import Moment
 from purespike.demo.views import View, view
 from purespike.errors import InputError, unknown
 from purespike.models.guard import lent
+from purespike.progress import quiet
 from purespike.rejection import SCORES, Rejecting
 from purespike.seeding import seeded
 
@@ -113,9 +114,10 @@ class Session:
             place, true = self._check(image, label)
             (title, first), *others = self._models.items()
             pair = place[None], torch.tensor([true], device=self.device)
-            found = certify(
-                first, pair, sigma=sigma, n=n, n0=SELECTING, compare=dict(others), alone=True, name=title
-            )
+            with quiet():
+                found = certify(
+                    first, pair, sigma=sigma, n=n, n0=SELECTING, compare=dict(others), alone=True, name=title
+                )
             tell(found)
 
         return next(self.jobs.run(work))
