@@ -29,7 +29,7 @@ class Jobs:
             through a model, and whenever the job tells something.
     """
 
-    def __init__(self, limit: float = 120.0) -> None:
+    def __init__(self, limit: float = 300.0) -> None:
         if not limit > 0:
             raise InputError(f"limit: seconds that a job may take, more than 0, got {limit:g}")
         self.limit = limit
@@ -50,7 +50,7 @@ class Jobs:
         """
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
         left = threading.Event()
-        thread = threading.Thread(target=self._work, args=(work, told, left), daemon=True)
+        thread = threading.Thread(target=self._work, args=(work, told, left), daemon=True, name="job")
         thread.start()
         try:
             while (value := told.get()) is not _END:

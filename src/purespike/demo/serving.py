@@ -40,7 +40,7 @@ def serve(
     lineups: list[Lineup],
     *,
     port: int = PORT,
-    limit: float = 120.0,
+    limit: float = 300.0,
     device: Any = "cpu",
     say: Callable[[str], None] = print,
 ) -> None:
@@ -70,7 +70,7 @@ def serve(
         server.run(sockets=[listener])
 
 
-def app(lineups: list[Lineup], *, limit: float = 120.0, device: Any = "cpu") -> App:
+def app(lineups: list[Lineup], *, limit: float = 300.0, device: Any = "cpu") -> App:
     """The page as an ASGI application.
 
     Raises:
