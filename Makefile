@@ -26,8 +26,8 @@ test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest tests/browser
 
 $(VENV)/.browser: $(READY)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]" && touch $@ || \
-	echo "make test-browser: skipped, playwright and pypdf cannot be installed" >&2
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser,demo]" && touch $@ || \
+	echo "make test-browser: skipped, playwright, pypdf and gradio cannot be installed" >&2
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out runs/benchmarks

@@ -69,6 +69,23 @@ def test_who_leaves_ends_the_work():
     assert list(jobs.run(lambda tell: tell("next"))) == ["next"]
 
 
+def test_a_job_that_is_stopped_ends_as_if_it_were_done():
+    jobs = Jobs()
+    jobs.stop()
+
+    def work(tell):
+        for value in range(10**9):
+            tell(value)
+            time.sleep(0.001)
+
+    seen = jobs.run(work)
+    first = [next(seen) for _ in range(3)]
+    jobs.stop()
+    rest = list(seen)
+    assert first + rest == list(range(3 + len(rest)))
+    assert list(jobs.run(lambda tell: tell("next"))) == ["next"]
+
+
 def test_the_limit_counts_from_the_beginning_of_the_job():
     jobs = Jobs(0.2)
 

@@ -18,7 +18,7 @@ class TimeUp(InputError):
 
 
 class _Left(BaseException):
-    """Nobody reads the results any more; nothing but a ``finally`` may hold it up."""
+    """The job was stopped, or nobody reads its results; nothing but a ``finally`` may hold it up."""
 
 
 class Jobs:
@@ -34,6 +34,12 @@ class Jobs:
             raise InputError(f"limit: seconds that a job may take, more than 0, got {limit:g}")
         self.limit = limit
         self._busy = threading.Lock()
+        self._current: threading.Event | None = None
+
+    def stop(self) -> None:
+        """End the job that runs, if one does, at its next pass; its reader gets what was told before."""
+        if (current := self._current) is not None:
+            current.set()
 
     def run(self, work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
         """What ``work`` tells, value by value; closing the iterator ends the work at its next pass.
@@ -67,7 +73,7 @@ class Jobs:
         left: threading.Event,
     ) -> None:
         with self._busy:
-            end = time.monotonic() + self.limit
+            self._current, end = left, time.monotonic() + self.limit
 
             def check(*_: object) -> None:
                 if left.is_set():
@@ -88,6 +94,7 @@ class Jobs:
             except BaseException as error:
                 told.put(_Failed(error))
             finally:
+                self._current = None
                 told.put(_END)
 
 

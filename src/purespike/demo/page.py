@@ -110,7 +110,7 @@ class _Page:
             for part in (label, score, coverage):
                 event = part.release if part is coverage else part.input
                 looked.append(event(self._look, about, seen, **private, **job))
-            running = go.click(
+            go.click(
                 self._attack,
                 [*about, threat, attack, eps, steps, seed],
                 seen,
@@ -118,7 +118,7 @@ class _Page:
                 show_progress="minimal",
                 **job,
             )
-            stop.click(None, cancels=[running], api_visibility="private")
+            stop.click(self._stop, queue=False, **private)
             place.input(
                 self._turn, [climb, model, place], [shown, numbers], trigger_mode="always_last", **private
             )
@@ -289,6 +289,11 @@ class _Page:
                     shown = now
                     yield climb, *self._shown(session, climb.latest, climb.length, climb.length - 1)
         yield climb, *self._shown(session, climb.latest, climb.length, climb.length - 1)
+
+    def _stop(self) -> None:
+        """Whatever runs comes to its end."""
+        for session in self.sessions.values():
+            session.jobs.stop()
 
     def _turn(self, climb: Climb, model: str, place: float) -> tuple[Any, Any]:
         """An earlier step."""

@@ -83,11 +83,15 @@ def app(lineups: list[Lineup], *, limit: float = 300.0, device: Any = "cpu") -> 
     gradio, jobs = library(), Jobs(limit)
     import fastapi
 
+    async def refused(place: Any) -> None:
+        line = "pictures come as text, data:image/png;base64,…: this page takes no files and no addresses"
+        raise gradio.Error(line, print_exception=False)
+
     sessions = {each.name: Session(each, jobs=jobs, device=device) for each in lineups}
     blocks = build(sessions)
     for block in blocks.blocks.values():
         # pictures come as text: nothing may name a file of this machine or an address
-        block.async_move_resource_to_block_cache = _refused
+        block.async_move_resource_to_block_cache = refused
     plain = [gradio.themes.Font(name) for name in ("system-ui", "sans-serif")]
     mono = [gradio.themes.Font(name) for name in ("ui-monospace", "monospace")]
     mounted = gradio.mount_gradio_app(
@@ -102,7 +106,7 @@ def app(lineups: list[Lineup], *, limit: float = 300.0, device: Any = "cpu") -> 
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        theme=gradio.themes.Default(font=plain, font_mono=mono),
+        theme=gradio.themes.Default(primary_hue="blue", font=plain, font_mono=mono),
         css_paths=[Path(__file__).parent / "templates" / "page.css"],
     )
     return Doorkeeper(mounted)
@@ -186,10 +190,6 @@ async def _answer(send: Send, status: int, reason: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _refused(place: Any) -> None:
-    raise InputError("pictures come as text, data:image/png;base64,…: this page takes no files and addresses")
 
 
 @contextlib.contextmanager
