@@ -61,7 +61,7 @@ def serve(
         import uvicorn
 
         settings = uvicorn.Config(
-            application, log_level="error", timeout_graceful_shutdown=1, access_log=False, lifespan="on"
+            application, log_level="critical", timeout_graceful_shutdown=1, access_log=False, lifespan="on"
         )
         server = uvicorn.Server(settings)
         # the listener's own: uvicorn would raise the signal again once it has ended
@@ -83,15 +83,10 @@ def app(lineups: list[Lineup], *, limit: float = 300.0, device: Any = "cpu") -> 
     gradio, jobs = library(), Jobs(limit)
     import fastapi
 
-    async def refused(place: Any) -> None:
-        line = "pictures come as text, data:image/png;base64,…: this page takes no files and no addresses"
-        raise gradio.Error(line, print_exception=False)
-
     sessions = {each.name: Session(each, jobs=jobs, device=device) for each in lineups}
     blocks = build(sessions)
     for block in blocks.blocks.values():
-        # pictures come as text: nothing may name a file of this machine or an address
-        block.async_move_resource_to_block_cache = refused
+        _tame(block, gradio.Error)
     plain = [gradio.themes.Font(name) for name in ("system-ui", "sans-serif")]
     mono = [gradio.themes.Font(name) for name in ("ui-monospace", "monospace")]
     mounted = gradio.mount_gradio_app(
@@ -110,6 +105,26 @@ def app(lineups: list[Lineup], *, limit: float = 300.0, device: Any = "cpu") -> 
         css_paths=[Path(__file__).parent / "templates" / "page.css"],
     )
     return Doorkeeper(mounted)
+
+
+def _tame(block: Any, error: Any) -> None:
+    """Let a component take text and numbers only, and refuse others in one line instead of a traceback."""
+    own = getattr(block, "preprocess", None)
+
+    async def refused(place: Any) -> None:
+        line = "pictures come as text, data:image/png;base64,…: this page takes no files and no addresses"
+        raise error(line, print_exception=False)
+
+    def quietly(payload: Any) -> Any:
+        try:
+            return own(payload)  # type: ignore[misc]
+        except error as fault:
+            raise error(fault.message, print_exception=False) from None
+
+    # nothing may name a file of this machine or an address
+    block.async_move_resource_to_block_cache = refused
+    if own is not None:
+        block.preprocess = quietly
 
 
 class Doorkeeper:
