@@ -103,11 +103,21 @@ def test_cuts_end_with_the_network_s_own_logits():
     torch.testing.assert_close(cuts[0], model.readout(model.features(images())[:3]))
 
 
+def recalibrated():
+    """A network whose channels are weighted by statistics of all time steps."""
+    model = network(care=0.5)
+    for module in model.modules():
+        if hasattr(module, "known"):
+            module.known.fill_(True)
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "given", "labels", "message"),
     [
         (nn.Flatten(), images(), LABELS, "which Flatten does not give: take one of purespike's classifiers"),
         (linear(), images(0), LABELS[:0], "at least one image"),
+        (recalibrated(), images(), LABELS, "care"),
         (linear(), images(), LABELS[:2], "labels: expected shape"),
         (linear(), images(), LABELS + K, "labels: "),
     ],

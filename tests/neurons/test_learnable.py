@@ -8,7 +8,7 @@ from torch import nn
 
 from purespike import InputError
 from purespike.models import create, list_models, load, save
-from purespike.neurons import LIF, SpikingNeuron, parse_dynamics, surrogate_gradient
+from purespike.neurons import LIF, SpikingNeuron, accepted, other_resets, parse_dynamics, surrogate_gradient
 
 from .reference import drawn
 
@@ -118,6 +118,15 @@ def test_relu_is_pytorchs(reset):
         outputs = layer(leaf)
         found.append((outputs, *torch.autograd.grad((outputs * weights).sum(), leaf)))
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_an_attacker_of_exact_derivatives_has_nothing_to_choose():
+    surrogates = ("rectangle(width=1)", "atan(alpha=2)")
+    exact, spiking = nn.Sequential(SpikingNeuron("relu")), nn.Sequential(SpikingNeuron("learnablelif"))
+    assert accepted(exact, surrogates) == surrogates[:1] and other_resets(exact) == ()
+    both = nn.Sequential(*exact, *spiking)
+    for model in (spiking, both):
+        assert accepted(model, surrogates) == surrogates and other_resets(model) == ("detached",)
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -1,6 +1,7 @@
 """The peers' table on a scale that takes seconds."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -9,9 +10,9 @@ from typer.testing import CliRunner
 from purespike.cli import app
 from purespike.errors import InputError
 from purespike.models import Defended
-from purespike.reproduction import load_scale, reproduce
+from purespike.reproduction import SCALES, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
-from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, training_eps
+from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, chosen_rows, training_eps
 from purespike.reproduction.rivals import Peer
 from purespike.reproduction.sheet import Sheet
 from purespike.training.engine import accelerator
@@ -141,6 +142,42 @@ def test_some_rows_alone(context, rows):
         reproduce("peers", other, origin={})
 
 
+def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path):
+    """Without the models and chunks that it was made of."""
+    folder = tmp_path / "peers" / "rows"
+    shutil.copytree(context.folder / "peers" / "rows", folder)
+    assert {path.stem for path in folder.iterdir()} >= {"plain", "PGD-AT"}
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
+    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert row.to_json()["cells"] == rows["plain"]["cells"]
+    assert not (tmp_path / "peers" / "models").exists()
+
+
+@pytest.mark.parametrize("damage", ["settings", "file"])
+def test_a_row_of_other_settings_or_a_damaged_one_is_measured_again(context, rows, tmp_path, damage):
+    assert rows
+    kept = tmp_path / "peers" / "rows" / "plain.json"
+    shutil.copytree(context.folder / "peers" / "rows", kept.parent)
+    text = kept.read_text(encoding="utf-8")
+    kept.write_text(text[:-9] if damage == "file" else text.replace('"decided_by": "', '"decided_by": "0'))
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
+    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert (tmp_path / "peers" / "models").exists() and row.to_json()["cells"] == rows["plain"]["cells"]
+
+
+def test_a_row_alone_trains_no_other(context, tmp_path):
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["PGD-AT"])
+    sheet = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json")
+    assert [row.origin for row in sheet.rows] == ["measured"]
+    assert [path.name for path in (tmp_path / "peers" / "models" / "mnist").iterdir()] == ["PGD-AT"]
+
+
+def test_names_of_rows_may_hold_commas():
+    table = load_scale("cpu").peers
+    assert chosen_rows([], table) == list(table.rows)
+    assert chosen_rows(["PGD-AT, 2/255", "plain,TRADES"], table) == ["PGD-AT, 2/255", "plain", "TRADES"]
+
+
 def test_rows_are_those_of_peers_alone():
     ended = CliRunner().invoke(app, ["reproduce", "table1", "--rows", "plain"])
     assert "only the table of peers offers a choice" in str(ended.exception)
@@ -178,7 +215,7 @@ def test_the_budget_of_the_papers_purifier_is_that_of_its_attack(context):
     assert training_eps(recipe, Peer(purifier={}, before="plain")) == pytest.approx(16 / 255)
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", SCALES)
 def test_every_row_of_a_packaged_scale_is_a_run(name, tmp_path):
     scale = load_scale(name)
     context = ExperimentContext(scale, tmp_path, accelerator(device="cpu"))

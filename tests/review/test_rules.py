@@ -77,6 +77,17 @@ def test_more_effort_must_not_break_less(what):
     assert "more effort, weaker attack" not in names(replace(one, accuracy=0.45), more)
 
 
+def test_unknown_effort_and_the_noise_of_a_stochastic_model_are_no_objection():
+    one = Entry(attack="square", accuracy=0.40, eps=EPS, threat="query")
+    more = replace(one, accuracy=0.45, queries=5000)
+    assert "more effort, weaker attack" not in names(one, more)
+    assert "more effort, weaker attack" in names(replace(one, queries=500), more)
+    once, averaged = pgd(0.40), replace(pgd(0.41), eot=10)
+    for stochastic in (False, True):
+        found = review([Row(name="x", clean=0.9, entries=(once, averaged), stochastic=stochastic)]).rows[0]
+        assert ("more effort, weaker attack" in {each.name for each in found.findings}) != stochastic
+
+
 def test_more_steps_must_not_break_less():
     longer, shorter = (
         Entry(attack="apgd_ce", accuracy=a, eps=EPS, steps=n) for a, n in ((0.4, 100), (0.3, 80))

@@ -34,8 +34,12 @@ def reproduce(
         ),
     ] = [],  # noqa: B006
     rows: Annotated[
-        str, typer.Option(help="Rows of the peers' table, comma-separated; all if not given.")
-    ] = "",
+        list[str],
+        typer.Option(
+            metavar="ROW",
+            help="Row of the peers' table, or several with commas; may be repeated; default all.",
+        ),
+    ] = [],  # noqa: B006
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/reproduction-SCALE")
     ] = None,
@@ -59,7 +63,6 @@ def reproduce(
     from purespike.reproduction.registry import check_experiments as chosen_of
     from purespike.reproduction.scale import parse_sources
     from purespike.reproduction.sheet import Sheet
-    from purespike.text import split
 
     check_steps(seeds, name="seeds")
     names = chosen_of(experiments)
@@ -73,7 +76,7 @@ def reproduce(
     folder = out or Path("runs") / f"reproduction-{Path(scale).stem}"
     # several experiments may share the folder at a time, hence no lock
     remove_abandoned(folder)
-    context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds, rows=split(rows))
+    context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds, rows=rows)
     for name in names:
         made = repeat(name, context, origin={"name": Path(scale).stem})
         if accelerator.is_main_process:

@@ -49,6 +49,8 @@ class Dynamics(Written, ABC):
     """
 
     kind: ClassVar[str] = "dynamics"
+    exact: ClassVar[bool] = False
+    """Whether the derivative is exact: the same under every surrogate and reset."""
 
     @abstractmethod
     def run(

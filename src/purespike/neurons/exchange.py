@@ -35,8 +35,8 @@ def accepts(model: nn.Module, surrogate: Surrogate | str) -> bool:
 def accepted(model: nn.Module, surrogates: Sequence[str]) -> tuple[str, ...]:
     """The ``surrogates`` that an attack on ``model`` can use; none where no neuron's can be exchanged.
 
-    Neurons of other libraries show one time step at a time, so that the surrogates which need all of them
-    are left out.
+    One is enough where all derivatives are exact. Neurons of other libraries show one time step at a time, so
+    that the surrogates which need all of them are left out.
 
     Raises:
         InputError: an unknown surrogate, or one that is not defined for dynamics of purespike's own neurons;
@@ -53,18 +53,19 @@ def accepted(model: nn.Module, surrogates: Sequence[str]) -> tuple[str, ...]:
     if parsed and not left:
         for each in foreign:
             each.check_surrogate(parsed[surrogates[0]])
-    return left
+    exact = not foreign and all(neuron.dynamics.exact for neuron in neurons)
+    return left[:1] if exact else left
 
 
 def other_resets(model: nn.Module) -> tuple[Reset, ...]:
     """Resets of which some neuron of ``model`` does not have its own, and which it would take."""
-    own = {neuron.reset for neuron in exchangeable_neurons(model) if not _single_step(neuron)} - {None}
+    own = {neuron.reset for neuron in exchangeable_neurons(model) if not _without_reset(neuron)} - {None}
     return tuple(reset for reset in RESETS if own and own != {reset})
 
 
-def _single_step(neuron: SpikingNeuron | ForeignNeuron) -> bool:
+def _without_reset(neuron: SpikingNeuron | ForeignNeuron) -> bool:
     # with one time step there is nothing to reset
-    return isinstance(neuron, SpikingNeuron) and neuron.time_steps == 1
+    return isinstance(neuron, SpikingNeuron) and (neuron.time_steps == 1 or neuron.dynamics.exact)
 
 
 @contextlib.contextmanager

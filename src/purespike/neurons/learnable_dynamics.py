@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -77,6 +78,8 @@ class ReLU(Dynamics):
     Weights and batch norms are interchangeable with those of the spiking one. The derivative is exact, hence
     the same under every surrogate.
     """
+
+    exact: ClassVar[bool] = True
 
     @property
     def thresholds(self) -> tuple[float, ...]:

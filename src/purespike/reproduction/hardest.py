@@ -20,6 +20,7 @@ from purespike.reproduction.scale import Hardest
 from purespike.reproduction.sheet import Column, SheetCell
 from purespike.results import Score
 from purespike.settings import DEFAULT_THRESHOLDS
+from purespike.training.classifier import build_classifier
 
 OWN = Column("PGD-20, own surrogate", "adaptive")
 WHITE_BOX = Column("White box", "adaptive")
@@ -152,7 +153,10 @@ def measure_defence(
         clean.append(left.clean_attacked)
         stochastic |= left.stochastic
         figures.setdefault(PASSES, []).append(passes(seed) / 1000)
-        plain = context.classifier(dataset, seed=seed)
+        # its multiplications do not depend on its weights, and a row of the table may train it otherwise
+        plain = build_classifier(
+            context.recipe(dataset, seed=seed).classifier, context.data(dataset, seed), seed=seed
+        )
         figures.setdefault(COST, []).append(_cost(context, dataset, model) / _cost(context, dataset, plain))
     pairs = zip(scores[list(own)[-1]], scores[WORST], strict=True)
     figures[GAP] = [100 * (mine.accuracy - worst.accuracy) for mine, worst in pairs]

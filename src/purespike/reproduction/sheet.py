@@ -103,6 +103,7 @@ class SheetRow(Record):
         origin: source of the numbers: measured here, printed in the paper, quoted there, missing, or failed.
         reason: reason why a missing row was not measured, or why one failed.
         remark: what else there is to say of the row.
+        commit: commit at which it was measured, where it was kept by itself.
         cells: numbers by column; a column without one is empty.
     """
 
@@ -111,6 +112,7 @@ class SheetRow(Record):
     origin: Origin
     reason: str = ""
     remark: str = ""
+    commit: str = ""
     cells: dict[_ColumnKey, SheetCell]
 
     @property

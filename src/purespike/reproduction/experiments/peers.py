@@ -1,6 +1,6 @@
 """The systems that the paper compares itself with: one network, the same attacker for all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,12 +24,14 @@ from purespike.reproduction.hardest import (
     Defence,
     measure_defence,
 )
+from purespike.reproduction.kept_rows import kept_row
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.rivals import Peer, Peers
 from purespike.reproduction.row import CLEAN
 from purespike.reproduction.scale import TITLES, network_of
-from purespike.reproduction.sheet import Column, SheetCell
+from purespike.reproduction.sheet import Column, SheetCell, SheetRow
 from purespike.review import Entry, Row, review
+from purespike.text import split
 
 FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
 OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
@@ -61,21 +63,38 @@ def peers(context: ExperimentContext) -> Draft:
     )
     if table.sender is not None:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
-    for name in context.rows:
-        if name not in table.rows:
-            raise unknown("row", name, table.rows)
+    chosen = chosen_rows(context.rows, table)
     for name, row in table.rows.items():
-        if context.rows and name not in context.rows:
+        if name not in chosen:
             continue
         with draft.unless_missing(title, name), draft.unless_failed(title, name):
-            found = _measured(inner, table, name)
-            draft.measured(title, name, found.cells, remark=remark(found, table, name))
+            measure = partial(_row, inner, table, name, title)
+            draft.rows.append(kept_row(context, "peers", name, _settings(inner, table, name), measure))
         for quoted in row.published:
             columns = {column: quoted.numbers[key] for key, column in QUOTED.items() if key in quoted.numbers}
             draft.printed(
                 title, f"{name}, {quoted.about}", list(columns), list(columns.values()), origin="quoted"
             )
+    commits = list(dict.fromkeys(row.commit[:12] for row in draft.rows if row.commit))
+    if len(commits) > 1:
+        draft.notes = (
+            *draft.notes,
+            f"Rows were measured at commits {', '.join(commits)}; result.json says which.",
+        )
     return draft
+
+
+def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
+    """The rows that are ``given``, each a name (which may hold commas) or several with commas; all if none.
+
+    Raises:
+        InputError: an unknown row.
+    """
+    named = [name for text in given for name in ([text] if text in table.rows else split(text))]
+    for name in named:
+        if name not in table.rows:
+            raise unknown("row", name, table.rows)
+    return named or list(table.rows)
 
 
 QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
@@ -93,6 +112,34 @@ def _on_one_network(context: ExperimentContext, table: Peers) -> ExperimentConte
         sources=context.sources,
         seeds=len(context.seeds),
     )
+
+
+def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> SheetRow:
+    found = _measured(context, table, name)
+    said = remark(found, table, name)
+    about = {"remark": said} if said else {}
+    return SheetRow(group=title, method=name, origin="measured", cells=dict(found.cells), **about)
+
+
+def _settings(context: ExperimentContext, table: Peers, name: str) -> Any:
+    """All that decides a row: its recipe and those of the models that it needs, attacks and images."""
+    models = [name, *(each for each in (table.rows[name].before, table.sender) if each is not None)]
+    recipes = [context.run(table.dataset, each, 0, table.changes(each)).recipe for each in models]
+    # the same images may lie elsewhere
+    plain = [
+        recipe.model_dump(mode="json", exclude={"data": {"source"}, "evaluation": True}) for recipe in recipes
+    ]
+    data = context.data(table.dataset)
+    return {
+        "recipes": plain,
+        "hardest": table.hardest.model_dump(mode="json"),
+        "own": {column.key: attack for column, attack in OWN.items()},
+        "losses": list(context.scale.losses),
+        "eps": table.eps,
+        "images": table.images,
+        "data": [split.fingerprint() for split in (data.train, data.test)],
+        "seeds": len(context.seeds),
+    }
 
 
 def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:

@@ -29,7 +29,8 @@ class ThresholdDistance(Penalty):
     harder to flip, which is robustness, and the gradient is gone, which is masking.
 
     Args:
-        margin: δ, in units of the membrane.
+        margin: δ, in units of the membrane; of neurons that learn their threshold V from its initial value
+            V₀, in units of V₀ (u / V − 1), so that a growing threshold does not count as distance.
         ramp: ``"cosine"``, or ``"none"`` for w = 1 throughout.
     """
 

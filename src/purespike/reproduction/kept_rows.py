@@ -1,0 +1,55 @@
+"""Finished rows of a long table, each kept in a file of its own: the table grows over days and machines."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from purespike.environment import provenance
+from purespike.errors import InputError
+from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.scale import folder_name
+from purespike.reproduction.sheet import SheetRow
+from purespike.results import Provenance, Record
+
+
+class KeptRow(Record):
+    """A row, a digest of the settings that decide it, and where it was measured."""
+
+    decided_by: str
+    row: SheetRow
+    provenance: Provenance
+
+
+def kept_row(
+    context: ExperimentContext, experiment: str, name: str, settings: Any, measure: Callable[[], SheetRow]
+) -> SheetRow:
+    """The row that an earlier call measured with the same ``settings``, else a new one, which is then kept.
+
+    Args:
+        context: folder and process; rows lie in ``EXPERIMENT/rows/``.
+        experiment: name of the experiment.
+        name: name of the row.
+        settings: plain JSON values that decide the row: recipes, attacks, images. The code is not among them,
+            but the commit is kept.
+        measure: function that makes the row.
+    """
+    path = context.folder / experiment / "rows" / f"{folder_name(name)}.json"
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    found = _read(path)
+    if found is None or found.decided_by != digest:
+        row = measure()
+        origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
+        found = KeptRow(decided_by=digest, row=row, provenance=Provenance.from_json(origin))
+        if context.accelerator.is_main_process:
+            found.save(path)
+    return found.row.model_copy(update={"commit": found.provenance.commit or ""})
+
+
+def _read(path: Path) -> KeptRow | None:
+    """The row in a file; ``None`` if there is none, or none that can be read."""
+    try:
+        return KeptRow.read(path) if path.is_file() else None
+    except InputError:
+        return None
