@@ -26,8 +26,8 @@ test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest tests/browser
 
 $(VENV)/.browser: $(READY)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]" && touch $@ || \
-	echo "make test-browser: skipped, playwright and pypdf cannot be installed" >&2
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser,demo]" && touch $@ || \
+	echo "make test-browser: skipped, playwright, pypdf and gradio cannot be installed" >&2
 
 # The documentation as a site in build/site, built without a network and checked: links, and that no page loads
 # anything from elsewhere.

@@ -71,6 +71,7 @@ HELP = {
     "leaderboard": ["DIR", "--out"],
     "check": ["TABLE.csv", "--eps", "--out", "--strict"],
     "info": ["MODEL", "--device"],
+    "demo": ["MODEL", "--data", "--port", "--limit", "--device"],
     "reproduce": ["EXPERIMENT", "--scale", "--seeds", "--data", "--out", "--page", "--device"],
 }
 

@@ -47,7 +47,18 @@ def test_every_make_target_it_names_exists():
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("certifying", "defending", "evaluating", "exporting", "rejecting", "reproduction")
+            for name in (
+                *(
+                    "certifying",
+                    "defending",
+                    "demo",
+                    "evaluating",
+                    "exporting",
+                    "rejecting",
+                    "reproduction",
+                    "zoo",
+                ),
+            )
         ),
         "results/README.md",
     ],

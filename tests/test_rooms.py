@@ -52,7 +52,7 @@ ROOMS = (
         "review",
         "exporting",
     ),
-    *("experiment", "reproduction", "reference", "cli"),
+    *("experiment", "reproduction", "reference", "demo", "cli"),
 )
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
@@ -112,6 +113,19 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} days {hours % 24} h"
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Show no bars and lines of work that is begun inside, in this thread: a page shows its own."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 @contextlib.contextmanager
 def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bool = True) -> Iterator[Bar]:
     """A bar over ``total`` units with throughput and time left.
@@ -123,11 +137,12 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
         done: number of units done by an earlier run.
         show: ``False`` for processes other than the main one.
     """
+    show = show and not _quiet.get()
     if not (show and console.is_terminal):
-        quiet = Bar(title, total, unit, done=done, silent=not show)
-        quiet.announce()
-        with _every_minute(quiet) if show else contextlib.nullcontext():
-            yield quiet
+        silent = Bar(title, total, unit, done=done, silent=not show)
+        silent.announce()
+        with _every_minute(silent) if show else contextlib.nullcontext():
+            yield silent
         return
     columns = (
         TextColumn("{task.description}"),

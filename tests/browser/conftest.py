@@ -1,7 +1,7 @@
 """Pages in Chromium, which the environment variable CHROMIUM names: `make test-browser` sets it.
 
-Without it, or without the packages of the extra ``browser``, everything here is skipped. Screenshots of all
-that was looked at are left in ``runs/browser/``.
+Without it, or without the packages of the extras ``browser`` and ``demo``, everything here is skipped.
+Screenshots of all that was looked at are left in ``runs/browser/``.
 """
 
 import importlib.util
@@ -22,7 +22,9 @@ REPORTS = (*RUNS, *(f"{name}/full" for name in RUNS), "made")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ready = os.environ.get("CHROMIUM") and all(map(importlib.util.find_spec, ("playwright", "pypdf")))
+    ready = os.environ.get("CHROMIUM") and all(
+        map(importlib.util.find_spec, ("playwright", "pypdf", "gradio"))
+    )
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)

@@ -13,6 +13,7 @@ from purespike.neurons import (
     Census,
     MultiLevelFiring,
     Surrogate,
+    answer_and_firing,
     firing,
     firing_rates,
     membrane_census,
@@ -251,3 +252,23 @@ def test_firing_rates_are_shares_of_possible_spikes():
     assert rates == {"1": 0.75, "2": 0.375}
     assert model.training and model[3].training
     assert torch.equal(model[3].running_mean, before)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_spikes_of_a_layer_by_step(folded):
+    neurons = MultiLevelFiring((0.6, 1.6, 2.6), time_steps=3 if folded else None)
+    current = torch.randn(3, 2, 4, 5, 5, generator=torch.Generator().manual_seed(0)) + 0.5
+    model = nn.Sequential(neurons)
+    given = current.flatten(0, 1) if folded else current
+    answer, found = answer_and_firing(model, given)
+    assert torch.equal(answer, neurons(given))
+    spikes = neurons(given).view(3, 2, 100)
+    layer = found["0"]
+    for t in range(3):
+        # an image at a time, neuron by neuron
+        counts = [sum(spikes[t, n].tolist()) for n in range(2)]
+        assert layer.spikes[t] == pytest.approx(sum(counts) / 2)
+        assert layer.rates[t] == pytest.approx(sum(counts) / (2 * 100 * 3))
+    rates = firing_rates(model, given)
+    assert sum(layer.rates) / 3 == pytest.approx(rates["0"])
+    assert sum(layer.spikes) > 0 and len(set(layer.spikes)) == 3

@@ -13,6 +13,7 @@ from purespike.attacks.protocol import settings_of
 from purespike.attacks.result import AttackResult, merge, remarks
 from purespike.attacks.spsa import spsa_gradient
 from purespike.attacks.steps import Ascent, step_sizes
+from purespike.attacks.watching import Sighting, watcher
 from purespike.checks import check_labels
 from purespike.models.answer import logits_of
 from purespike.seeding import derive, generator
@@ -38,10 +39,12 @@ def _run(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor)
     # rows of the batch that are still attacked, and their current state
     rows = torch.arange(len(images), device=images.device)
     clean, iterate = images, start(attack, images)
-    stepper = Stepper(attack, model, images)
+    stepper, tell = Stepper(attack, model, images), watcher()
     for step in range(attack.steps + 1 if len(images) else 0):
         info = evaluate(attack, model, iterate, labels[rows], step)
         success = record.offer(step, rows, iterate, info)
+        if tell is not None:
+            tell(Sighting(step, rows, iterate, info.losses, success))
         if step == attack.steps:
             break
         gradient = info.gradient

@@ -18,6 +18,7 @@ from purespike.cli import runs
 # isort: split
 from purespike.cli import (
     certification,
+    demo,
     doctor,
     evaluations,
     exporting,
@@ -36,6 +37,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 __all__ = [
     "app",
     "certification",
+    "demo",
     "doctor",
     "evaluations",
     "exporting",

@@ -79,6 +79,19 @@ def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
     return validate(_load(source, cache_dir))
 
 
+def source_names() -> list[str]:
+    """Names of all sources, without what follows a colon."""
+    return list(_SOURCES)
+
+
+def is_downloaded(source: str) -> bool:
+    """Whether loading ``source`` asks the hub for it, be it kept here already or not."""
+    name, _, rest = source.partition(":")
+    load = _SOURCES.get(name, (None, ""))[0]
+    hosted = isinstance(load, partial) and load.func is _hosted
+    return hosted or (load is _hub and not Path(rest).expanduser().is_dir())
+
+
 SPLITS = ("test", "train", "all")
 """Splits that can be evaluated; ``all`` are both together, or a folder that is not split."""
 

@@ -3,7 +3,13 @@
 from purespike.neurons.adaptive_dynamics import AdaptiveLIF, ParametricLIF
 from purespike.neurons.adaptive_surrogates import ASSG, PDSG
 from purespike.neurons.carry import Carried, carrying
-from purespike.neurons.census import Census, firing_rates, membrane_census
+from purespike.neurons.census import (
+    Census,
+    LayerFiring,
+    answer_and_firing,
+    firing_rates,
+    membrane_census,
+)
 from purespike.neurons.driven_dynamics import DLIF, NoisyLIF
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS, Dynamics, parse_dynamics
 from purespike.neurons.elementwise_surrogates import (
@@ -56,6 +62,7 @@ __all__ = [
     "Exponential",
     "Gates",
     "Gaussian",
+    "LayerFiring",
     "LearnableLIF",
     "Memory",
     "MultiLevelFiring",
@@ -74,6 +81,7 @@ __all__ = [
     "Triangle",
     "accepted",
     "accepts",
+    "answer_and_firing",
     "carrying",
     "exchangeable_neurons",
     "fire_dynamics",

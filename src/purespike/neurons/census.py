@@ -93,6 +93,45 @@ def firing_rates(model: nn.Module, images: Tensor, *, training: bool = False) ->
     return rates
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerFiring:
+    """The spikes of one layer at each time step.
+
+    Args:
+        spikes: mean number of spikes of an image at each step, ``T`` values.
+        rates: share of the possible spikes that is emitted at each step, from 0 to 1.
+    """
+
+    spikes: tuple[float, ...]
+    rates: tuple[float, ...]
+
+
+def answer_and_firing(model: nn.Module, images: Tensor) -> tuple[Any, dict[str, LayerFiring]]:
+    """What ``model`` answers to ``images``, and what each layer of neurons fires at each time step meanwhile.
+
+    Args:
+        model: any module; called once, in evaluation mode, without gradients.
+        images: input of the model, e.g. ``[N, C, H, W]`` in [0, 1].
+
+    Returns:
+        The output of the model, and module name to firing in the order of execution; of a layer that runs
+        several times that of its last run.
+    """
+    found: dict[str, LayerFiring] = {}
+
+    def record(run: Run) -> None:
+        steps = run.neurons.time_steps
+        spikes = run.spikes if steps is None else run.spikes.unflatten(0, (steps, -1))
+        at_step = spikes.double().flatten(1)
+        rates = at_step.mean(1) / run.neurons.levels
+        # a batch that a purifier repeats has more rows than images
+        count = at_step.sum(1) / spikes.shape[1]
+        found[run.name] = LayerFiring(spikes=tuple(count.tolist()), rates=tuple(rates.tolist()))
+
+    answer = _watch(model, images, record, training=False)
+    return answer, found
+
+
 class Run(NamedTuple):
     """One run of a layer."""
 
@@ -108,7 +147,7 @@ class Run(NamedTuple):
 
 
 @torch.inference_mode()
-def _watch(model: nn.Module, images: Tensor, record: Callable[[Run], None], *, training: bool) -> None:
+def _watch(model: nn.Module, images: Tensor, record: Callable[[Run], None], *, training: bool) -> Any:
     def hook_of(name: str) -> Callable[..., None]:
         def hook(module: Any, inputs: tuple[Any, ...], named: dict[str, Any], spikes: Tensor) -> None:
             record(Run(name, module, *_bound(*inputs, **named), spikes))
@@ -122,7 +161,7 @@ def _watch(model: nn.Module, images: Tensor, record: Callable[[Run], None], *, t
     ]
     try:
         with mode(model, training=training):
-            model(copy_for(model, images))
+            return model(copy_for(model, images))
     finally:
         for hook in hooks:
             hook.remove()
