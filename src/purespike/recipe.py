@@ -225,11 +225,15 @@ class PurifierRecipe(Training):
     (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
     ``clean_share`` of each batch may be clean.
 
+    ``coding: events`` purifies frame t of an event camera at step t. ``architecture: background_activity``
+    takes :class:`purespike.events.BackgroundActivityFilter` instead of a trained purifier.
+
     ``output`` is the output stage (:data:`purespike.models.output.OUTPUTS`), ``start`` a purifier whose
     weights training begins with. ``noise`` is the standard deviation of noise that a purifier adds to its
     images first, and ``vote`` puts the answers of ``passes`` draws together.
     """
 
+    architecture: Literal["purifier", "background_activity"] = "purifier"
     width: Width = 1.0
     time_steps: TimeSteps = 4
     thresholds: Thresholds = THRESHOLDS
@@ -237,6 +241,7 @@ class PurifierRecipe(Training):
     surrogate: str = "rectangle(width=1)"
     reset: Literal["attached", "detached"] = "attached"
     dynamics: Dynamics = None
+    coding: Literal["direct", "events"] = "direct"
     output: Literal["residual", "bounded", "gated", "reconstruction"] = "residual"
     start: str | None = None
     noise: Annotated[float, Field(ge=0, le=10)] = 0.0

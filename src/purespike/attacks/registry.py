@@ -11,6 +11,7 @@ from purespike.attacks.declaration import check_words, default_of, name_of
 from purespike.attacks.protocol import Attack, has_setting, settle_scalars
 from purespike.attacks.result import AttackResult
 from purespike.attacks.run import run_attack
+from purespike.ball import Ball
 from purespike.errors import InputError, unknown
 from purespike.models.adapters import as_module
 from purespike.models.guard import lent
@@ -202,7 +203,11 @@ def knows_norm(name: str, norm: str) -> bool:
     if not bounded(name):
         return True
     if entry.norms is None:
-        return has_setting(entry.make(), "norm") or norm == "linf"
+        made = entry.make()
+        # an attack with a rule follows it where the ball has directions for it
+        rule = getattr(made, "rule", None)
+        ways = Ball.named(norm).rules if rule is not None and norm in Ball.known else (rule,)
+        return (has_setting(made, "norm") and rule in ways) or norm == "linf"
     return norm in entry.norms
 
 
