@@ -6,6 +6,7 @@ from purespike.attacks.autoattack import AutoAttack
 from purespike.attacks.bpda import IdentityBackward, LearnedBackward, fit_approximation
 from purespike.attacks.carlini_wagner import CarliniWagner, cw
 from purespike.attacks.counts import CountPGD, pgd_counts
+from purespike.attacks.event_list import EventAttackResult, EventListAttack
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.noise import GaussianNoise, gaussian_noise
 from purespike.attacks.presets import *
@@ -24,6 +25,8 @@ __all__ = [
     "CarliniWagner",
     "Component",
     "CountPGD",
+    "EventAttackResult",
+    "EventListAttack",
     "GaussianNoise",
     "IdentityBackward",
     "LearnedBackward",
