@@ -70,14 +70,19 @@ class CountPGD(SignAttack):
         inner, rounded = self._through(model)
         found = inner(rounded, images, labels)
         images, labels = normal(images).detach(), normal(labels)
-        counts = self.ball.project(to_counts(found.images, self.cap), images)
-        result = replace(found, images=counts, config=settings_of(self))
+        result = replace(found, images=self._counted(found.images, images), config=settings_of(self))
         return verified(result, self, model, images, labels)
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         inner, rounded = self._through(model)
-        found = to_counts(inner.perturb(rounded, images, labels), self.cap)
-        return self.ball.project(found, normal(images).detach())
+        return self._counted(inner.perturb(rounded, images, labels), normal(images).detach())
+
+    def _counted(self, found: Tensor, clean: Tensor) -> Tensor:
+        """``found`` rounded, and moved back into the ball where that led out of it."""
+        counts, ball = to_counts(found, self.cap), self.ball
+        return torch.where(
+            ball.contains(counts, clean).view(-1, 1, 1, 1), counts, ball.project(counts, clean)
+        )
 
 
 class Rounded(nn.Module):
