@@ -23,13 +23,13 @@ DIGITS_SIDE = 16
 CAMERA = Camera()
 PATH = saccades()
 DIGITS = Binning(
-    steps=6,
+    steps=3,
     height=DIGITS_SIDE + 2 * CAMERA.margin,
     width=DIGITS_SIDE + 2 * CAMERA.margin,
     start=0,
     duration=PATH.times[-1],
 )
-"""Frames of the digits: two of each of the three movements, binary."""
+"""Frames of the digits: one of each of the three movements, binary."""
 DIGITS_CAP = 5
 """Largest count of ``digits-events-counts``."""
 
@@ -92,7 +92,7 @@ def record_digits(source: str = "digits-events") -> tuple[Recordings, Recordings
 
 
 def load_digits_events(source: str, *, cap: int) -> Data:
-    """1,437 train and 360 test recordings of digits as frames ``[12, 20, 20]``.
+    """1,437 train and 360 test recordings of digits as frames ``[6, 20, 20]``.
 
     Args:
         source: name of the set.

@@ -197,8 +197,8 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
     yield _optimisation(
         "witness without gradients",
         "unreliable" if gained > e.thresholds.allowed(len(e)) else level,
-        f"{attack_words(name).title} ({queries} queries) breaks {gained} of the {int(robust.sum())} images that "
-        "gradients left robust",
+        f"{attack_words(name).title} ({queries} queries) breaks {gained} of the {int(robust.sum())} images "
+        "that gradients left robust",
         "gradients are masked: an attack that does not use them is stronger",
         source="Carlini et al. 2019; Athalye et al. 2018",
     )
