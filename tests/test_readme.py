@@ -47,7 +47,7 @@ def test_every_make_target_it_names_exists():
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("certifying", "defending", "evaluating", "rejecting", "reproduction")
+            for name in ("certifying", "defending", "evaluating", "events", "rejecting", "reproduction")
         ),
         "results/README.md",
     ],
