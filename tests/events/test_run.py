@@ -1,6 +1,7 @@
 """A run on event frames, from recipe to page: trained against flips, attacked in L0; the filter beside it."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from purespike.reporting.sample_grid import EVENT_OFF, EVENT_ON, as_pictures, sa
 from purespike.results import Evaluation, Samples
 from purespike.training import accelerator
 from purespike.training.objectives import Batch, create_objective
+
+from .files import nmnist
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = [
@@ -140,3 +143,20 @@ def test_the_paper_s_training_takes_flips_too(tmp_path):
     with run:
         purifier = run.purifier(run.data(), create("resnet14_snn", num_classes=10, **settings).eval())
     assert purifier.config["coding"] == "events"
+
+
+def test_the_examples_of_the_page_run(folder, tmp_path, capsys):
+    page = (RECIPES.parent / "docs" / "events.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for split in ("Train", "Test"):
+        for label in ("0", "1"):
+            place = tmp_path / split / label
+            place.mkdir(parents=True)
+            (place / "00002.bin").write_bytes(nmnist([(0, 0, 1, 1), (33, 5, 8000, 0)]))
+    names = {}
+    exec(first.replace("00002.bin", str(place / "00002.bin")).replace("/data/N-MNIST", str(tmp_path)), names)
+    assert names["image"].shape == (20, 34, 34) and len(names["data"].train) == 2
+    assert "[:32]" in second and "steps=20" in second
+    tiny = second.replace("[:32]", "[:3]").replace("steps=20", "steps=1")
+    exec(tiny.replace("runs/digits-events", str(folder)), names)
+    assert len(names["found"].events) == 3 and "tensor" in capsys.readouterr().out
