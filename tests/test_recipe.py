@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from purespike import InputError
 from purespike.attacks import create_attack
-from purespike.budget import parse_eps
-from purespike.evaluation.plan import plan_jobs
+from purespike.evaluation.plan import parse_budgets, plan_jobs
 from purespike.models import list_models
 from purespike.neurons import parse_surrogate
 from purespike.optimisation import Adam, AdamW, Cosine, Milestones, Sgd
@@ -38,7 +37,7 @@ def test_every_recipe_we_ship_can_run(path):
     create_objective(recipe.classifier.objective)
     create_objective(recipe.purifier.objective, stage="purifier")
     settings = recipe.evaluation
-    assert plan_jobs(settings.attacks, [parse_eps(eps) for eps in settings.eps])
+    assert plan_jobs(settings.attacks, parse_budgets(settings.eps, settings.norm), norm=settings.norm)
     for surrogate in (*settings.surrogates, recipe.classifier.surrogate, recipe.purifier.surrogate):
         parse_surrogate(surrogate)
 
@@ -252,7 +251,9 @@ def test_a_committed_run_still_belongs_to_its_recipe(path):
     assert recipe.classifier.schedule == Milestones(
         milestones=schedule["milestones"], decay_factor=schedule["decay_factor"]
     )
-    assert (recipe.purifier.optimiser, recipe.purifier.schedule.name) == (Adam(), "constant")
+    purifier = yaml.safe_load(path.read_text())["purifier"]
+    schedule = purifier.get("schedule", {"name": "constant"})["name"]
+    assert (recipe.purifier.optimiser, recipe.purifier.schedule.name) == (Adam(), schedule)
 
 
 def test_some_committed_run_is_of_the_former_form():

@@ -32,6 +32,7 @@ ROOMS = (
         "chunks",
         "ball",
         "neurons",
+        "events",
         "data",
         "losses",
         "models",

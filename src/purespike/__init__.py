@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from purespike.errors import InputError
 
 if TYPE_CHECKING:
-    from purespike import attacks, data, models, neurons, zoo
+    from purespike import attacks, data, events, models, neurons, zoo
     from purespike.certification import Certification, certify
     from purespike.evaluation import Evaluation, evaluate
     from purespike.explain import temporal_information
@@ -31,6 +31,7 @@ __all__ = [
     "data",
     "evaluate",
     "evaluate_rejection",
+    "events",
     "export",
     "from_pretrained",
     "load",

@@ -33,7 +33,26 @@ def parse_radius(eps: float | str) -> float:
     return value
 
 
-PARSERS: dict[str, Callable[[float | str], float]] = {"linf": parse_eps, "l2": parse_radius}
+def parse_count(eps: float | str) -> float:
+    """Turn an L0 budget, a number of pixels, into a float.
+
+    Raises:
+        InputError: not a whole number of at least 1.
+    """
+    value = parse_number(eps, name="eps", example="20")
+    if not 1 <= value < math.inf or value != int(value):
+        raise InputError(
+            "eps: an L0 budget is a whole number of pixels (of event frames: bins) of at least 1, got "
+            f"{_cut(eps)}"
+        )
+    return value
+
+
+PARSERS: dict[str, Callable[[float | str], float]] = {
+    "linf": parse_eps,
+    "l2": parse_radius,
+    "l0": parse_count,
+}
 """Parsers of budgets by norm; a ball adds the parser of its norm."""
 
 

@@ -22,6 +22,7 @@ from purespike.evaluation import evaluate
 from purespike.evaluation.inputs import check_beside
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
+from purespike.events import BackgroundActivityFilter
 from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
@@ -151,10 +152,12 @@ class Run:
         return classifier
 
     def purifier(self, data: Data, classifier: nn.Module) -> nn.Module:
-        """Train the purifier against ``classifier``, or read it."""
-        return self._stage(
-            "purifier",
-            lambda: train_purifier(
+        """Train the purifier against ``classifier``, or read it; a filter without weights is only made."""
+
+        def make() -> nn.Module:
+            if self.recipe.purifier.architecture == "background_activity":
+                return BackgroundActivityFilter()
+            return train_purifier(
                 self.recipe.purifier,
                 classifier,
                 data.train,
@@ -162,7 +165,11 @@ class Run:
                 seed=self.recipe.seed,
                 accelerator=self.accelerator,
                 follow=self._follow,
-            ),
+            )
+
+        return self._stage(
+            "purifier",
+            make,
             origin_of(
                 "purifier",
                 self.recipe.purifier,

@@ -16,7 +16,7 @@ from pydantic import (
     field_serializer,
 )
 
-from purespike.budget import parse_eps, parse_radius
+from purespike.budget import PARSERS, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.section import NotNegativeInt, Positive, Section, explain
 from purespike.text import parse_attack, parse_attacks, split
@@ -77,9 +77,8 @@ DEFAULT_THRESHOLDS = Thresholds()
 
 
 def _eps(value: float | str, info: ValidationInfo) -> float | str:
-    # the ball of another norm checks its radius itself
-    parse = parse_eps if info.data.get("norm", "linf") == "linf" else parse_radius
-    parse(value)
+    # the ball of a norm of one's own checks its radius itself
+    PARSERS.get(info.data.get("norm", "linf"), parse_radius)(value)
     return value
 
 
@@ -167,7 +166,7 @@ class EvaluationSettings(Section):
             "fgsm,pgd:steps=20."
         ),
     ] = None
-    norm: Annotated[str, Field(description="Norm of all budgets: linf or l2.")] = "linf"
+    norm: Annotated[str, Field(description="Norm of all budgets: linf, l2 or l0.")] = "linf"
     learned_bpda: Annotated[
         bool | None, Field(description="Let the bpda attacker also learn to imitate the purifier.")
     ] = None
@@ -175,7 +174,7 @@ class EvaluationSettings(Section):
         tuple[Eps, ...],
         BeforeValidator(_budgets),
         AfterValidator(_some),
-        Field(description="Budgets, comma-separated: L∞ in pixel units, or L2 radii."),
+        Field(description="Budgets, comma-separated: L∞ in pixel units, L2 radii, or L0 numbers of pixels."),
     ] = ("8/255",)
     curve: Annotated[
         Attack | None, Field(description="Attack to run at further budgets, for accuracy against eps.")

@@ -6,6 +6,7 @@ EPS = 24 / 255
 STEPS = {"eps": "24/255", "steps": 4, "step_size": "10/255"}
 AUTO = {"eps": "24/255", "steps": 4}
 L2 = {"eps": 1.5, "norm": "l2"}
+TARGETED = {"targeted": True, "target": "least_likely"}
 CW = {"steps": 6, "search_steps": 2, "learning_rate": 0.1, "initial_c": 3.0}
 
 ROWS = {
@@ -33,6 +34,14 @@ ROWS = {
     ),
     "sa_pgd": ("sa_pgd", {"eps": EPS, "steps": 5}),
     "sa_pgd stop bf16": ("sa_pgd", {"eps": EPS, "steps": 5, "stop_early": True, "precision": "bf16"}),
+    "pgd_counts": ("pgd_counts", {"eps": "80/255", "steps": 4, "cap": 15}),
+    "pgd_counts targeted": ("pgd_counts", {"eps": "80/255", "steps": 4, "cap": 15, **TARGETED}),
+    "flips": ("flips", {"eps": 25, "steps": 5}),
+    "flips stop restarts": ("flips", {"eps": 25, "steps": 4, "stop_early": True, "restarts": 2}),
+    "flips bf16": ("flips", {"eps": 25, "steps": 4, "precision": "bf16"}),
+    "flips_add": ("flips_add", {"eps": 40, "steps": 5}),
+    "flips_remove": ("flips_remove", {"eps": 40, "steps": 5, "momentum": 0.0}),
+    "sparse_search": ("sparse_search", {"eps": 60, "queries": 60}),
     "spsa": ("spsa", {"eps": "100/255", "steps": 2, "step_size": "60/255", "samples": 16}),
     "spsa l2 eot": (
         "spsa",
@@ -69,6 +78,11 @@ ROWS = {
 }
 RANDOM = {
     "pgd",
+    "pgd_counts",
+    "flips",
+    "flips_add",
+    "flips_remove",
+    "sparse_search",
     "sa_pgd",
     "spsa",
     "gaussian_noise",
@@ -83,6 +97,8 @@ RANDOM = {
 def excess(attack, result, images):
     """By how much the farthest image leaves the ball, in float64; negative inside."""
     offset = (result.images.double() - images.double()).flatten(1)
+    if getattr(attack, "norm", "linf") == "l0":
+        return (offset != 0).sum(1).max() - attack.eps
     l2 = getattr(attack, "norm", "linf") == "l2"
     return (offset.norm(dim=1) if l2 else offset.abs().amax(1)).max() - attack.eps
 

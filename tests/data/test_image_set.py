@@ -85,7 +85,11 @@ GOOD = (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
     [
         (GOOD[0].float(), GOOD[1], "uint8"),
         (GOOD[0][0], GOOD[1], r"\[N, C, H, W\]"),
-        (torch.zeros(2, 4, 4, 4, dtype=torch.uint8), GOOD[1], "1 or 3 channels, got 4"),
+        (
+            torch.zeros(2, 5, 4, 4, dtype=torch.uint8),
+            GOOD[1],
+            "1 or 3 channels, or 2 a frame of events, got 5",
+        ),
         (GOOD[0], GOOD[1].float(), "int64"),
         (GOOD[0], GOOD[1].view(2, 1), "int64"),
         (GOOD[0], torch.tensor([0, 1, 1]), "2 images but 3 labels"),

@@ -55,7 +55,7 @@ def test_parameter_counts():
     assert parameters(purifier) == 4_365_382
     neurons = NeuronConfig(LIF)
     assert parameters(NoiseEstimator(3, 32, neurons)) == 29_507
-    assert parameters(Denoiser(3, (64, 128, 256), neurons, 3)) == 4_335_875
+    assert parameters(Denoiser(3, (64, 128, 256), neurons, 1)) == 4_335_875
 
 
 SIZES = [(1, 1), (1, 9), (2, 3), (4, 4), (5, 7), (8, 6), (33, 30)]

@@ -5,6 +5,8 @@ from purespike.attacks.adaptive import worst_case
 from purespike.attacks.autoattack import AutoAttack
 from purespike.attacks.bpda import IdentityBackward, LearnedBackward, fit_approximation
 from purespike.attacks.carlini_wagner import CarliniWagner, cw
+from purespike.attacks.counts import CountPGD, pgd_counts
+from purespike.attacks.event_list import EventAttackResult, EventListAttack
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.noise import GaussianNoise, gaussian_noise
 from purespike.attacks.presets import *
@@ -12,6 +14,7 @@ from purespike.attacks.protocol import Attack
 from purespike.attacks.registry import Preset, attack, bounded, create_attack, list_attacks
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component
+from purespike.attacks.sparse_search import SparseSearch, sparse_search
 from purespike.attacks.spsa import spsa_gradient
 from purespike.attacks.transfer import transfer
 
@@ -21,11 +24,15 @@ __all__ = [
     "AutoAttack",
     "CarliniWagner",
     "Component",
+    "CountPGD",
+    "EventAttackResult",
+    "EventListAttack",
     "GaussianNoise",
     "IdentityBackward",
     "LearnedBackward",
     "Preset",
     "SignAttack",
+    "SparseSearch",
     "apgd_ce",
     "apgd_dlr",
     "attack",
@@ -37,12 +44,17 @@ __all__ = [
     "fab",
     "fgsm",
     "fit_approximation",
+    "flips",
+    "flips_add",
+    "flips_remove",
     "gaussian_noise",
     "ifgsm",
     "list_attacks",
     "mifgsm",
     "pgd",
+    "pgd_counts",
     "sa_pgd",
+    "sparse_search",
     "spsa",
     "spsa_gradient",
     "square",

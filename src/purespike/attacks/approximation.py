@@ -193,6 +193,9 @@ def _perturbed(images: Tensor, ball: Ball, seed: int, draw: int) -> Tensor:
     Signed steps end near the corners.
     """
     draws = generator(seed, "approximation", "noise", draw)
+    if "steepest" not in ball.rules:
+        # a set without directions to follow: of pixels, not of distances
+        return ball.point(images, draws)
     noise = torch.rand(images.shape, generator=draws, dtype=torch.float32) * 2 - 1
     size = torch.rand((len(images), 1, 1, 1), generator=draws, dtype=torch.float32)
     if draw % 2:

@@ -33,13 +33,13 @@ class SignAttack(Attack):
     Args:
         name: name in reports.
         eps: budget in pixel units; in L2 a radius, any positive number.
-        norm: ``"linf"`` or ``"l2"``.
-        step_size: norm of a step, α; ``None`` is ``eps / steps``, in L2 ``2.5 * eps / steps``, and ``eps``
-            for a single step or a halving schedule.
+        norm: ``"linf"``, ``"l2"`` or ``"l0"``.
+        step_size: norm of a step, α; ``None`` is ``eps / steps``, in L2 and L0 ``2.5 * eps / steps``, and
+            ``eps`` for a single step or a halving schedule.
         steps: gradient steps, at least 1.
         schedule: ``"constant"`` or ``"halving"``, see :func:`~purespike.attacks.steps.step_sizes`.
-        rule: use made of a gradient, ``"steepest"`` or ``"adaptive"`` (L∞ only), see
-            :class:`~purespike.attacks.steps.Ascent`.
+        rule: use made of a gradient, ``"steepest"`` (not in L0), ``"adaptive"`` (L∞ only), ``"flips"``,
+            ``"flips_add"`` or ``"flips_remove"`` (L0 only), see :class:`~purespike.attacks.steps.Ascent`.
         momentum: decay μ of the accumulated gradient, each normalised by its L1 norm; 0 for none.
         random_start: begin at a uniform draw from the ball instead of at the image.
         loss: ``"ce"`` or ``"margin"``.
@@ -108,9 +108,9 @@ class SignAttack(Attack):
         if step_size is None:
             step_size = default_step_size(ball, steps=self.steps, schedule=self.schedule)
         settle(self, eps=ball.size, step_size=ball.parse_step(step_size))
-        if self.rule == "adaptive" and self.norm != "linf":
+        if self.rule not in ball.rules:
             raise InputError(
-                "rule: 'adaptive' clips the step of each pixel and knows no L2; use 'steepest' (pgd) there"
+                f"rule: {self.rule!r} knows no {ball.title}; use {' or '.join(map(repr, ball.rules))} there"
             )
         check_number(self.momentum, name="momentum")
         check_seed(self.seed)

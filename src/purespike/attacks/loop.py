@@ -12,7 +12,7 @@ from purespike.attacks.precision import achieved, gradients_in, is_reduced_preci
 from purespike.attacks.protocol import settings_of
 from purespike.attacks.result import AttackResult, merge, remarks
 from purespike.attacks.spsa import spsa_gradient
-from purespike.attacks.steps import Ascent, step_sizes
+from purespike.attacks.steps import Ascent, permitted, step_sizes
 from purespike.attacks.watching import Sighting, watcher
 from purespike.checks import check_labels
 from purespike.models.answer import logits_of
@@ -72,7 +72,9 @@ def perturb(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tens
 
 def start(attack: "SignAttack", images: Tensor) -> Tensor:
     """The first iterate."""
-    return attack.ball.sample(images, seed=attack.seed) if attack.random_start else images
+    if not attack.random_start:
+        return images
+    return permitted(attack.rule, attack.ball.sample(images, seed=attack.seed), images)
 
 
 def evaluate(

@@ -25,7 +25,7 @@ def _sign(
     stepwise: bool = True,
     **defaults: Any,
 ) -> Callable[..., AttackResult]:
-    norms = ("linf",) if fixed["rule"] == "adaptive" else None
+    norms = {"adaptive": ("linf",), "steepest": None}.get(fixed["rule"], ("l0",))
     # a gate belongs to a model that has one, which no recipe knows
     made = Preset(name, SignAttack, {**fixed, "gate": None}, defaults, about)
     return attack(title=title, order=order, rank=rank, norms=norms, stepwise=stepwise)(made)
@@ -161,4 +161,26 @@ autoattack_rand = _auto(
     stepwise=False,
     suite=True,
     fixed={"version": "rand", "queries": 5000},
+)
+
+flips, flips_add, flips_remove = (
+    _sign(
+        rule,
+        title,
+        f"Turn at most eps pixels of the image to 0 or 1, {how}: flips of binary event frames, along "
+        "gradients summed with momentum; every iterate is again such frames.",
+        order=order,
+        rank=rank,
+        fixed={**_AUTOGRAD, "rule": rule},
+        eps=20,
+        norm="l0",
+        steps=20,
+        momentum=0.75,
+        random_start=True,
+    )
+    for rule, title, how, order, rank in (
+        ("flips", "Flips", "whichever promises more", 52, 1),
+        ("flips_add", "Flips (add only)", "only upwards", 53, 0),
+        ("flips_remove", "Flips (remove only)", "only downwards", 54, 0),
+    )
 )

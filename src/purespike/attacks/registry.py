@@ -246,7 +246,11 @@ def knows_norm(name: str, norm: str) -> bool:
     if not bounded(name):
         return True
     if entry.norms is None:
-        return has_setting(entry.make(), "norm") or norm == "linf"
+        made = entry.make()
+        # an attack with a rule follows it where the ball has directions for it
+        rule = getattr(made, "rule", None)
+        ways = Ball.named(norm).rules if rule is not None and norm in Ball.known else (rule,)
+        return (has_setting(made, "norm") and rule in ways) or norm == "linf"
     return norm in entry.norms
 
 

@@ -5,7 +5,9 @@ from torch import Tensor
 
 from purespike.ball import Ball, safe_divide
 
-RULES = ("steepest", "adaptive")
+FLIPS = {"flips": (True, True), "flips_add": (True, False), "flips_remove": (False, True)}
+"""Rules for L0, and whether they raise and lower pixels."""
+RULES = ("steepest", "adaptive", *FLIPS)
 SCHEDULES = ("constant", "halving")
 
 # of SA-PGD's code: decay of the second moment, and what keeps its root from zero
@@ -35,6 +37,13 @@ def step_sizes(first: float, *, steps: int, schedule: str) -> list[float]:
     return sizes[:steps]
 
 
+def permitted(rule: str, start: Tensor, clean: Tensor) -> Tensor:
+    """``start`` with those changes of ``clean`` that the rule may make; the others are undone."""
+    raises, lowers = FLIPS.get(rule, (True, True))
+    start = start if lowers else torch.maximum(start, clean)
+    return start if raises else torch.minimum(start, clean)
+
+
 class Ascent:
     r"""Turns gradients into steps; remembers earlier gradients where its rule does.
 
@@ -50,15 +59,23 @@ class Ascent:
 
     with means over an image's pixels. A vanished gradient moves nothing that momentum does not.
 
+    ``"flips"``, for L0, turns the pixels of the clean image that promise most, by the same sum m, to 1 or 0:
+
+    .. math:: \mathrm{gain}_i = \max\big(m_i (1 - x_i),\; -m_i x_i\big)
+
+    A step takes up at most ``size`` pixels that were clean; of these and those turned before, the k of
+    largest gain stay turned. So every iterate is in the ball, and its pixels are clean, 0 or 1: frames of
+    binary events stay binary. ``"flips_add"`` raises pixels only, ``"flips_remove"`` lowers them only.
+
     Args:
         like: images of the shape and type of the iterates, ``[N, C, H, W]``.
         ball: the budget.
-        rule: ``"steepest"`` or ``"adaptive"``.
+        rule: one of :data:`RULES` that the ball has.
         momentum: decay μ of the sum, 0 for none.
     """
 
     def __init__(self, like: Tensor, *, ball: Ball, rule: str, momentum: float) -> None:
-        self.ball, self.momentum = ball, momentum
+        self.ball, self.momentum, self.rule = ball, momentum, rule
         adaptive = rule == "adaptive"
         self.first = torch.zeros_like(_exact(like)) if adaptive or momentum else None
         self.second = torch.zeros_like(_exact(like)) if adaptive else None
@@ -79,6 +96,8 @@ class Ascent:
         """
         # one pixel that is not finite would take all others with it
         gradient = _exact(gradient).nan_to_num(nan=0, posinf=0, neginf=0)
+        if self.rule in FLIPS:
+            return self._flipped(clean, iterate, self._sum(gradient), size)
         steepest = self.second is None
         step = self.ball.steepest(self._sum(gradient)) if steepest else self._adaptive(gradient)
         return self.ball.project(_exact(iterate) + size * step, clean)
@@ -92,6 +111,15 @@ class Ascent:
         self.first = self.momentum * self.first + unit
         return self.first
 
+    def _flipped(self, clean: Tensor, iterate: Tensor, slope: Tensor, size: float) -> Tensor:
+        raises, lowers = FLIPS[self.rule]
+        exact = _exact(clean)
+        up, down = slope.clamp(min=0) * (1 - exact) * raises, (-slope).clamp(min=0) * exact * lowers
+        gain, turned = torch.maximum(up, down), iterate != clean
+        fresh = _largest(gain.masked_fill(turned, 0), max(1, round(size)))
+        chosen = _largest(gain.masked_fill(~(fresh | turned), 0), round(self.ball.size))
+        return torch.where(chosen, (up > down).to(clean), clean)
+
     def _adaptive(self, gradient: Tensor) -> Tensor:
         assert self.first is not None and self.second is not None
         unit = safe_divide(gradient, gradient.abs().mean((1, 2, 3), keepdim=True))
@@ -99,6 +127,13 @@ class Ascent:
         self.first = self.momentum * self.first + unit
         self.second = SECOND_MOMENT * self.second + safe_divide(square, square.mean((1, 2, 3), keepdim=True))
         return (self.first / (self.second.sqrt() + XI)).clamp(-1, 1)
+
+
+def _largest(gain: Tensor, count: int) -> Tensor:
+    """Which pixels of each image have one of the ``count`` largest gains above 0, bool."""
+    flat = gain.flatten(1)
+    chosen = flat.topk(min(count, flat.shape[1]), dim=1).indices
+    return (torch.zeros_like(flat, dtype=torch.bool).scatter_(1, chosen, True) & (flat > 0)).view_as(gain)
 
 
 def _exact(tensor: Tensor) -> Tensor:

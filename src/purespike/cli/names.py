@@ -13,19 +13,31 @@ from purespike.zoo.catalogue import PREFIX, check_zoo
 SUITES = ("quick", "standard", "full", "table4")
 ATTACKS = (
     *("apgd_ce", "apgd_dlr", "autoattack", "autoattack_rand", "cw", "fab", "fgsm", "gaussian_noise"),
-    *("ifgsm", "mifgsm", "pgd", "sa_pgd", "spsa", "square"),
+    *(
+        "flips",
+        "flips_add",
+        "flips_remove",
+        "ifgsm",
+        "mifgsm",
+        "pgd",
+        "pgd_counts",
+        "sa_pgd",
+        "sparse_search",
+    ),
+    *("spsa", "square"),
 )
 THREATS = ("undefended", "oblivious", "bpda", "adaptive", "seed_known", "transfer", "query")
 SOURCES = (
-    *("digits", "digits16", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
-    *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME", "idx:/path"),
+    *("digits", "digits16", "digits-events", "digits-events-counts"),
+    *("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"),
+    *("hub:OWNER/NAME", "folder:/path", "npz:/path/NAME", "idx:/path", "events:/path"),
 )
 EXPERIMENTS = (
     *("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation"),
     *("holding", "holding-ablation", "peers"),
 )
 SCALES = ("paper", "gpu", "cpu")
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l0")
 SPLITS = ("test", "train", "all")
 SCORES = (
     *("disagreement", "firing_rate", "noise_max", "noise_mean", "prediction_change"),

@@ -21,7 +21,8 @@ class ImageSet:
     """One split of a labelled image set, held in memory.
 
     Args:
-        images: uint8 ``[N, C, H, W]``, ``C`` 1 (grayscale) or 3 (RGB).
+        images: uint8 ``[N, C, H, W]``, ``C`` 1 (grayscale), 3 (RGB), or 2T: T frames of events with two
+            polarities each (:class:`purespike.events.Binning`).
         labels: int64 ``[N]``, class indices in ``[0, K)``.
         class_names: ``K`` names, indexed by label.
         name: name of the split in messages and reports, e.g. ``"digits/test"``.
@@ -41,8 +42,10 @@ class ImageSet:
             raise InputError(
                 f"{self.name}: images must be uint8 [N, C, H, W], got {self.images.dtype} {shape}"
             )
-        if shape[1] not in (1, 3):
-            raise InputError(f"{self.name}: images must have 1 or 3 channels, got {shape[1]}")
+        if shape[1] not in (1, 3) and shape[1] % 2:
+            raise InputError(
+                f"{self.name}: images must have 1 or 3 channels, or 2 a frame of events, got {shape[1]}"
+            )
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
             raise InputError(
                 f"{self.name}: labels must be int64 [N], got {self.labels.dtype} {list(self.labels.shape)}"

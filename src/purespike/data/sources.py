@@ -6,6 +6,7 @@ from pathlib import Path
 
 from purespike.data.arrays import load_arrays
 from purespike.data.digits import load_digits
+from purespike.data.events import DIGITS_CAP, load_digits_events, load_event_folder
 from purespike.data.hub import is_flat, load_flat_folder, load_folder, load_hub
 from purespike.data.idx import load_idx
 from purespike.data.image_set import Data, ImageSet, validate
@@ -57,16 +58,21 @@ def data_source(name: str, *, form: str = "") -> Callable[[Loader], Loader]:
 def load_data(source: str, *, cache_dir: Path | None = None) -> Data:
     """Load the train and test images of a source.
 
-    ======================  ========================================================================
-    ``digits``              scikit-learn's digits, enlarged to 32x32, three channels; needs no download
-    ``digits16``            the same, enlarged to 16x16, one channel
-    ``mnist``, ``cifar10``  and ``fashion_mnist``, ``cifar100``, ``svhn``: downloaded once
-    ``hub:OWNER/NAME``      any image classification set of the hub, also ``hub:OWNER/NAME:CONFIG``
-    ``hub:/path``           a directory with ``train-*.parquet`` and ``test-*.parquet``
-    ``folder:/path``        ``train/CLASS/*.png`` and ``test/CLASS/*.png``
-    ``npz:/path/NAME``      ``NAME-train.npz`` and ``NAME-test.npz``, arrays ``x`` and ``y``
-    ``idx:/path``           MNIST's four idx files, also with ``.gz``; ``idx:/path/NAME`` for ``NAME-train-…``
-    ======================  ========================================================================
+    ========================  ============================================================================
+    ``digits``                scikit-learn's digits, enlarged to 32x32, three channels; needs no download
+    ``digits16``              the same, enlarged to 16x16, one channel
+    ``digits-events``         the same before a simulated moving event camera: frames, each 0 or 1
+    ``digits-events-counts``  the same with counts of up to 5 events
+    ``mnist`` …               ``cifar10``, ``fashion_mnist``, ``cifar100``, ``svhn``: downloaded once
+    ``hub:OWNER/NAME``        any image classification set of the hub, also ``hub:OWNER/NAME:CONFIG``
+    ``hub:/path``             a directory with ``train-*.parquet`` and ``test-*.parquet``
+    ``folder:/path``          ``train/CLASS/*.png`` and ``test/CLASS/*.png``
+    ``npz:/path/NAME``        ``NAME-train.npz`` and ``NAME-test.npz``, arrays ``x`` and ``y``
+    ``idx:/path``             MNIST's four idx files, also with ``.gz``; ``idx:/path/NAME`` for
+                              ``NAME-train-…``
+    ``events:/path``          event files ``train/CLASS/*.npy`` (``.bin``, ``.aedat``), or DVS128 gestures,
+                              as frames; settings follow the path, ``events:/path:steps=10:cap=1``
+    ========================  ============================================================================
 
     Args:
         source: one of the above, or a registered source of one's own.
@@ -154,6 +160,16 @@ def _digits16(rest: str, cache_dir: Path | None) -> Data:
     return load_digits("digits16", side=16, channels=1)
 
 
+@data_source("digits-events")
+def _digits_events(rest: str, cache_dir: Path | None) -> Data:
+    return load_digits_events("digits-events", cap=1)
+
+
+@data_source("digits-events-counts")
+def _digits_events_counts(rest: str, cache_dir: Path | None) -> Data:
+    return load_digits_events("digits-events-counts", cap=DIGITS_CAP)
+
+
 def _hosted(name: str, place: str, config: str | None, rest: str, cache_dir: Path | None) -> Data:
     """Downloaded once, then read from the cache."""
     return load_hub(place, source=name, config=config, label=name, cache_dir=cache_dir)
@@ -180,6 +196,11 @@ def _hub(rest: str, cache_dir: Path | None) -> Data:
 def _folder(rest: str, cache_dir: Path | None) -> Data:
     """``train/CLASS/*.png`` and ``test/CLASS/*.png``, or other formats of images."""
     return load_folder(rest, source=f"folder:{rest}", cache_dir=cache_dir)
+
+
+@data_source("events", form="events:/path")
+def _events(rest: str, cache_dir: Path | None) -> Data:
+    return load_event_folder(rest)
 
 
 @data_source("npz", form="npz:/path/NAME")

@@ -53,12 +53,12 @@ class Suite:
 
 
 # without a suite
-DEFAULT = Suite(("fgsm", "pgd"), learned_bpda=False)
+DEFAULT = Suite(("fgsm", "pgd", "flips"), learned_bpda=False)
 
 
-# cheapest first; each contains the attacks of the one before it
+# cheapest first; each contains the attacks of the one before it; those that do not know the norm drop out
 SUITES: dict[str, Suite] = {
-    "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}), learned_bpda=False),
+    "quick": Suite(("gaussian_noise", "fgsm", {"name": "pgd", "steps": 20}, "flips"), learned_bpda=False),
     "standard": Suite(
         (
             "gaussian_noise",
@@ -67,6 +67,9 @@ SUITES: dict[str, Suite] = {
             {"name": "pgd", "steps": 50, "restarts": 2},
             {"name": "apgd_ce", "steps": 50},
             {"name": "square", "queries": 1000},
+            "flips",
+            {"name": "flips", "steps": 50, "restarts": 2},
+            "sparse_search",
         )
     ),
     "full": Suite(
@@ -84,6 +87,11 @@ SUITES: dict[str, Suite] = {
             "autoattack",
             "spsa",
             "square",
+            "flips",
+            "flips_add",
+            "flips_remove",
+            {"name": "flips", "steps": 100, "restarts": 5},
+            "sparse_search",
         ),
         ENSEMBLE,
     ),
@@ -100,9 +108,11 @@ def suite(name: str, norm: str = "linf") -> Suite:
     """
     if name not in SUITES:
         raise unknown("suite", name, SUITES)
-    found = SUITES[name]
-    if norm == "linf":
-        return found
+    return in_norm(SUITES[name], norm)
+
+
+def in_norm(found: Suite, norm: str) -> Suite:
+    """A suite with the attacks that support this norm."""
     names = [spec if isinstance(spec, str) else spec["name"] for spec in found.attacks]
     known = [spec for spec, name in zip(found.attacks, names, strict=True) if knows_norm(name, norm)]
     return replace(found, attacks=tuple(known))
@@ -114,7 +124,9 @@ def resolve(settings: EvaluationSettings) -> EvaluationSettings:
     Raises:
         InputError: unknown suite, surrogate or loss.
     """
-    chosen = DEFAULT if settings.suite is None else suite(settings.suite, settings.norm)
+    chosen = (
+        in_norm(DEFAULT, settings.norm) if settings.suite is None else suite(settings.suite, settings.norm)
+    )
     given = {
         name: getattr(chosen, name)
         for name in ("attacks", "surrogates", "learned_bpda")

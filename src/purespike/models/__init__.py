@@ -1,6 +1,6 @@
 """Spiking classifiers, the purifier, and the defended model made of both."""
 
-from purespike.models import dct, frequency, resnet, senet, vgg, wideresnet
+from purespike.models import dct, frames, frequency, resnet, senet, vgg, wideresnet
 from purespike.models.adapters import Logits, Resetting
 from purespike.models.checkpoint import load, save
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
@@ -22,6 +22,7 @@ __all__ = [
     "SpikingClassifier",
     "create",
     "dct",
+    "frames",
     "frequency",
     "list",
     "list_models",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
+from purespike.events import BackgroundActivityFilter
 from purespike.models.defended import Defended
 from purespike.models.guard import Guard
 from purespike.models.purifier import Purifier
@@ -267,4 +268,6 @@ def _build(config: dict[str, Any]) -> nn.Module:
         return (Gated if architecture == "gated" else Rejecting)(**parts, **settings)
     if architecture == "purifier":
         return Purifier(**settings, calibrated=False)
+    if architecture == "background_activity":
+        return BackgroundActivityFilter(**settings)
     return create(architecture, **settings)

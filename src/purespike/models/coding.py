@@ -35,6 +35,8 @@ class Coding(Written, ABC):
     kind: ClassVar[str] = "coding"
     constant: ClassVar[bool] = False
     """Whether every step sees the same frames, which are then coded, and convolved, once."""
+    folds: ClassVar[bool] = False
+    """Whether an image holds a frame for each step, so that a purifier gives one for each as well."""
 
     @abstractmethod
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
@@ -86,9 +88,26 @@ class Coding(Written, ABC):
         expected = count * (1 if self.constant else time_steps)
         if given != expected:
             raise InputError(f"coding {self.name}: gives {given} frames for {count} images, not {expected}")
-        current = stem(frames)
+        return self.repeated(stem(frames), time_steps)
+
+    def repeated(self, current: Tensor, time_steps: int) -> Tensor:
+        """``current`` of the frames of an image for all steps, ``[T·N, ...]``."""
         # unlike repeat, cat keeps channels_last, without which every convolution would reorder its input
         return torch.cat([current] * time_steps) if self.constant else current
+
+    def readout(self, outputs: Tensor, time_steps: int, last: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a purifier makes of its last layer: an image from features of each step.
+
+        Args:
+            outputs: features ``[T·N, F, H, W]``.
+            time_steps: T.
+            last: linear layer, features to values of a frame.
+
+        Returns:
+            ``[N, C, H, W]``: the mean over time, or where the coding ``folds`` the values of all frames.
+        """
+        # the layer is linear: the mean over time may come first
+        return last(outputs.unflatten(0, (time_steps, -1)).mean(0))
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _hint(model: nn.Module, images: Tensor) -> str:
     wanted = None if first is None else first.in_channels
     if channels not in _CHANNELS and images.shape[-1] in _CHANNELS:
         return "; the images look like [N, H, W, C]: give images.permute(0, 3, 1, 2)"
-    if wanted is None or wanted == channels or wanted not in _CHANNELS:
+    if wanted is None or wanted == channels or not {wanted, channels} <= set(_CHANNELS):
         return ""
     remedy = {1: "images.mean(1, keepdim=True)", 3: "images.expand(-1, 3, -1, -1)"}.get(wanted)
     fitting = f": give {remedy}" if remedy and 1 in (channels, wanted) else ""

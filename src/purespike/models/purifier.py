@@ -11,12 +11,15 @@ from torch.nn import functional
 from purespike.checks import check_steps
 from purespike.errors import InputError, unknown
 from purespike.models.calibration import calibrate, natural_noise
-from purespike.models.coding import Direct
+from purespike.models.coding import Coding, Direct, parse_coding
+from purespike.models.frames import Events
 from purespike.models.layers import NeuronConfig, check_channels
 from purespike.models.output import OUTPUTS
 from purespike.models.vote import check_vote
 from purespike.neurons import LIF_THRESHOLDS, Dynamics, Reset, Surrogate
 from purespike.scalars import check_number
+
+_DIRECT = Direct()
 
 
 class Purified(NamedTuple):
@@ -54,37 +57,45 @@ def _silent_start(convolution: nn.Conv2d) -> nn.Conv2d:
 class NoiseEstimator(nn.Module):
     """Five 3×3 convolutions with neurons between: images ``[N, C, H, W]`` to a noise level, same shape.
 
-    The last convolution is analog and takes the mean over time: a rate of T spikes would quantise the noise
-    level to 1/T, far coarser than 8/255. Its output starts at zero.
+    The last convolution is analog and takes the mean over time, or of event frames every step by itself: a
+    rate of T spikes would quantise the noise level to 1/T, far coarser than 8/255. Its output starts at zero.
     """
 
-    def __init__(self, channels: int, filters: int, neurons: NeuronConfig) -> None:
+    def __init__(self, channels: int, filters: int, neurons: NeuronConfig, coding: Coding = _DIRECT) -> None:
         super().__init__()
-        self.neurons = neurons
+        self.neurons, self.coding = neurons, coding
+        channels = coding.channels(channels)
         self.first = nn.Conv2d(channels, filters, 3, padding=1)
         self.fire = neurons.make(filters)
         self.hidden = _stack(filters, filters, 3, neurons)
         self.last = _silent_start(nn.Conv2d(filters, channels, 3, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        current = Direct().currents(images, self.neurons.time_steps, self.first)
-        return self.last(self.neurons.mean(self.hidden(self.fire(current))))
+        steps = self.neurons.time_steps
+        current = self.coding.currents(images, steps, self.first)
+        return self.coding.readout(self.hidden(self.fire(current)), steps, self.last)
 
 
 class Denoiser(nn.Module):
     """U-Net of convolutions, deconvolutions and average pooling, without batch normalisation.
 
-    Takes the image and its noise level, ``[N, 2C, H, W]``, and returns what the output stage needs
-    (:data:`~purespike.models.output.OUTPUTS`), ``[N, outputs, H, W]``. H and W must be multiples of 4. It
+    Takes the image and its noise level, ``[N, C, H, W]`` each, and returns what the output stage needs
+    (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4. It
     starts at zero.
     """
 
     def __init__(
-        self, channels: int, filters: tuple[int, int, int], neurons: NeuronConfig, outputs: int
+        self,
+        channels: int,
+        filters: tuple[int, int, int],
+        neurons: NeuronConfig,
+        maps: int,
+        coding: Coding = _DIRECT,
     ) -> None:
         super().__init__()
         low, middle, high = filters
-        self.neurons = neurons
+        self.neurons, self.coding = neurons, coding
+        channels = coding.channels(channels)
         self.first = nn.Conv2d(2 * channels, low, 3, padding=1)
         self.fire = neurons.make(low)
         self.down1 = _stack(low, low, 1, neurons)
@@ -94,17 +105,18 @@ class Denoiser(nn.Module):
         self.up2 = _stack(middle, middle, 3, neurons)
         self.widen1 = nn.ConvTranspose2d(middle, low, 2, stride=2)
         self.up1 = _stack(low, low, 2, neurons)
-        self.last = _silent_start(nn.Conv2d(low, outputs, 1))
+        self.last = _silent_start(nn.Conv2d(low, maps * channels, 1))
 
     def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
-        known = torch.cat((images, noise_level), 1)
-        current = Direct().currents(known, self.neurons.time_steps, self.first)
+        steps = self.neurons.time_steps
+        known = torch.cat([self.coding.encode(each, steps) for each in (images, noise_level)], 1)
+        current = self.coding.repeated(self.first(known), steps)
         fine = self.down1(self.fire(current))
         middle = self.down2(functional.avg_pool2d(fine, 2))
         coarse = self.bottom(functional.avg_pool2d(middle, 2))
         middle = self.up2(self.widen2(coarse) + middle)
         fine = self.up1(self.widen1(middle) + fine)
-        return self.last(self.neurons.mean(fine))
+        return self.coding.readout(fine, steps, self.last)
 
 
 class Purifier(nn.Module):
@@ -128,6 +140,8 @@ class Purifier(nn.Module):
             forward from torch's global generator, in pixel units; 0 for none.
         passes: draws of the noise whose answers a :class:`~purespike.models.Defended` puts together.
         vote: ``"mean"`` of the predicted probabilities, or ``"majority"`` of the predicted classes.
+        coding: ``"direct"``, every step sees the image; or ``"events"``, step t sees frame t of an event
+            camera, ``[N, 2T, H, W]``, and every step gives the purified frame.
         calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
             ``False`` keeps PyTorch's own.
 
@@ -150,11 +164,17 @@ class Purifier(nn.Module):
         noise: float = 0.0,
         passes: int = 1,
         vote: str = "mean",
+        coding: Coding | str = "direct",
         calibrated: bool = True,
     ) -> None:
         super().__init__()
         if in_channels < 1 or not width > 0:
             raise InputError(f"purifier: in_channels and width must be positive, got {in_channels}, {width}")
+        coding = parse_coding(coding)
+        if not isinstance(coding, Direct | Events):
+            raise InputError(f"purifier: coding must be direct or events, got {coding}")
+        if isinstance(coding, Events):
+            coding.check_steps(in_channels, time_steps)
         if output not in OUTPUTS:
             raise unknown("output stage of a purifier", str(output), OUTPUTS)
         self.config: dict[str, Any] = {
@@ -167,6 +187,7 @@ class Purifier(nn.Module):
             **({} if dynamics is None else {"dynamics": str(dynamics)}),
             **({} if reset == "attached" else {"reset": reset}),
             **({} if output == "residual" else {"output": output}),
+            **({} if coding == _DIRECT else {"coding": coding.name}),
             **({"noise": check_number(noise, name="purifier: noise")} if noise else {}),
             **({} if passes == 1 else {"passes": check_steps(passes, name="purifier: passes"), "vote": vote}),
         }
@@ -180,9 +201,9 @@ class Purifier(nn.Module):
                 "have no values of their own; choose other dynamics"
             )
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
-        self.estimator = NoiseEstimator(in_channels, filters, neurons)
+        self.estimator = NoiseEstimator(in_channels, filters, neurons, coding)
         self.output = OUTPUTS[output]
-        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons, self.output.maps * in_channels)
+        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons, self.output.maps, coding)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if calibrated:
             self.calibrate(natural_noise(8, in_channels, 32, seed=0))

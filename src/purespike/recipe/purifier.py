@@ -39,11 +39,21 @@ class PurifierRecipe(Training):
     (:func:`purespike.losses.true_noise_level`); it trains on adversarial images only, where here
     ``clean_share`` of each batch may be clean.
 
+    ``coding: events`` purifies frame t of an event camera at step t. ``architecture: background_activity``
+    takes :class:`purespike.events.BackgroundActivityFilter` instead of a trained purifier.
+
     ``output`` is the output stage (:data:`purespike.models.output.OUTPUTS`), ``start`` a purifier whose
     weights training begins with. ``noise`` is the standard deviation of noise that a purifier adds to its
     images first, and ``vote`` puts the answers of ``passes`` draws together.
     """
 
+    architecture: Annotated[
+        Literal["purifier", "background_activity"],
+        setting(
+            "purifier, or background_activity: the filter of event cameras, which has no weights and is not "
+            "trained."
+        ),
+    ] = "purifier"
     width: Annotated[
         Width,
         setting(
@@ -57,6 +67,10 @@ class PurifierRecipe(Training):
     surrogate: TrainedSurrogate = "rectangle(width=1)"
     reset: Reset = "attached"
     dynamics: Dynamics = None
+    coding: Annotated[
+        Literal["direct", "events"],
+        setting("direct shows the image at every step; events shows frame t of an event camera at step t."),
+    ] = "direct"
     output: Annotated[
         Literal["residual", "bounded", "gated", "reconstruction"],
         setting(

@@ -10,6 +10,8 @@ from purespike.reporting.drawing import EDGE, INK, NARROW, RIGHT, TEXT, WIDE, WR
 from purespike.results import Samples
 
 _COLUMNS, _FEW = 8, 3
+EVENT_OFF, EVENT_ON = (0.12, 0.36, 0.75), (0.80, 0.15, 0.15)
+"""Colours of events."""
 # width of the names of the rows, in inches
 _LABELS = 1.55
 
@@ -18,14 +20,14 @@ def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
     """Example images by column: clean, adversarial, purified, and both differences on mid grey.
 
     Both differences share one amplification factor, the one that makes the perturbation fill half the range.
-    Predictions are coloured and marked by right or wrong.
+    Predictions are coloured and marked by right or wrong. Frames of events are drawn as one picture.
 
     Args:
         samples: the images with their classes; the first eight are drawn.
         narrow: whether the figure is for a phone, with the first three.
     """
     clean, adversarial, purified = (
-        np.asarray(images[: _FEW if narrow else _COLUMNS], np.float32)
+        as_pictures(np.asarray(images[: _FEW if narrow else _COLUMNS], np.float32))
         for images in (samples.clean, samples.adversarial, samples.purified)
     )
     perturbation, change = adversarial - clean, purified - clean
@@ -75,6 +77,20 @@ def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
         top += side + gap + (0 if prediction is None else line)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return figure
+
+
+def as_pictures(images: np.ndarray) -> np.ndarray:
+    """Images that can be drawn: frames of events ``[N, 2T, H, W]`` as colours; others unchanged.
+
+    On white, ON events are red and OFF events blue; the more of them over time, the more colour, as the root
+    of their share.
+    """
+    if images.shape[1] in (1, 3):
+        return images
+    off, on = (np.sqrt(images[:, p::2].clip(0, 1).mean(1))[:, None, None] for p in (0, 1))
+    paint = np.array([EVENT_OFF, EVENT_ON], np.float32)[:, None, :, None, None]
+    white = 1 - off * (1 - paint[0]) - on * (1 - paint[1])
+    return np.asarray(white[:, 0].clip(0, 1), np.float32)
 
 
 def _sizes(*, narrow: bool, columns: int) -> tuple[float, float, float]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from purespike.budget import format_eps, parse_eps, parse_radius, same_eps
+from purespike.budget import PARSERS, format_eps, parse_radius, same_eps
 from purespike.errors import InputError
 from purespike.results.card import Card, CleanCard
 from purespike.results.cell import Cell, bound_key
@@ -34,7 +34,7 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
     Raises:
         InputError: nothing was measured at ``eps``, or outcomes per image are missing.
     """
-    eps = parse_radius(eps) if evaluation.norm == "l2" else parse_eps(eps)
+    eps = PARSERS.get(evaluation.norm, parse_radius)(eps)
     # a model that draws nothing has no row for who knows its draws
     always = (name for name, words in THREATS.items() if not words.knows_draws)
     threats = tuple(dict.fromkeys((*always, *evaluation.threats)))

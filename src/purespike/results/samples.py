@@ -19,7 +19,7 @@ class Samples:
     """Example images with their classes.
 
     Args:
-        clean: images ``[N, C, H, W]`` in [0, 1].
+        clean: images ``[N, C, H, W]`` in [0, 1]; C is 1, 3, or 2T for frames of events.
         adversarial: the same images attacked.
         purified: the attacked images purified.
         labels: true classes ``[N]``.
@@ -57,9 +57,12 @@ class Samples:
         if absent:
             raise InputError(f"{path}: no array {absent[0]!r}")
         shape = arrays["clean"].shape
-        if len(shape) != 4 or shape[1] not in (1, 3) or any(arrays[name].shape != shape for name in _IMAGES):
+        channels = shape[1] if len(shape) == 4 else 0
+        fit = channels in (1, 3) or (channels and channels % 2 == 0)
+        if not fit or any(arrays[name].shape != shape for name in _IMAGES):
             raise InputError(
-                f"{path}: images must share one shape [N, C, H, W] with C 1 or 3, got {list(shape)}"
+                f"{path}: images must share one shape [N, C, H, W] with C 1, 3, or 2 a frame of events, got "
+                f"{list(shape)}"
             )
         if any(arrays[name].shape != shape[:1] for name in _LABELS) or not shape[0]:
             raise InputError(f"{path}: expected one label and one prediction for each of {shape[0]} images")

@@ -11,7 +11,7 @@ NAME = re.compile(r"\w[\w.+-]*")
 COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 MARKER = re.compile(r"[ov^<>8sp*hHDdPXx+1234]")
 
-NORMS = {"linf": "L∞", "l2": "L2", "noise": "noise"}
+NORMS = {"linf": "L∞", "l2": "L2", "l0": "L0", "noise": "noise"}
 MISSING = "–"
 
 

@@ -216,6 +216,7 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
             noise=recipe.noise,
             passes=recipe.passes,
             vote=recipe.vote,
+            coding=recipe.coding,
             calibrated=False,
         )
     if recipe.start is not None:

@@ -13,6 +13,7 @@ from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.models.answer import correct, logits_of
 from purespike.results import Finding, Level
+from purespike.results.vocabulary import attack_words
 
 PINTOR = "Pintor et al. 2022, Indicators of Attack Failure"
 # queries of the gradient-free attack: enough to notice a mask, too few to measure with
@@ -168,8 +169,12 @@ def _queries(e: Examination) -> int:
 
 
 def _queried(e: Examination) -> int:
-    known = knows_norm("square", e.attack.norm)
-    return e.cost_of_robust + _queries(e) * e.unbroken if known else 0
+    return e.cost_of_robust + _queries(e) * e.unbroken if _witness(e) else 0
+
+
+def _witness(e: Examination) -> str | None:
+    """The attack without gradients in the norm of the attack; ``None`` if there is none."""
+    return next((name for name in ("square", "sparse_search") if knows_norm(name, e.attack.norm)), None)
 
 
 @rule(order=210, passes=_queried)
@@ -178,12 +183,13 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
 
     A single image is suspicious, where it is more than ``thresholds.gain``; several make it unreliable. An
     image takes at most as many queries as it took passes of the attacks, and never more than 300. Square
-    knows no norms but L∞ and L2.
+    knows no norms but L∞ and L2; in L0 there is the sparse search.
     """
-    if not knows_norm("square", e.attack.norm):
+    name = _witness(e)
+    if name is None:
         return
     queries = _queries(e)
-    square = create_attack("square", eps=e.attack.eps, norm=e.attack.norm, queries=queries)
+    square = create_attack(name, eps=e.attack.eps, norm=e.attack.norm, queries=queries)
     robust, gained = e.robust, 0
     if robust.any():
         gained = int(square(e.model, e.images[robust], e.labels[robust]).success.sum())
@@ -191,8 +197,8 @@ def check_gradient_free(e: Examination) -> Iterator[Finding]:
     yield _optimisation(
         "witness without gradients",
         "unreliable" if gained > e.thresholds.allowed(len(e)) else level,
-        f"Square ({queries} queries) breaks {gained} of the {int(robust.sum())} images that gradients left "
-        "robust",
+        f"{attack_words(name).title} ({queries} queries) breaks {gained} of the {int(robust.sum())} images "
+        "that gradients left robust",
         "gradients are masked: an attack that does not use them is stronger",
         source="Carlini et al. 2019; Athalye et al. 2018",
     )

@@ -11,7 +11,7 @@ from purespike.budget import format_eps
 from purespike.evaluation.diagnostics.examination import Examination
 from purespike.evaluation.diagnostics.rule import rule
 from purespike.results import Cell, Finding, Level, Score
-from purespike.results.vocabulary import attack_words
+from purespike.results.vocabulary import NORMS, attack_words
 from purespike.settings import DEFAULT_THRESHOLDS, Thresholds
 
 SOURCE = "Carlini et al. 2019, On Evaluating Adversarial Robustness"
@@ -55,7 +55,7 @@ class Measured:
     def __str__(self) -> str:
         steps = f"-{self.steps}" if self.steps > 1 else ""
         starts = f" with {self.restarts} starts" if self.restarts > 1 else ""
-        norm = "L2 " if self.norm == "l2" else ""
+        norm = "" if self.norm == "linf" else f"{NORMS.get(self.norm, self.norm)} "
         budget = "" if self.eps is None else f" at {norm}eps {format_eps(self.eps)}"
         return f"{self.attack}{steps}{starts}{budget}, {self.threat} ({self.accuracy:.2%})"
 

@@ -17,7 +17,14 @@ PROBED = 8
 
 def _probe(e: Examination, eps: float) -> SignAttack:
     return replace(
-        e.side, norm="linf", eps=eps, step_size=eps / 8, steps=STEPS, random_start=True, restarts=1
+        e.side,
+        norm="linf",
+        rule="steepest",
+        eps=eps,
+        step_size=eps / 8,
+        steps=STEPS,
+        random_start=True,
+        restarts=1,
     )
 
 

@@ -202,9 +202,7 @@ def _near(
     images: Tensor, attack: SignAttack, draw: torch.Generator, *, share: float = 1.0, corner: bool = False
 ) -> Tensor:
     """One random point of each ball: a corner, or in L2 one of the sphere, or one inside ``share`` of it."""
-    ball, shape = attack.ball, images.shape
-    offset = ball.boundary(shape, draw) if corner else ball.interior(shape, draw, share=share)
-    return (images + ball.size * offset.to(images)).clamp(0, 1)
+    return attack.ball.point(images, draw, share=share, corner=corner)
 
 
 def _last_linear(model: nn.Module, image: Tensor) -> nn.Linear | None:

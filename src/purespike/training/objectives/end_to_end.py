@@ -11,11 +11,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from purespike.attacks import create_attack
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
-from purespike.budget import parse_eps
+from purespike.ball import L0
+from purespike.budget import PARSERS
 from purespike.errors import InputError
 from purespike.neurons import parse_surrogate
+from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
@@ -45,13 +48,14 @@ class EndToEnd(Objective):
     then asks for anything but the classifier's own predictions on clean images.
 
     Args:
-        eps: L∞ budget of the attack, in pixel units.
-        attack: ``"n_fgsm"`` (:mod:`~purespike.training.objectives.noise_fgsm`) or ``"pgd"``.
-        steps: steps of PGD, each of 1.25 eps / steps, from a random start.
+        eps: L∞ budget of the attack, in pixel units; of ``flips`` a number of pixels, of event frames bins.
+        attack: ``"n_fgsm"`` (:mod:`~purespike.training.objectives.noise_fgsm`), ``"pgd"``, or ``"flips"``.
+        steps: steps of PGD, each of 1.25 eps / steps, and of flips, from a random start.
         surrogates: surrogates of the attack, which take turns.
         ramp: share of the training in which the budget rises from 0 to eps.
         denoise: share of the training, at its beginning, in which the purifier learns to remove Gaussian
-            noise instead: an output stage without a path from the image has to learn images first.
+            noise instead, or in L0 random flips, four times the budget at most: an output stage without a
+            path from the image has to learn images first.
         sigma: largest standard deviation of that noise.
         clean_share: share of each batch that is shown without an attack: images with a flat background look
             to spiking neurons like none with noise on it, and are misread if they were never seen.
@@ -75,7 +79,7 @@ class EndToEnd(Objective):
         self,
         *,
         eps: float | str = "8/255",
-        attack: Literal["n_fgsm", "pgd"] = "n_fgsm",
+        attack: Literal["n_fgsm", "pgd", "flips"] = "n_fgsm",
         steps: Annotated[int, Field(ge=1, le=1000)] = 2,
         surrogates: Annotated[tuple[str, ...], Field(min_length=1)] = ("rectangle(width=1)", "atan(alpha=2)"),
         ramp: Share = 0.25,
@@ -91,7 +95,11 @@ class EndToEnd(Objective):
         pixel: Weight = 0.1,
         guard: Annotated[int, Field(ge=0, le=100_000)] = 256,
     ) -> None:
-        self.eps, self.surrogates = parse_eps(eps), tuple(str(parse_surrogate(s)) for s in surrogates)
+        self.norm = "l0" if attack == "flips" else "linf"
+        self.eps, self.surrogates = (
+            PARSERS[self.norm](eps),
+            tuple(str(parse_surrogate(s)) for s in surrogates),
+        )
         self.steps = 1 if attack == "n_fgsm" else steps
         self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
         self.clean_share = clean_share
@@ -104,7 +112,7 @@ class EndToEnd(Objective):
         other = next((name for name in OTHERS if name not in self.surrogates), None)
         if guard and other is None:
             raise InputError(f"surrogates: leave one of {', '.join(OTHERS)} to the guard, or set guard to 0")
-        self.guard = Guard(other or self.surrogates[0], self.eps)
+        self.guard = Guard(other or self.surrogates[0], self.eps, self.norm)
 
     @property
     def labelled(self) -> bool:
@@ -163,18 +171,27 @@ class EndToEnd(Objective):
                 loss = partial(cross_entropy, labels=labels)
                 return noise_fgsm(batch.network, images, loss, eps=eps, seed=batch.seed)
             steps = max(self.steps, 2) if self.guard.tripped else self.steps
+            if self.norm == "l0":
+                attack = create_attack("flips", eps=max(1, round(eps)), steps=steps, seed=batch.seed)
+                assert isinstance(attack, SignAttack)
+                return attack.perturb(batch.network, images, labels)
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
             return replace(attack, seed=batch.seed).perturb(batch.network, images, labels)
 
     def _denoise(self, batch: Batch) -> Step:
-        """Removal of Gaussian noise, of another deviation in each image, by the pixels alone.
+        """Removal of Gaussian noise, of another deviation in each image, or of flips, by the pixels alone.
 
         The classifier's answer misleads an untrained purifier: it soon paints whatever gets the class right,
         and what an attack finds in such pictures undoes it.
         """
         clean = batch.clean
-        sigma = draw_sigma(clean, (0, self.sigma))
-        (view,) = batch.forward(clean + sigma * torch.randn_like(clean))
+        if self.norm == "l0":
+            draws = generator(batch.seed, "denoise")
+            count = int(torch.randint(1, 4 * int(self.eps) + 1, (1,), generator=draws))
+            noisy = L0(count).point(clean, draws)
+        else:
+            noisy = clean + draw_sigma(clean, (0, self.sigma)) * torch.randn_like(clean)
+        (view,) = batch.forward(noisy)
         return Step(functional.l1_loss(view.outputs.images, clean))
 
     def after_epoch(self, stage: Stage, epoch: int) -> dict[str, float]:

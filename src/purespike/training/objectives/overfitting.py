@@ -20,18 +20,20 @@ FALL = 0.15
 
 @dataclass
 class Guard:
-    """Watches held-out images under PGD-10 with a surrogate that training does not use.
+    """Watches held-out images under PGD-10, in L0 flips-10, with a surrogate that training does not use.
 
     A purifier trained against one step may learn to break that step instead of resisting it; its accuracy
     under the training attack then rises while that under others collapses.
 
     Args:
         surrogate: the surrogate of the attack.
-        eps: L∞ budget of the attack.
+        eps: budget of the attack.
+        norm: its norm, ``"linf"`` or ``"l0"``.
     """
 
     surrogate: str
     eps: float
+    norm: str = "linf"
     best: float = 0.0
     tripped: bool = False
     good: dict[str, Tensor] = field(default_factory=dict)
@@ -59,8 +61,9 @@ class Guard:
 
     def _accuracy(self, stage: Stage) -> float:
         assert stage.held_out is not None and stage.classifier is not None
+        name = "flips" if self.norm == "l0" else "pgd"
         attack = create_attack(
-            "pgd", eps=self.eps, steps=10, step_size=self.eps / 4, random_start=True, stop_early=True
+            name, eps=self.eps, steps=10, step_size=self.eps / 4, random_start=True, stop_early=True
         )
         model = Defended(stage.model, stage.classifier)
         device = stage.accelerator.device

@@ -1,6 +1,5 @@
-"""Norm balls that bound a perturbation: L∞ and L2 as objects that parse, print, sample, project and step."""
+"""The base of norm balls, which parse, print, sample, project and step."""
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,14 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from purespike.budget import PARSERS, format_eps, parse_eps, parse_radius
+from purespike.budget import PARSERS, format_eps
 from purespike.errors import InputError, unknown
 from purespike.results.vocabulary import NORMS
-from purespike.seeding import ImageDraws
 
 # half precision holds no bound exactly; of float32 and float64 the rounding of a bound is negligible
 _HALF = (torch.float16, torch.bfloat16)
-_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,8 @@ class Ball(ABC):
     title: ClassVar[str]
     order: ClassVar[float]
     """The p of the p-norm."""
+    rules: ClassVar[tuple[str, ...]] = ("steepest",)
+    """Rules of :class:`~purespike.attacks.steps.Ascent` that find their way in it."""
 
     def __post_init__(self) -> None:
         self.parse_size(self.size)
@@ -126,6 +125,21 @@ class Ball(ABC):
     def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
         """Random offsets, uniform in the ball of radius ``share``."""
 
+    def point(
+        self, clean: Tensor, draw: torch.Generator, *, share: float = 1.0, corner: bool = False
+    ) -> Tensor:
+        """One random point of the ball around each image, moved into [0, 1].
+
+        Args:
+            clean: centres, ``[N, C, H, W]``.
+            draw: generator of the points.
+            share: radius of the smaller ball in which the points are uniform.
+            corner: whether they lie on the boundary instead.
+        """
+        shape = clean.shape
+        offset = self.boundary(shape, draw) if corner else self.interior(shape, draw, share=share)
+        return (clean + self.size * offset.to(clean)).clamp(0, 1)
+
     @abstractmethod
     def sample(self, clean: Tensor, *, seed: int) -> Tensor:
         """A uniform draw from the ball around each image, moved into [0, 1], given by seed and image."""
@@ -144,8 +158,8 @@ class Ball(ABC):
         Half-precision results lie in the ball as measured in float64. In float32 and float64 the bound itself
         is rounded to the type.
         """
-        centre = _exact(clean)
-        moved = _rounded(self._inside(images.to(centre), centre), clean)
+        centre = exact(clean)
+        moved = rounded_to(self._inside(images.to(centre), centre), clean)
         if clean.dtype not in _HALF:
             return moved
         rounded = images.to(clean.dtype).clamp(0, 1)
@@ -168,142 +182,17 @@ class Ball(ABC):
         return self.distance(images, clean) <= self.size + tolerance
 
 
-@dataclass(frozen=True)
-class Linf(Ball):
-    """Every pixel may change by ``size``, in [0, 1].
-
-    Example:
-        >>> str(Linf(8 / 255)), Ball.parse("8/255") == Linf(8 / 255)
-        ('L∞ eps 8/255', True)
-    """
-
-    norm = "linf"
-    title = "L∞"
-    order = math.inf
-
-    @classmethod
-    def parse_size(cls, eps: float | str) -> float:
-        return parse_eps(eps)
-
-    @classmethod
-    def parse_step(cls, step_size: float | str) -> float:
-        return parse_eps(step_size, name="step_size")
-
-    @property
-    def stride(self) -> float:
-        return self.size
-
-    def per_pixel(self, pixels: int) -> float:
-        return self.size
-
-    def lengths(self, offset: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(offset, torch.inf, dim=(1, 2, 3), keepdim=True)
-
-    def unit(self, noise: Tensor) -> Tensor:
-        return noise
-
-    def boundary(self, shape: torch.Size, draw: torch.Generator) -> Tensor:
-        return self.interior(shape, draw).sign()
-
-    def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
-        return share * (2 * torch.rand(shape, generator=draw, dtype=torch.float32) - 1)
-
-    def sample(self, clean: Tensor, *, seed: int) -> Tensor:
-        noise = ImageDraws(clean, seed, "start").uniform(-self.size, self.size, clean.shape[1:])
-        return self.project(clean + noise.to(clean), clean)
-
-    def steepest(self, direction: Tensor) -> Tensor:
-        return direction.sign()
-
-    def _inside(self, points: Tensor, centre: Tensor) -> Tensor:
-        return points.clamp(centre - self.size, centre + self.size).clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class L2(Ball):
-    """An image may move by a Euclidean length of ``size``, any positive number.
-
-    Example:
-        >>> print(Ball.parse("128/255", "l2"))
-        L2 eps 128/255
-    """
-
-    norm = "l2"
-    title = "L2"
-    order = 2.0
-
-    @classmethod
-    def parse_size(cls, eps: float | str) -> float:
-        return parse_radius(eps)
-
-    @classmethod
-    def parse_step(cls, step_size: float | str) -> float:
-        try:
-            return parse_radius(step_size)
-        except InputError:
-            raise InputError(
-                "step_size: in L2 it must be a positive number or a fraction such as 64/255, in pixel units, "
-                f"got {step_size!r}"
-            ) from None
-
-    @property
-    def stride(self) -> float:
-        # Madry et al. 2018: an iterate can cross the ball
-        return 2.5 * self.size
-
-    def per_pixel(self, pixels: int) -> float:
-        return self.size / math.sqrt(pixels)
-
-    def lengths(self, offset: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(offset, dim=(1, 2, 3), keepdim=True)
-
-    def unit(self, noise: Tensor) -> Tensor:
-        return noise / self.lengths(noise).clamp(min=_SMALLEST)
-
-    def boundary(self, shape: torch.Size, draw: torch.Generator) -> Tensor:
-        return self.unit(torch.randn(shape, generator=draw))
-
-    def interior(self, shape: torch.Size, draw: torch.Generator, *, share: float = 1.0) -> Tensor:
-        directions = self.boundary(shape, draw)
-        radii = torch.rand((shape[0], 1, 1, 1), generator=draw, dtype=torch.float32) ** (
-            1 / shape[1:].numel()
-        )
-        return directions * (share * radii)
-
-    def sample(self, clean: Tensor, *, seed: int) -> Tensor:
-        # a normal draw for the direction, and the radius size · U^(1/d) of d pixels
-        draws = ImageDraws(clean, seed, "start")
-        noise = draws.normal(clean.shape[1:])
-        shares = draws.uniform(0, 1, (1, 1, 1)) ** (1 / clean.shape[1:].numel())
-        offset = self.steepest(noise) * self.size * shares
-        return _rounded(self._moved(offset.to(clean.device), _exact(clean)), clean)
-
-    def steepest(self, direction: Tensor) -> Tensor:
-        # first by the largest pixel: the squares of a small gradient vanish
-        scaled = safe_divide(direction, direction.abs().amax((1, 2, 3), keepdim=True))
-        return safe_divide(scaled, self.lengths(scaled))
-
-    def _inside(self, points: Tensor, centre: Tensor) -> Tensor:
-        return self._moved(points - centre, centre)
-
-    def _moved(self, offset: Tensor, centre: Tensor) -> Tensor:
-        shortened = offset * (self.size / self.lengths(offset).clamp(min=self.size))
-        moved = (centre + shortened).clamp(0, 1)
-        # the sum is rounded, and may leave a small ball: one step of the grid brings it back
-        return torch.where(self.lengths(moved - centre) > self.size, torch.nextafter(moved, centre), moved)
-
-
 def safe_divide(tensor: Tensor, size: Tensor) -> Tensor:
     """``tensor / size``, and zero where both vanish."""
     return tensor / size.clamp(min=torch.finfo(size.dtype).tiny)
 
 
-def _exact(clean: Tensor) -> Tensor:
+def exact(clean: Tensor) -> Tensor:
     """In a type where bounds and lengths can be computed: float64 for half precision."""
     return clean.double() if clean.dtype in _HALF else clean
 
 
-def _rounded(points: Tensor, clean: Tensor) -> Tensor:
+def rounded_to(points: Tensor, clean: Tensor) -> Tensor:
     """``points`` in the type of ``clean``; half precision rounds no pixel away from its centre."""
     rounded = points.to(clean.dtype)
     if clean.dtype not in _HALF:
