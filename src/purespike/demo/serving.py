@@ -65,7 +65,7 @@ def serve(
         )
         server = uvicorn.Server(settings)
         # the listener's own: uvicorn would raise the signal again once it has ended
-        server.capture_signals = lambda: _ended_by_signals(server)
+        vars(server)["capture_signals"] = lambda: _ended_by_signals(server)
         say(f"demo: http://{HOST}:{listener.getsockname()[1]}/ (Ctrl-C ends it)")
         server.run(sockets=[listener])
 
