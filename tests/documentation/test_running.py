@@ -144,4 +144,6 @@ def test_every_page_with_blocks_runs():
     }
     elsewhere = {"CONTRIBUTING.md"}
     only_long = {"docs/reproduction.md", "docs/howto/several-machines.md"}
-    assert with_blocks - elsewhere - only_long == set(RUN)
+    assert with_blocks - elsewhere - only_long == set(RUN), (
+        "a page with commands or programs belongs into RUN"
+    )
