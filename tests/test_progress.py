@@ -62,3 +62,15 @@ def test_other_processes_are_silent(heard):
 )
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text
+
+
+def test_inside_quiet_nothing_is_shown(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=shown, force_terminal=False))
+    with progress.quiet(), progress.bar("work", 3) as bar:
+        bar.say("a line")
+        bar.advance(3)
+    assert shown.getvalue() == ""
+    with progress.bar("work", 3):
+        pass
+    assert "work" in shown.getvalue()

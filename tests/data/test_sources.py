@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from purespike.data import load_data
+from purespike.data.sources import is_downloaded
 from purespike.errors import InputError
 
 
@@ -29,3 +30,23 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("source", "downloaded"),
+    [
+        ("digits", False),
+        ("npz:arrays/mnist", False),
+        ("folder:/somewhere", False),
+        ("mnist", True),
+        ("cifar100", True),
+        ("hub:owner/name", True),
+        ("nothing", False),
+    ],
+)
+def test_which_sources_are_downloaded(source, downloaded):
+    assert is_downloaded(source) == downloaded
+
+
+def test_a_folder_of_the_hub_s_files_is_not_downloaded(tmp_path):
+    assert not is_downloaded(f"hub:{tmp_path}")

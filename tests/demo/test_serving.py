@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from purespike.demo import page, serving
-from purespike.demo.serving import Doorkeeper, _environment, _listening
+from purespike.demo.doorkeeper import Doorkeeper
+from purespike.demo.serving import _environment, _listening
 from purespike.errors import InputError
 
 
