@@ -15,7 +15,8 @@ from purespike.results.vocabulary import NORMS, percent, threat_words
 def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
     """Worst case against eps, one line and one 95% band per threat model; eps 0 is the clean accuracy.
 
-    Eps is in n/255 for L∞ and a radius for L2. A point is the worst case over all attacks up to that eps.
+    Eps is in n/255 for L∞, a radius for L2 and a number for L0. A point is the worst case over all attacks up
+    to that eps.
 
     Args:
         evaluation: the evaluation.
@@ -38,7 +39,9 @@ def accuracy_curve(evaluation: Evaluation, *, narrow: bool = False) -> Figure:
     dress(
         axes,
         title=textwrap.fill(title, 36 if narrow else 90),
-        x="eps, in n/255" if unit else "eps, radius in pixel units",
+        x={"linf": "eps, in n/255", "l0": "eps, number of changed values"}.get(
+            norm, "eps, radius in pixel units"
+        ),
         y="Accuracy, %",
         text=TEXT,
     )
