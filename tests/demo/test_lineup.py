@@ -1,18 +1,17 @@
 """Models of one classifier stand side by side, with images that are theirs or said not to be."""
 
 import copy
-import sys
-import types
 
 import pytest
 import torch
 from torch import nn
 
 import purespike as ps
+from purespike import zoo
 from purespike.data import load_data
 from purespike.demo import line_up
 from purespike.demo.lineup import BARE
-from purespike.demo.shipped import shipped, sources_of, title_of
+from purespike.demo.shipped import shipped, title_of
 from purespike.errors import InputError
 
 from .conftest import tiny_classifier, tiny_purifier
@@ -97,25 +96,17 @@ def test_functions_of_the_user_are_told_apart():
     assert [each.name for each in line_up(models, sources=own(models))] == list(models)
 
 
-def test_the_shipped_weights_stand_side_by_side(monkeypatch):
-    classifier = tiny_classifier()
-    known = {
-        "digits16": classifier,
-        "digits16-paper": ps.Defended(tiny_purifier(1), classifier),
-        "digits16-holding": ps.Defended(tiny_purifier(2), classifier),
-    }
-    zoo = types.ModuleType("purespike.zoo")
-    zoo.list, zoo.load = lambda: list(known), known.__getitem__
-    monkeypatch.setitem(sys.modules, "purespike.zoo", zoo)
+def test_the_shipped_weights_stand_side_by_side():
     models, sources = shipped()
-    (lineup,) = line_up(models, sources=sources, titles={name: title_of(name) for name in models})
-    assert list(lineup.models) == [BARE, "the paper's purifier", "the holding purifier"]
-    assert lineup.name == "digits16" and lineup.clean is not None
+    lineups = line_up(models, sources=sources, titles={name: title_of(name) for name in models})
+    by_name = {lineup.name: lineup for lineup in lineups}
+    assert set(by_name) == {name for name in zoo.list() if not name.endswith(("-paper", "-holding"))}
+    whole = by_name["digits16"]
+    assert list(whole.models) == [BARE, "the holding purifier", "the paper's purifier"]
+    assert whole.clean is not None
 
 
-@pytest.mark.parametrize(
-    ("name", "sources"),
-    [("digits", ["digits"]), ("mnist-paper", ["mnist"]), ("cifar10-small-holding", ["cifar10"]), ("own", [])],
-)
-def test_a_shipped_model_is_named_after_its_data(name, sources):
-    assert sources_of(name) == sources
+def test_a_version_without_weights_asks_for_a_model(monkeypatch):
+    monkeypatch.setattr("purespike.zoo.loading.entry_names", lambda: ())
+    with pytest.raises(InputError, match="name a MODEL"):
+        shipped()

@@ -30,6 +30,7 @@ RUN = {
     "docs/recipes.md": (),
     "docs/rejecting.md": (),
     "docs/tutorial.md": (),
+    "docs/zoo.md": (),
     "docs/howto/own-attack.md": (),
     "docs/howto/own-classifier.md": ("spikingjelly", "snntorch"),
     "docs/howto/own-data.md": (),

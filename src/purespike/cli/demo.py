@@ -61,7 +61,10 @@ def _sources(place: str) -> list[str]:
     from purespike.errors import InputError
     from purespike.experiment import recipe_of
     from purespike.results import Evaluation
+    from purespike.zoo.catalogue import PREFIX, read_entry
 
+    if place.startswith(PREFIX):
+        return [read_entry(place).data]
     recipe = recipe_of(place)
     found = [] if recipe is None else [recipe.data.source]
     folder = Path(place) if Path(place).is_dir() else Path(place).parent
