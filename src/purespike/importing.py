@@ -9,6 +9,7 @@ from purespike.errors import InputError
 from purespike.reading import brief
 
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "demo": ("gradio",),
     "explain": ("captum",),
     "nir": ("nir", "nirtorch"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),

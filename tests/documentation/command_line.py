@@ -120,7 +120,7 @@ def check_other(words):
             assert given.module and given.training_script == "purespike"
             check(given.training_script_args)
         case ["python" | "python3", "-m", module, *rest]:
-            if module in ("benchmarks", "torture"):
+            if module in ("benchmarks", "shipping", "torture"):
                 own = importlib.import_module(f"{module}.__main__").app
                 typer.main.get_command(own).make_context(module, rest)
             else:

@@ -22,6 +22,8 @@ MOST_STEPS = 100
 QUERIES = 20
 """Queries of Square for each step of the page; the 5,000 of AutoAttack take minutes."""
 _UNDEFENDED = "undefended"
+# for frames of events, which the page does not show
+_OF_EVENTS = ("pgd_counts",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,11 @@ class Attacker:
 
 def attack_names() -> list[str]:
     """Attacks that the page offers: those within an L∞ ball, and noise, but no ensembles, in their order."""
-    names = [name for name in list_attacks() if knows_norm(name, "linf") and not attack_words(name).suite]
+    names = [
+        name
+        for name in list_attacks()
+        if knows_norm(name, "linf") and not attack_words(name).suite and name not in _OF_EVENTS
+    ]
     return sorted(names, key=lambda name: (attack_words(name).order, name))
 
 

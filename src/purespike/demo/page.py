@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from purespike.demo.moments import Climb, Moment
 from purespike.demo.pictures import EXTENT, data_url, extent_of, fit, fit_drawing, read_data_url
 from purespike.demo.session import Session
 from purespike.errors import InputError
+from purespike.importing import optional
 from purespike.rejection import SCORES
 from purespike.results.vocabulary import attack_words, threat_words
 
@@ -25,17 +27,13 @@ _NO_GATE = ""
 _PAUSE = 0.1
 
 
-def library() -> Any:
+def library() -> ModuleType:
     """The package gradio.
 
     Raises:
         InputError: it is missing.
     """
-    try:
-        import gradio
-    except ImportError as error:
-        raise InputError("the demo needs gradio: pip install 'purespike[demo]'") from error
-    return gradio
+    return optional("gradio", "the demo")
 
 
 def build(sessions: Mapping[str, Session]) -> Any:
