@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,26 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = sorted(ROOT.glob("results/*/evaluation.json"))
 
 
+FIRST, EXAMPLE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_three_lines_attack_a_shipped_model(monkeypatch, capsys):
+    assert len([line for line in FIRST.splitlines() if line.strip()]) == 3
+    few = {"attacks": ["fgsm"], "threats": ["adaptive"], "images": 8, "diagnose": 0}
+    monkeypatch.setattr(ps, "evaluate", partial(_changed, ps.evaluate, few))
+    exec(FIRST, {})
+    printed = capsys.readouterr().out
+    assert "FGSM (L∞, eps 16/255), adaptive" in printed
+    assert printed.split()[-1] == str(ps.zoo.card("digits16-holding").worst_case)
+
+
+def _changed(evaluate, changes, model, data, **settings):
+    assert len(settings["attacks"]) > 2 and settings["eps"] == ["16/255"]
+    return evaluate(model, data, **{**settings, **changes})
+
+
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = EXAMPLE
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     # a run folder as small as can be, in place of the demo's; as few images as show that it works
     folder = tmp_path / "runs" / "demo" / "holding"
