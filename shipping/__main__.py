@@ -36,8 +36,8 @@ def cards(
     """
     import purespike as ps
     from purespike.results.make_card import make_card
-    from purespike.zoo.catalogue import ENTRIES
     from purespike.zoo.loading import names as known
+    from purespike.zoo.names import ENTRIES
 
     sources = dict(pair.split("=", 1) for pair in data)
     chosen = names or [each for each in known() if ps.zoo.entry(each).card is None]
@@ -74,8 +74,9 @@ def _ship(name: str, base: str, suffix: str, shipped: Shipped, run: Path) -> str
     from purespike.models import load, save
     from purespike.recipe import load_recipe
     from purespike.results.record import read_json
-    from purespike.zoo.catalogue import ENTRIES, WEIGHTS, Entry, Part, Training
+    from purespike.zoo.catalogue import WEIGHTS, Entry, Part, Training
     from purespike.zoo.loading import digest
+    from purespike.zoo.names import ENTRIES
 
     files = {"classifier": (Path(shipped.paper), f"{base}-classifier")}
     if suffix:

@@ -1,6 +1,6 @@
 """The models that ship, by name: the run of each, and the attacks that its card tells of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 ATTACKS = ("fgsm", "pgd:steps=20", "apgd_ce:steps=20", "square:queries=300")
@@ -22,6 +22,7 @@ class Shipped:
         images: test images that are attacked.
         paper: run folder of the classifier and of the paper's purifier.
         holding: run folder of the purifier trained through the whole.
+        diagnose: images on which the evaluation is examined.
     """
 
     data: str
@@ -30,7 +31,7 @@ class Shipped:
     images: int
     paper: str
     holding: str
-    more: dict[str, Any] = field(default_factory=dict)
+    diagnose: int = 8
 
     def settings(self, purified: bool) -> dict[str, Any]:
         """Settings of the evaluation of the card, for :func:`purespike.evaluate`."""
@@ -41,8 +42,7 @@ class Shipped:
             "threats": threats,
             "images": self.images,
             "batch_size": self.images,
-            "diagnose": 16,
-            **self.more,
+            "diagnose": self.diagnose,
         }
 
 
@@ -54,12 +54,13 @@ SHIPPED = {
         images=100,
         paper="results/digits16",
         holding="results/digits16-holding",
+        diagnose=16,
     ),
     "digits": Shipped(
         data="digits",
         about="8×8 scans of digits at 32×32, narrow ResNet14-SNN",
         eps="16/255",
-        images=80,
+        images=40,
         paper="results/digits",
         holding="results/digits-holding",
     ),
@@ -67,7 +68,7 @@ SHIPPED = {
         data="mnist",
         about="MNIST, narrow ResNet14-SNN trained on 12,000 images",
         eps="0.2",
-        images=100,
+        images=40,
         paper="results/mnist-small",
         holding="results/mnist-small-holding",
     ),
@@ -75,7 +76,7 @@ SHIPPED = {
         data="cifar10",
         about="CIFAR-10, narrow SENet18-SNN trained on 10,000 images",
         eps="8/255",
-        images=128,
+        images=64,
         paper="results/cifar10-small",
         holding="results/cifar10-small-holding",
     ),

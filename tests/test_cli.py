@@ -43,6 +43,7 @@ HELP = {
         "--set",
         "--device",
         "--precision",
+        "--half",
         "--track",
     ],
     "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision", "--track"],
@@ -72,6 +73,8 @@ HELP = {
     "check": ["TABLE.csv", "--eps", "--out", "--strict"],
     "info": ["MODEL", "--device"],
     "demo": ["MODEL", "--data", "--port", "--limit", "--device"],
+    "recipe": ["NAME", "--markdown"],
+    "zoo": ["NAME"],
     "reproduce": ["EXPERIMENT", "--scale", "--seeds", "--data", "--out", "--page", "--device"],
 }
 

@@ -8,10 +8,20 @@ import pytest
 import torch
 
 from purespike.attacks import bounded, create_attack, list_attacks
+from purespike.attacks.registry import knows_norm
 from purespike.errors import InputError
 
+IN_L0 = {name for name in list_attacks() if bounded(name) and not knows_norm(name, "linf")}
 
-@pytest.mark.parametrize("name", [name for name in list_attacks() if bounded(name)])
+
+@pytest.mark.parametrize("name", sorted(IN_L0))
+@pytest.mark.parametrize("eps", [-1, 0, 0.5, 2.5, "abc", "8/255", float("nan"), float("inf"), None])
+def test_bad_number_of_pixels(name, eps):
+    with pytest.raises(InputError, match="eps"):
+        create_attack(name, eps=eps)
+
+
+@pytest.mark.parametrize("name", [name for name in list_attacks() if bounded(name) and name not in IN_L0])
 @pytest.mark.parametrize("eps", [-1 / 255, 1.5, 8, "abc", "8/0", "-8/255", float("nan"), None])
 def test_bad_budget(name, eps):
     with pytest.raises(InputError, match="eps"):
@@ -85,10 +95,13 @@ def settings(*kinds):
 
 def make(name, key, value):
     """The attack with one setting, or ``None`` where its preset fixes it."""
+    # the budget of counts is at least one event
+    needed = {"eps": 1.0} if key == "cap" else {}
     try:
-        return create_attack(name, **{key: value})
+        return create_attack(name, **{**needed, key: value})
     except InputError as error:
-        if "unknown setting" in str(error) or "takes no target" in str(error):
+        unfit = ("unknown setting", "takes no target", "a setting of SPSA")
+        if any(part in str(error) for part in unfit):
             return None
         raise
 
@@ -119,13 +132,17 @@ def test_whole_numbers_of_other_libraries_become_python_s(name, key):
 
 @pytest.mark.parametrize(("name", "key"), settings(float))
 def test_numbers_of_other_libraries_and_text_become_python_s(name, key):
-    for value in (np.float32(0.25), np.array(0.25), torch.tensor(0.25), "0.25", "1/4"):
+    # a number of pixels is whole
+    size = 3.0 if (name, key) in {(each, "eps") for each in IN_L0} else 0.25
+    for value in (np.float32(size), np.array(size), torch.tensor(size), f"{size}", f"{size * 4:g}/4"):
         made = make(name, key, value)
-        assert made is None or (getattr(made, key) == 0.25 and type(getattr(made, key)) is float)
+        assert made is None or (getattr(made, key) == size and type(getattr(made, key)) is float)
 
 
 def test_bounded():
+    assert {"flips", "flips_add", "flips_remove", "sparse_search"} == IN_L0
     assert {name: bounded(name) for name in list_attacks()} == {
+        **dict.fromkeys([*IN_L0, "pgd_counts"], True),
         "fgsm": True,
         "ifgsm": True,
         "mifgsm": True,
@@ -147,7 +164,7 @@ def test_bounded():
 
 def test_differentiates():
     blind = {name for name in list_attacks() if not create_attack(name).differentiates}
-    assert blind == {"spsa", "square", "gaussian_noise"}
+    assert blind == {"spsa", "square", "gaussian_noise", "sparse_search"}
 
 
 def test_defaults_are_the_paper_s():

@@ -17,6 +17,7 @@ from purespike.models import Defended, SpikingClassifier
 from purespike.models.resolve import model_name, resolve
 from purespike.results.vocabulary import THREATS
 from purespike.zoo import catalogue, loading
+from purespike.zoo import names as zoo_names
 from purespike.zoo.catalogue import WEIGHTS
 
 NAMES = ps.zoo.list()
@@ -68,8 +69,9 @@ def test_the_card_s_clean_accuracy_is_found_again(name):
         "attacks": ["fgsm"],
         "threats": ["adaptive"],
         "surrogates": ["rectangle(width=1)"],
+        "diagnose": 0,
     }
-    found = ps.evaluate(entry.load(), entry.data, **asked, diagnose=0)
+    found = ps.evaluate(entry.load(), entry.data, **asked)
     assert 100 * (found.clean.defended or found.clean.undefended).accuracy == pytest.approx(
         ps.zoo.card(name).clean_acc
     )
@@ -79,7 +81,7 @@ def test_the_card_s_clean_accuracy_is_found_again(name):
 @pytest.mark.parametrize("name", ["digits16", "digits16-paper", "digits16-holding", "digits"])
 def test_the_card_s_worst_case_is_found_again(name):
     entry = ps.zoo.entry(name)
-    found = ps.evaluate(entry.load(), entry.data, **entry.evaluation, diagnose=0)
+    found = ps.evaluate(entry.load(), entry.data, **{**entry.evaluation, "diagnose": 0})
     score = found.worst_score(entry.evaluation["eps"][0], *found.end_to_end_threats)
     assert 100 * score.accuracy == pytest.approx(ps.zoo.card(name).worst_case, abs=1.01)
 
@@ -108,6 +110,7 @@ def test_unknown_names_are_one_line():
 def test_a_damaged_entry_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "mine.json").write_text(json.dumps({"name": "mine"}))
     monkeypatch.setattr(catalogue, "ENTRIES", tmp_path)
+    monkeypatch.setattr(zoo_names, "ENTRIES", tmp_path)
     with pytest.raises(InputError, match=r"mine\.json: malformed entry: .*install purespike again"):
         ps.zoo.entry("mine")
 
@@ -151,7 +154,7 @@ def test_the_command_lists_and_shows_them():
 
 
 def test_names_are_known_without_pytorch():
-    code = "import purespike.cli.names, purespike.zoo.catalogue as e, sys; e.entry_names()"
+    code = "import purespike.cli.names, purespike.zoo.names as e, sys; e.entry_names()"
     code += "; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

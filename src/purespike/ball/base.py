@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from purespike.budget import PARSERS, format_eps
+from purespike.budget import PARSERS, format_eps, parse_radius
 from purespike.errors import InputError, unknown
 from purespike.results.vocabulary import NORMS
 
@@ -199,3 +199,15 @@ def rounded_to(points: Tensor, clean: Tensor) -> Tensor:
         return rounded
     beyond = (rounded.double() - clean.double()).abs() > (points - clean.double()).abs()
     return torch.where(beyond, torch.nextafter(rounded, clean), rounded)
+
+
+def parse_length(step_size: float | str, words: str) -> float:
+    """A positive step size; ``words`` say in a message what it must be.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        return parse_radius(step_size)
+    except InputError:
+        raise InputError(f"step_size: {words}, got {step_size!r}") from None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from purespike.ball.base import Ball
-from purespike.budget import parse_count, parse_radius
+from purespike.ball.base import Ball, parse_length
+from purespike.budget import parse_count
 from purespike.seeding import ImageDraws
 
 
@@ -35,7 +35,7 @@ class L0(Ball):
 
     @classmethod
     def parse_step(cls, step_size: float | str) -> float:
-        return parse_radius(step_size)
+        return parse_length(step_size, "in L0 it must be a positive number of pixels")
 
     @property
     def stride(self) -> float:

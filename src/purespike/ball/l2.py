@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from purespike.ball.base import Ball, exact, rounded_to, safe_divide
+from purespike.ball.base import Ball, exact, parse_length, rounded_to, safe_divide
 from purespike.budget import parse_radius
-from purespike.errors import InputError
 from purespike.seeding import ImageDraws
 
 _SMALLEST = 1e-12
@@ -33,13 +32,8 @@ class L2(Ball):
 
     @classmethod
     def parse_step(cls, step_size: float | str) -> float:
-        try:
-            return parse_radius(step_size)
-        except InputError:
-            raise InputError(
-                "step_size: in L2 it must be a positive number or a fraction such as 64/255, in pixel units, "
-                f"got {step_size!r}"
-            ) from None
+        words = "in L2 it must be a positive number or a fraction such as 64/255, in pixel units"
+        return parse_length(step_size, words)
 
     @property
     def stride(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from purespike.errors import unknown
 from purespike.reading import regular_file
 from purespike.settings import EvaluationSettings
-from purespike.zoo.catalogue import PREFIX, check_zoo
+from purespike.zoo.names import PREFIX, check_zoo
 
 SUITES = ("quick", "standard", "full", "table4")
 ATTACKS = (

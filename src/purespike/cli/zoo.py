@@ -15,7 +15,8 @@ def zoo(
     ] = None,
 ) -> None:
     """List the models that ship with purespike, with their accuracies; zoo:NAME stands for one everywhere."""
-    from purespike.zoo.catalogue import entry_names, read_entry
+    from purespike.zoo.catalogue import read_entry
+    from purespike.zoo.names import entry_names
 
     if name is not None:
         for line in read_entry(name).lines():

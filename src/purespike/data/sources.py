@@ -162,11 +162,13 @@ def _digits16(rest: str, cache_dir: Path | None) -> Data:
 
 @data_source("digits-events")
 def _digits_events(rest: str, cache_dir: Path | None) -> Data:
+    """The same before a simulated moving event camera: frames, each 0 or 1; built in."""
     return load_digits_events("digits-events", cap=1)
 
 
 @data_source("digits-events-counts")
 def _digits_events_counts(rest: str, cache_dir: Path | None) -> Data:
+    """The same with counts of up to 5 events; built in."""
     return load_digits_events("digits-events-counts", cap=DIGITS_CAP)
 
 
@@ -200,6 +202,7 @@ def _folder(rest: str, cache_dir: Path | None) -> Data:
 
 @data_source("events", form="events:/path")
 def _events(rest: str, cache_dir: Path | None) -> Data:
+    """Event files ``train/CLASS/*.npy`` (``.bin``, ``.aedat``), or DVS128 gestures, as frames."""
     return load_event_folder(rest)
 
 
@@ -211,6 +214,7 @@ def _npz(rest: str, cache_dir: Path | None) -> Data:
 
 @data_source("idx", form="idx:/path")
 def _idx(rest: str, cache_dir: Path | None) -> Data:
+    """MNIST's four idx files, also with ``.gz``; ``idx:/path/NAME`` for ``NAME-train-…``."""
     return load_idx(rest)
 
 

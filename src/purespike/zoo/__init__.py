@@ -3,9 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from purespike.zoo.catalogue import Entry, Part, Training
-
 if TYPE_CHECKING:
+    from purespike.zoo.catalogue import Entry, Part, Training
     from purespike.zoo.loading import card, entry, load
     from purespike.zoo.loading import names as list
     from purespike.zoo.pretrained import from_pretrained, save_pretrained
@@ -23,6 +22,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Entry": ("catalogue", "Entry"),
+    "Part": ("catalogue", "Part"),
+    "Training": ("catalogue", "Training"),
     "card": ("loading", "card"),
     "entry": ("loading", "entry"),
     "list": ("loading", "names"),
@@ -33,7 +35,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # the command line checks names of the zoo before PyTorch is imported
+    # the command line checks names of the zoo before NumPy and PyTorch are imported
     if name in _HOMES:
         module, own = _HOMES[name]
         return getattr(importlib.import_module(f"purespike.zoo.{module}"), own)

@@ -1,19 +1,16 @@
 """An entry of the zoo: a model, how it was trained, how it was attacked, and what was found."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from purespike.errors import InputError, unknown
+from purespike.errors import unknown
 from purespike.results.card import Card
 from purespike.results.record import Record
+from purespike.zoo.names import ENTRIES, FOLDER, PREFIX, entry_names
 
-PREFIX = "zoo:"
-"""Before the name of a shipped model, wherever a model is named."""
-FOLDER = Path(__file__).parent
-WEIGHTS, ENTRIES = FOLDER / "weights", FOLDER / "entries"
+WEIGHTS = FOLDER / "weights"
 
 
 class Part(Record):
@@ -106,11 +103,6 @@ def card_lines(card: Card) -> Iterator[str]:
     yield f"verdict: {card.level}"
 
 
-def entry_names() -> tuple[str, ...]:
-    """The names of all shipped models, sorted."""
-    return tuple(sorted(path.stem for path in ENTRIES.glob("*.json")))
-
-
 def read_entry(name: str) -> Entry:
     """The entry of a name, with or without ``zoo:`` before it.
 
@@ -121,13 +113,3 @@ def read_entry(name: str) -> Entry:
     if bare not in known:
         raise unknown("model of the zoo", bare, known)
     return Entry.read(ENTRIES / f"{bare}.json")
-
-
-def check_zoo(name: str) -> None:
-    """Check a name that begins with ``zoo:``.
-
-    Raises:
-        InputError: no such model.
-    """
-    if name.removeprefix(PREFIX) not in entry_names():
-        raise InputError(f"{name}: {unknown('model of the zoo', name.removeprefix(PREFIX), entry_names())}")

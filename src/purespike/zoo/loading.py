@@ -10,7 +10,8 @@ from purespike.models.checkpoint import load as read_model
 from purespike.models.defended import Defended
 from purespike.reading import reading, regular_file
 from purespike.results.card import Card
-from purespike.zoo.catalogue import WEIGHTS, Entry, Part, entry_names, read_entry
+from purespike.zoo.catalogue import WEIGHTS, Entry, Part, read_entry
+from purespike.zoo.names import entry_names
 
 
 def names() -> list[str]:
