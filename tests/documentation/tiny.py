@@ -36,12 +36,16 @@ WORDS = {
     "images=100": "images=2",
     "n=10_000": "n=20",
     "steps=4": "steps=1",
+    "**entry.evaluation": 'attacks=["fgsm"], images=2, diagnose=0',
     # the models of the workspace see images of one channel
     '"digits"': '"npz:arrays/mine"',
 }
-# long on any machine, a GPU, downloads, or the noise that only a trained estimator tells apart: read by the
-# command line, but not run here
-LONG = ("--device cuda", "reproduce ", "--temporal cifar10", "results/", "reject runs/joint")
+# long on any machine, a GPU, downloads, a page that waits, models of another size, or the noise that only a
+# trained estimator tells apart: read by the command line, but not run here
+LONG = (
+    *("--device cuda", "reproduce ", "--temporal cifar10", "results/", "reject runs/joint"),
+    *("purespike demo", "export mymodule"),
+)
 
 
 def too_long(words):

@@ -64,6 +64,13 @@ def make(folder: Path) -> None:
     (folder / "photos").mkdir()
     Image.fromarray(digits.test.images[0, 0].numpy()).save(folder / "photos" / "one.png")
     shutil.copy(ROOT / "tests" / "review" / "published.csv", folder / "table.csv")
+    (folder / "CIFAR-10-C").mkdir()
+    np.save(folder / "CIFAR-10-C" / "labels.npy", np.tile(few.labels.numpy(), 5))
+    for name in ("fog", "contrast"):
+        np.save(
+            folder / "CIFAR-10-C" / f"{name}.npy",
+            np.tile(few.images.permute(0, 2, 3, 1).numpy(), (5, 1, 1, 1)),
+        )
     for name in ("recipes", "results"):
         (folder / name).symlink_to(ROOT / name)
 
