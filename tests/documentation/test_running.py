@@ -19,8 +19,8 @@ from purespike.text import parse_attack
 from . import tiny, workspace
 from .pages import SHELL, blocks, lines, read
 
-# CONTRIBUTING has a test of its own (tests/extending), docs/events.md in tests/events, and so have the programs
-# of the README
+# CONTRIBUTING has a test of its own (tests/extending), docs/events.md has one in tests/events, and the
+# programs of the README have theirs
 RUN = {
     "README.md": (),
     "docs/certifying.md": (),
