@@ -273,8 +273,10 @@ class Run:
         path = self.folder / f"{name}.safetensors"
         if path.exists():
             check_origin(path, origin)
-            if self.half and torch.float16 not in {value.dtype for value in read_tensors(path)[0].values()}:
-                raise InputError(f"{path}: was written in full precision; leave --half out, or delete it")
+            halved = torch.float16 in {value.dtype for value in read_tensors(path)[0].values()}
+            if self.half != halved:
+                how, mend = ("half", "add --half") if halved else ("full", "leave --half out")
+                raise InputError(f"{path}: was written in {how} precision; {mend}, or delete it")
         else:
             self._write_environment()
             model = train()

@@ -63,7 +63,8 @@ def test_aedat3_packets_of_several_kinds(tmp_path):
 
 
 def test_files_without_events(tmp_path):
-    for name, content in (("a.bin", b""), ("b.aedat", aedat2([])), ("c.aedat", aedat3())):
+    # a header says that the recording is whole; nothing says so of an empty file
+    for name, content in (("b.aedat", aedat2([])), ("c.aedat", aedat3())):
         assert len(read_events(written(tmp_path, name, content))) == 0
 
 

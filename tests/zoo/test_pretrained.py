@@ -9,7 +9,9 @@ import yaml
 import purespike as ps
 from purespike.errors import InputError
 from purespike.models import create
+from purespike.tensors import read_tensors, write_tensors
 from purespike.zoo import pretrained
+from purespike.zoo.loading import digest
 
 
 @pytest.fixture
@@ -127,3 +129,29 @@ def test_a_hub_that_fails_is_one_line(monkeypatch):
         ps.from_pretrained("me/mine")
     with pytest.raises(InputError, match="no such folder, and not an id of the hub"):
         pretrained.from_pretrained("mine")
+
+
+def test_metadata_that_are_no_json_are_one_line(model, tmp_path):
+    folder = ps.save_pretrained(model, tmp_path / "mine")
+    tensors, header = read_tensors(folder / "model.safetensors")
+    write_tensors(folder / "model.safetensors", tensors, {**header, "config": "{bad"})
+    config = json.loads((folder / "config.json").read_text())
+    config["sha256"] = digest(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"model\.safetensors: config"):
+        ps.from_pretrained(folder)
+
+
+def test_what_is_no_evaluation_writes_nothing(model, tmp_path):
+    with pytest.raises(InputError, match="expected an Evaluation, got str"):
+        ps.save_pretrained(model, tmp_path / "mine", evaluation="x")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_the_norm_of_a_card_is_that_of_the_evaluation(tmp_path):
+    model = ps.zoo.load("digits16")
+    evaluation = ps.evaluate(model, "digits16", attacks=["flips"], norm="l0", eps="5", images=4, diagnose=0)
+    text = (ps.save_pretrained(model, tmp_path, evaluation=evaluation) / "README.md").read_text(
+        encoding="utf-8"
+    )
+    assert "adaptive, L0 eps 5" in text and "L∞" not in text

@@ -25,7 +25,8 @@ class EventAttackResult:
 
     Args:
         events: events of each recording in order of time: whole µs, on the sensor, in the recording's window.
-        images: their frames ``[N, 2T, H, W]``, floats in [0, 1], counted from exactly these events.
+        images: their frames ``[N, 2T, H, W]``, floats in [0, 1], counted from exactly these events
+            in the window of the clean recording (``binning.window(clean)``).
         success: bool ``[N]``: the model misclassifies exactly these frames.
         dropped: events left out, of each recording.
         injected: events added.

@@ -57,12 +57,18 @@ def _images(model: str) -> "ImageSet | None":
     from purespike.data import load_images
     from purespike.errors import InputError
     from purespike.experiment import recipe_of
+    from purespike.zoo.catalogue import read_entry
+    from purespike.zoo.names import PREFIX
 
     recipe = recipe_of(model)
-    if recipe is None:
+    if model.startswith(PREFIX):
+        source = read_entry(model).data
+    elif recipe is None:
         return None
+    else:
+        source = recipe.data.source
     try:
-        return load_images(recipe.data.source).take(CHECKED, seed=0)
+        return load_images(source).take(CHECKED, seed=0)
     except InputError as error:
         raise InputError(f"{error}; give --size HxW to check the file on synthetic images") from error
 

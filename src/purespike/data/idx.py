@@ -34,7 +34,7 @@ def load_idx(place: str) -> Data:
 
     Args:
         place: folder of the files, or FOLDER/NAME for files whose names begin with ``NAME-``, such as
-            EMNIST's ``emnist-letters-train-images-idx3-ubyte.gz``.
+            EMNIST's ``emnist-balanced-train-images-idx3-ubyte.gz``.
 
     Raises:
         InputError: a file is missing, there twice, damaged, or of another kind or size than its header says;

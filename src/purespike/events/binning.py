@@ -25,6 +25,9 @@ def check_cap(cap: int, *, name: str) -> int:
     return cap
 
 
+MOST_STEPS = 2**20
+
+
 @dataclass(frozen=True, kw_only=True)
 class Binning:
     """How events become an image.
@@ -57,6 +60,8 @@ class Binning:
     def __post_init__(self) -> None:
         for name in ("steps", "height", "width", "cap", "pool"):
             object.__setattr__(self, name, check_whole(getattr(self, name), name=f"binning: {name}", least=1))
+        if self.steps >= MOST_STEPS:
+            raise InputError(f"binning: steps: at most {MOST_STEPS - 1} frames, got {self.steps}")
         check_cap(self.cap, name="binning: cap")
         if self.start is not None:
             check_whole(self.start, name="binning: start (µs)", least=0)
@@ -119,7 +124,8 @@ class Binning:
     def events(self, image: Tensor) -> Events:
         """A recording with exactly the counts of an image: its events lie in the middle of their frames.
 
-        Of a binning without ``start`` or ``duration`` the first frame begins at 0, or has 1 ms.
+        Of a binning without ``start`` the first frame begins at 0, without ``duration`` each has 1 ms: count
+        such a recording in that window.
 
         Args:
             image: uint8 ``[2T, H, W]``, levels that are whole counts.
@@ -140,8 +146,14 @@ class Binning:
         start, end = self.start or 0, (self.start or 0) + (self.duration or 1000 * self.steps)
         made = np.empty(len(channel), EVENT)
         made["x"], made["y"], made["p"] = column, row, channel % 2
-        # twice the frame's number and one, of twice as many: its middle
-        made["t"] = start + (2 * (channel // 2) + 1) * (end - start) // (2 * self.steps)
+        frame, whole = channel // 2, end - start
+        # the first and the last whole µs of a frame, rounded up as frame_of rounds down
+        first, last = -(-frame * whole // self.steps), -(-(frame + 1) * whole // self.steps) - 1
+        if len(made) and (last < first).any():
+            raise InputError(
+                f"binning: {whole} µs for {self.steps} frames: some hold no whole µs; make it longer"
+            )
+        made["t"] = start + (first + last) // 2
         return np.sort(made, order="t", kind="stable")
 
 

@@ -14,6 +14,8 @@ Events = np.ndarray[Any, Any]
 
 # the largest coordinate that an event holds
 MOST = 2**15 - 1
+# fifty days: times a number of frames below 2**20 it is still a whole number of 64 bits
+LATEST = 2**42
 
 
 def as_events(array: Any, *, name: str = "events") -> Events:
@@ -43,7 +45,7 @@ def as_events(array: Any, *, name: str = "events") -> Events:
         raise InputError(f"{name}: no field {' and '.join(missing)} (found: {', '.join(fields)})")
     columns = {field: _whole(array[field], f"{name}: {field}") for field in EVENT.names or ()}
     for field in ("x", "y", "t"):
-        column, limit = columns[field], MOST if field != "t" else 2**62
+        column, limit = columns[field], MOST if field != "t" else LATEST
         if len(column) and (column.min() < 0 or column.max() > limit):
             raise InputError(
                 f"{name}: {field} must lie in 0 to {limit}, found {column.min()} to {column.max()}"

@@ -24,6 +24,8 @@ def read_nmnist(path: str | Path) -> Events:
         InputError: missing, not a multiple of five bytes, or an event outside the 34×34 pixels of N-MNIST.
     """
     raw = _bytes(path)
+    if not len(raw):
+        raise InputError(f"{path}: is empty; copy it again")
     if len(raw) % 5:
         raise InputError(
             f"{path}: {len(raw)} bytes are no whole number of N-MNIST events (5 bytes each); truncated, or "

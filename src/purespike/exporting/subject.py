@@ -86,6 +86,10 @@ def check_deterministic(model: nn.Module, images: Tensor) -> None:
         for seed in (0, 1):
             torch.manual_seed(seed)
             answers.append(outputs_of(model, images))
+    if not all(bool(value.isfinite().all()) for value in answers[0]):
+        raise InputError(
+            "the model answers NaN or infinity: there is nothing to compare an exported file with"
+        )
     if not all(torch.equal(a, b) for a, b in zip(*answers, strict=True)):
         raise stochastic("it answers the same images differently")
 

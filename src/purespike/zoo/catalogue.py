@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from purespike.errors import unknown
 from purespike.results.card import Card
 from purespike.results.record import Record
+from purespike.results.vocabulary import NORMS
 from purespike.zoo.names import ENTRIES, FOLDER, PREFIX, entry_names
 
 WEIGHTS = FOLDER / "weights"
@@ -91,7 +92,7 @@ class Entry(Record):
 
 def card_lines(card: Card) -> Iterator[str]:
     """The accuracies of a card, each with its threat model and interval, and the verdict."""
-    budget = f"{'L2' if card.norm == 'l2' else 'L∞'} eps {card.eps_text}"
+    budget = f"{NORMS.get(card.norm, card.norm)} eps {card.eps_text}"
     if clean := card.accuracy("clean_acc"):
         yield f"clean accuracy: {clean.text}% {clean.interval} of {card.images} images"
     for threat in card.robust:

@@ -7,7 +7,7 @@ from purespike.reporting.escape import markdown
 from purespike.results import Evaluation
 from purespike.results.card import Card
 from purespike.results.make_card import make_card
-from purespike.results.vocabulary import THREATS
+from purespike.results.vocabulary import NORMS, THREATS
 from purespike.zoo.catalogue import card_lines
 
 
@@ -66,7 +66,7 @@ def _results(card: Card) -> Iterator[Any]:
             metric_config=kind,
         )
 
-    budget = f"{'L2' if card.norm == 'l2' else 'L∞'} eps {card.eps_text}"
+    budget = f"{NORMS.get(card.norm, card.norm)} eps {card.eps_text}"
     if card.clean_acc is not None:
         yield result("clean accuracy", "clean", card.clean_acc)
     for threat, share in card.robust.items():

@@ -9,8 +9,8 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.files import write_json, write_text
-from purespike.models.checkpoint import FORMAT, load, save
-from purespike.reading import brief
+from purespike.models.checkpoint import FORMAT, load, part_config, save
+from purespike.reading import brief, parse_json
 from purespike.results import Evaluation
 from purespike.results.record import read_json
 from purespike.tensors import read_metadata
@@ -49,7 +49,13 @@ def save_pretrained(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"save_pretrained: {folder} is a file; name a folder")
+    if evaluation is not None and not isinstance(evaluation, Evaluation):
+        raise InputError(
+            f"save_pretrained: evaluation: expected an Evaluation, got {type(evaluation).__name__}"
+        )
     name = name or folder.absolute().name
+    # before anything is written: a card that cannot be made leaves the folder as it was
+    card = model_card(part_config(model), name=name, evaluation=evaluation, licence=licence)
     save(model, folder / WEIGHTS, half=half)
     header = read_metadata(folder / WEIGHTS)
     config = {
@@ -60,7 +66,6 @@ def save_pretrained(
         "sha256": digest(folder / WEIGHTS),
     }
     write_json(folder / CONFIG, config)
-    card = model_card(config["architecture"], name=name, evaluation=evaluation, licence=licence)
     write_text(folder / README, card)
     return folder
 
@@ -100,7 +105,7 @@ def _check(config: Mapping[str, Any], files: Mapping[str, Path], place: str) -> 
             "get both again"
         )
     header = read_metadata(files[WEIGHTS])
-    if json.loads(header.get("config", "null")) != config.get("architecture"):
+    if parse_json(header.get("config", "null"), f"{place}: {WEIGHTS}: config") != config.get("architecture"):
         raise InputError(f"{place}: {CONFIG} names another architecture than {WEIGHTS}; get both again")
 
 
