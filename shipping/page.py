@@ -33,6 +33,6 @@ def document(page: Path) -> None:
 
     before, _, after = page.read_text(encoding="utf-8").partition(MARK)
     rest = after.lstrip("\n").split("\n")
-    while rest and rest[0].startswith("|"):
+    while rest and (rest[0].startswith("|") or not rest[0]):
         rest.pop(0)
-    write_text(page, "\n".join([f"{before}{MARK}\n", table(), *rest]))
+    write_text(page, "\n".join([f"{before}{MARK}\n", table(), "", *rest]))
