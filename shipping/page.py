@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-MARK = "<!-- zoo -->"
-
 
 def table() -> str:
     """One row a model: clean accuracy, accuracy by threat model, worst case and verdict, from the cards."""
@@ -28,11 +26,8 @@ def table() -> str:
 
 
 def document(page: Path) -> None:
-    """Put the table below its mark, in place of the one that is there."""
+    """Put the table between the markers of the page."""
     from purespike.files import write_text
+    from purespike.reporting.markers import fill
 
-    before, _, after = page.read_text(encoding="utf-8").partition(MARK)
-    rest = after.lstrip("\n").split("\n")
-    while rest and (rest[0].startswith("|") or not rest[0]):
-        rest.pop(0)
-    write_text(page, "\n".join([f"{before}{MARK}\n", table(), "", *rest]))
+    write_text(page, fill(page.read_text(encoding="utf-8"), "zoo", table()))

@@ -33,7 +33,7 @@ from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation, Provenance
 from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner, in_use
-from purespike.tensors import read_tensors
+from purespike.tensors import stored_types
 from purespike.training import train_classifier, train_purifier
 from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
@@ -273,7 +273,7 @@ class Run:
         path = self.folder / f"{name}.safetensors"
         if path.exists():
             check_origin(path, origin)
-            halved = torch.float16 in {value.dtype for value in read_tensors(path)[0].values()}
+            halved = "F16" in stored_types(path)
             if self.half != halved:
                 how, mend = ("half", "add --half") if halved else ("full", "leave --half out")
                 raise InputError(f"{path}: was written in {how} precision; {mend}, or delete it")

@@ -1,8 +1,10 @@
 """Tensors on disk: safetensors files, which hold no code."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -40,12 +42,29 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     Raises:
         InputError: missing, truncated, or not a safetensors file.
     """
+    with _header(path) as archive:
+        return archive.metadata() or {}
+
+
+@contextlib.contextmanager
+def _header(path: str | Path) -> Iterator[Any]:
+    """The open file, of which nothing but the header is read yet."""
     regular_file(path, kind="checkpoint")
     with (
         reading(path, "truncated, or not a safetensors file", remedy="copy it again, or train again"),
         safe_open(path, framework="pt") as archive,
     ):
-        return archive.metadata() or {}
+        yield archive
+
+
+def stored_types(path: str | Path) -> set[str]:
+    """The types of the tensors in a safetensors file, as its header spells them: ``"F16"``, ``"F32"``.
+
+    Raises:
+        InputError: missing, truncated, or not a safetensors file.
+    """
+    with _header(path) as archive:
+        return {archive.get_slice(key).get_dtype() for key in archive.keys()}  # noqa: SIM118
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from purespike.cli.evaluations import defend, place_of
+from purespike.cli.evaluations import defend, place_of, source_named
 from purespike.cli.names import check_names
 from purespike.cli.options import Device, app, start
 from purespike.console import show
@@ -59,14 +59,10 @@ def demo(
 def _sources(place: str) -> list[str]:
     """Names of the images of a run: those in its recipe, and those in its evaluation, which copies keep."""
     from purespike.errors import InputError
-    from purespike.experiment import recipe_of
     from purespike.results import Evaluation
-    from purespike.zoo.catalogue import PREFIX, read_entry
 
-    if place.startswith(PREFIX):
-        return [read_entry(place).data]
-    recipe = recipe_of(place)
-    found = [] if recipe is None else [recipe.data.source]
+    source = source_named(place)
+    found = [] if source is None else [source]
     folder = Path(place) if Path(place).is_dir() else Path(place).parent
     # a run that was not evaluated is shown as well
     with contextlib.suppress(InputError):

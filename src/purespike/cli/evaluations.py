@@ -225,17 +225,30 @@ def place_of(spec: str) -> str:
 def source_of(data: str | None, *places: str) -> str:
     """The source that was given, or that of the runs; never a default of another task."""
     from purespike.errors import InputError
-    from purespike.experiment import recipe_of
-    from purespike.zoo.catalogue import PREFIX, read_entry
 
     if data is not None:
         return data
-    known = {recipe.data.source for place in places if (recipe := recipe_of(place)) is not None}
-    known |= {read_entry(place).data for place in places if place.startswith(PREFIX)}
+    known = {source for place in places if (source := source_named(place)) is not None}
     if len(known) != 1:
         why = "the runs name different sources" if known else f"{places[0]} is not a run folder"
         raise InputError(f"--data is required: {why}; e.g. --data cifar10")
     return known.pop()
+
+
+def source_named(place: str) -> str | None:
+    """The data source of a model: that of its entry in the zoo, or of its run's recipe; ``None`` elsewhere.
+
+    Raises:
+        InputError: no such model of the zoo, or the recipe is damaged.
+    """
+    from purespike.experiment import recipe_of
+    from purespike.zoo.catalogue import read_entry
+    from purespike.zoo.names import PREFIX
+
+    if place.startswith(PREFIX):
+        return read_entry(place).data
+    recipe = recipe_of(place)
+    return None if recipe is None else recipe.data.source
 
 
 def defend(name: str, purifier: str | None) -> "nn.Module":

@@ -54,19 +54,13 @@ def _images(model: str) -> "ImageSet | None":
     Raises:
         InputError: its images cannot be loaded.
     """
+    from purespike.cli.evaluations import source_named
     from purespike.data import load_images
     from purespike.errors import InputError
-    from purespike.experiment import recipe_of
-    from purespike.zoo.catalogue import read_entry
-    from purespike.zoo.names import PREFIX
 
-    recipe = recipe_of(model)
-    if model.startswith(PREFIX):
-        source = read_entry(model).data
-    elif recipe is None:
+    source = source_named(model)
+    if source is None:
         return None
-    else:
-        source = recipe.data.source
     try:
         return load_images(source).take(CHECKED, seed=0)
     except InputError as error:

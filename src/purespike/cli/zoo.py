@@ -28,6 +28,6 @@ def zoo(
         card = entry.card
         if card is not None and card.clean_acc is not None and card.worst_case is not None:
             show(
-                f"  clean {card.clean_acc:.1f}%, worst case per image at L∞ eps {card.eps_text} "
+                f"  clean {card.clean_acc:.1f}%, worst case per image at {card.budget} "
                 f"{card.worst_case:.1f}% of {card.images} images, verdict {card.level}"
             )

@@ -11,7 +11,7 @@ from purespike.budget import format_eps
 from purespike.results.finding import Finding, Verdict
 from purespike.results.lenient import Percent, Size, Text
 from purespike.results.record import Record, read_value
-from purespike.results.vocabulary import THREATS, percent
+from purespike.results.vocabulary import NORMS, THREATS, percent
 
 _MARKS = ("clean_acc", "autoattack_acc", "adaptive_acc")
 _NORMS = {
@@ -183,6 +183,11 @@ class Card(Record):
     def eps_text(self) -> str:
         """The budget as text, or nothing."""
         return "" if self.eps is None else format_eps(self.eps)
+
+    @property
+    def budget(self) -> str:
+        """Norm and size of the budget: ``"L∞ eps 8/255"``."""
+        return f"{NORMS.get(self.norm, self.norm)} eps {self.eps_text}"
 
     @property
     def level(self) -> str:

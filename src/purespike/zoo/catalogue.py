@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from purespike.errors import unknown
 from purespike.results.card import Card
 from purespike.results.record import Record
-from purespike.results.vocabulary import NORMS
 from purespike.zoo.names import ENTRIES, FOLDER, PREFIX, entry_names
 
 WEIGHTS = FOLDER / "weights"
@@ -92,15 +91,14 @@ class Entry(Record):
 
 def card_lines(card: Card) -> Iterator[str]:
     """The accuracies of a card, each with its threat model and interval, and the verdict."""
-    budget = f"{NORMS.get(card.norm, card.norm)} eps {card.eps_text}"
     if clean := card.accuracy("clean_acc"):
         yield f"clean accuracy: {clean.text}% {clean.interval} of {card.images} images"
     for threat in card.robust:
         if found := card.accuracy(f"{threat}_acc"):
             with_what = ", ".join(card.attacks.get(threat, ()))
-            yield f"{threat}, {budget}: {found.text}% {found.interval} ({with_what})"
+            yield f"{threat}, {card.budget}: {found.text}% {found.interval} ({with_what})"
     if worst := card.accuracy("worst_case"):
-        yield f"worst case per image, {budget}: {worst.text}% {worst.interval}"
+        yield f"worst case per image, {card.budget}: {worst.text}% {worst.interval}"
     yield f"verdict: {card.level}"
 
 

@@ -7,7 +7,7 @@ from purespike.reporting.escape import markdown
 from purespike.results import Evaluation
 from purespike.results.card import Card
 from purespike.results.make_card import make_card
-from purespike.results.vocabulary import NORMS, THREATS
+from purespike.results.vocabulary import THREATS
 from purespike.zoo.catalogue import card_lines
 
 
@@ -66,16 +66,17 @@ def _results(card: Card) -> Iterator[Any]:
             metric_config=kind,
         )
 
-    budget = f"{NORMS.get(card.norm, card.norm)} eps {card.eps_text}"
     if card.clean_acc is not None:
         yield result("clean accuracy", "clean", card.clean_acc)
     for threat, share in card.robust.items():
         if share is not None:
             title = THREATS[threat].title.lower() if threat in THREATS else threat
-            yield result(f"robust accuracy, {title}, {budget}", f"{threat}, {budget}", share)
+            yield result(f"robust accuracy, {title}, {card.budget}", f"{threat}, {card.budget}", share)
     if card.worst_case is not None:
         yield result(
-            f"robust accuracy, worst case per image, {budget}", f"worst case, {budget}", card.worst_case
+            f"robust accuracy, worst case per image, {card.budget}",
+            f"worst case, {card.budget}",
+            card.worst_case,
         )
 
 
