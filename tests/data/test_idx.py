@@ -106,7 +106,7 @@ def test_a_damaged_file_is_one_line_that_names_it(tmp_path, key, content, messag
         # a header that promises terabytes must not cost memory
         (gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 2**20, 2**20)), "would unpack from"),
     ],
-    # a gzip file holds the second it was written in, and processes that share the tests must agree on their names
+    # a gzip file holds the second it was written in, and processes that share the tests agree on their names
     ids=["cut short", "not gzip", "too much", "terabytes"],
 )
 def test_a_damaged_gz_file_is_one_line_that_names_it(tmp_path, content, message):

@@ -7,12 +7,21 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from purespike.checks import as_float
 from purespike.cli import app
 from purespike.errors import InputError
 from purespike.models import Defended
+from purespike.rejection import Gated
 from purespike.reproduction import SCALES, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
-from purespike.reproduction.experiments.peers import COLUMNS, _on_one_network, chosen_rows, training_eps
+from purespike.reproduction.experiments.peers import (
+    COLUMNS,
+    _model,
+    _on_one_network,
+    chosen_rows,
+    training_eps,
+)
+from purespike.reproduction.hardest import Survivors
 from purespike.reproduction.rivals import Peer
 from purespike.reproduction.sheet import Sheet
 from purespike.training.engine import accelerator
@@ -55,6 +64,7 @@ def test_no_row_is_left_out(rows):
         "Poisson",
         "diverged",
         "PGD-AT, purifier",
+        "joint detection",
     ]
 
 
@@ -131,6 +141,32 @@ def test_the_purifier_stands_before_the_classifier_of_the_row_it_names(context, 
         assert one.equal(other)
 
 
+def test_joint_detection_is_another_rows_purifier_behind_a_gate(context, rows):
+    assert not (context.folder / "peers" / "models" / "mnist" / "joint-detection").exists()
+    gated, its = (rows[name] for name in ("joint detection", "PGD-AT, purifier"))
+    for title in ("passes", "training eps"):
+        assert value(gated, title) == value(its, title)
+    # the gate is one more part: neither of its branches is left to hope
+    inner = _on_one_network(context, context.scale.peers)
+    model = _model(inner, context.scale.peers, "joint detection", 0)
+    assert isinstance(model, Gated) and not model.training
+    data = context.data("mnist")
+    flagged = model.flagged(as_float(data.train.take(32, seed=0).images))
+    assert flagged.sum() == 8
+
+
+def test_joint_detection_meets_attacks_on_both_branches(context, rows):
+    """What breaks one branch alone, and is on it, is no longer robust in the white box."""
+    inner = _on_one_network(context, context.scale.peers)
+    model = _model(inner, context.scale.peers, "joint detection", 0)
+    left = Survivors(inner, "mnist", model, eps="16/255", seed=0)
+    whole = left.meet([{"name": "fgsm"}], "adaptive", surrogates=["rectangle(width=1)"])
+    branches = left.meet_gate([{"name": "fgsm"}], ["rectangle(width=1)"])
+    assert branches.shape == whole.shape == (8,)
+    assert (left.robust == (whole & branches)).all()
+    assert value(rows["joint detection"], "White box") <= branches.mean()
+
+
 def test_some_rows_alone(context, rows):
     assert rows
     chosen = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plain"])
@@ -192,6 +228,9 @@ def test_rows_are_those_of_peers_alone():
         ({"rows": {"b": {}, "a": {"before": "b", "purifier": {}, "adversarial": True}}}, "of another row"),
         ({"rows": {"a": {"classifier": {"wdth": 1}}}}, "unknown recipe key 'classifier.wdth'"),
         ({"rows": {"a b": {}, "a-b": {}}}, "would share a folder"),
+        ({"rows": {"b": {}, "a": {"before": "b", "gate": {}}}}, "no row 'b' with a purifier of its own"),
+        ({"rows": {"b": {}, "a": {"before": "b", "purifier": {}, "gate": {}}}}, "name that row in before"),
+        ({"rows": {"b": {}, "a": {"before": "b", "gate": {"score": "noise"}}}}, "unknown score 'noise'"),
         ({"dataset": "imagenet"}, "unknown data set of this scale 'imagenet'"),
     ],
 )

@@ -67,6 +67,7 @@ peers:
     Poisson: {{classifier: {{coding: poisson}}}}
     diverged: {{classifier: {{learning_rate: 1.0e+30}}}}
     "PGD-AT, purifier": {{before: PGD-AT, purifier: {{}}}}
+    joint detection: {{before: "PGD-AT, purifier", gate: {{images: 32, coverage: 0.75}}}}
 hardest:
   surrogates: [rectangle, atan]
   white_box: [{{name: pgd, steps: 2}}, {{name: fgsm}}]

@@ -14,6 +14,7 @@ from purespike.evaluation.inputs import is_stochastic
 from purespike.models import Defended
 from purespike.models.complexity import complexity
 from purespike.neurons import spiking_neurons
+from purespike.rejection import Gated, evaluate_rejection
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.row import CLEAN, Models, pooled
 from purespike.reproduction.scale import Hardest
@@ -74,8 +75,8 @@ class Survivors:
         )
         self._robust: np.ndarray | None = None
 
-    def meet(self, attacks: Sequence[Mapping[str, Any]], threat: str, **settings: Any) -> Score:
-        """Images robust to all of ``attacks`` under one threat model."""
+    def meet(self, attacks: Sequence[Mapping[str, Any]], threat: str, **settings: Any) -> np.ndarray:
+        """Images robust to all of ``attacks`` under one threat model, bool ``[N]``."""
         result = self.context.evaluate(
             self.model,
             self.dataset,
@@ -91,14 +92,35 @@ class Survivors:
         self.clean_attacked = (result.clean.defended or result.clean.undefended).accuracy
         robust = result.worst_case_at(parse_eps(self.eps), [threat])
         assert robust is not None
+        return self._keep(robust)
+
+    def meet_gate(self, attacks: Sequence[Mapping[str, Any]], surrogates: Sequence[str]) -> np.ndarray:
+        """Images of a ``Gated`` robust to all of ``attacks``, each on both of its branches, bool ``[N]``."""
+        found = evaluate_rejection(
+            self.model,
+            self.context.data(self.dataset, self.seed).test,
+            attacks=attacks,
+            eps=self.eps,
+            surrogates=surrogates,
+            losses=self.context.scale.losses,
+            images=self.context.scale.images,
+            batch_size=self.context.scale.batch_size,
+            seed=self.seed,
+            accelerator=self.context.accelerator,
+            folder=self.context.folder / "checkpoint" / "rejection",
+        )
+        outcomes = [cell.outcomes for cell in found.cells if cell.threat == "adaptive"]
+        return self._keep(np.logical_and.reduce(np.array(outcomes, dtype=bool)))
+
+    def _keep(self, robust: np.ndarray) -> np.ndarray:
         self._robust = robust if self._robust is None else self._robust & robust
-        return Score.of(robust.astype(int).tolist())
+        return robust
 
     @property
-    def score(self) -> Score:
-        """Images that are left."""
+    def robust(self) -> np.ndarray:
+        """Images that are left, bool ``[N]``."""
         assert self._robust is not None
-        return Score.of(self._robust.astype(int).tolist())
+        return self._robust
 
 
 @dataclass(frozen=True)
@@ -182,11 +204,18 @@ def _attacked(
     for column, attacks in ((WHITE_BOX, chosen.white_box), (APGD, chosen.apgd)):
         if attacks:
             found[column] = left.meet(attacks, "adaptive", surrogates=chosen.surrogates)
+    if isinstance(left.model, Gated):
+        # through the whole a gradient follows the branch that an image is on; this attacker chooses one
+        found[WHITE_BOX] = found[WHITE_BOX] & left.meet_gate(list(own.values()), chosen.surrogates)
     found[QUERY] = left.meet(chosen.query, query)
     if rivals:
         found[TRANSFER] = left.meet(chosen.transfer, "transfer", substitutes=rivals)
     assert left.clean is not None
-    return {CLEAN: left.clean, **found, WORST: left.score}
+    found[WORST] = left.robust
+    return {
+        CLEAN: left.clean,
+        **{column: Score.of(each.astype(int).tolist()) for column, each in found.items()},
+    }
 
 
 def _cost(context: ExperimentContext, dataset: str, model: nn.Module) -> int:

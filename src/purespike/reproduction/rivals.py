@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from purespike.errors import InputError, unknown
 from purespike.recipe import Positive, Section
+from purespike.rejection.registry import Score
 from purespike.section import Rate
 from purespike.yaml_text import parse_yaml
 
@@ -71,13 +72,31 @@ class Quoted(Section):
     numbers: dict[str, float]
 
 
+class Gate(Section):
+    """Joint detection: images of a larger ``score`` than a share ``coverage`` of clean ones are purified.
+
+    The threshold is chosen on so many training ``images``, a stratified subset; the score is one of
+    :data:`purespike.rejection.SCORES`.
+    """
+
+    score: str = "noise_max"
+    coverage: Rate = 0.95
+    images: Positive = 1000
+
+    @field_validator("score")
+    @classmethod
+    def _is_known(cls, text: str) -> str:
+        return Score(text).text
+
+
 class Peer(Section):
     """One row of the peers' table.
 
     ``classifier`` changes the table's ``network``. A row with a ``purifier`` is a defended model: its
     purifier stands before the classifier of the row ``before``. An ``adversarial`` row trains on the table's
     adversarial images, besides the other parts of its objective. ``cost`` is the number of forward and
-    backward passes that an image takes in an epoch, those of the adversarial images left out.
+    backward passes that an image takes in an epoch, those of the adversarial images left out. A row with a
+    ``gate`` trains nothing: it is the defended model of the row ``before``, and purifies what the gate flags.
     ``published`` are the numbers of its authors.
     """
 
@@ -86,16 +105,21 @@ class Peer(Section):
     cost: Rate = 1.0
     purifier: dict[str, Any] | None = None
     before: str | None = None
+    gate: Gate | None = None
     published: tuple[Quoted, ...] = ()
 
     @model_validator(mode="after")
     def _stands_before_a_classifier(self) -> Self:
-        if (self.purifier is None) != (self.before is None):
+        if self.gate is not None and (self.purifier is not None or self.before is None):
+            raise InputError(
+                "a gate stands in a purifier of another row: name that row in before, no purifier"
+            )
+        if self.gate is None and (self.purifier is None) != (self.before is None):
             raise InputError(
                 "a purifier and before, the row whose classifier it stands before, belong together"
             )
-        if self.purifier is not None and (self.classifier or self.adversarial):
-            raise InputError("a row with a purifier takes the classifier of another row as it is")
+        if self.before is not None and (self.classifier or self.adversarial):
+            raise InputError("a row with before takes the classifier of another row as it is")
         return self
 
 
@@ -148,6 +172,9 @@ class Peers(Section):
         Those of a purifier's row hold for the classifier that it stands before, too.
         """
         row = self.rows[name]
+        if row.gate is not None:
+            assert row.before is not None
+            return self.changes(row.before)
         if row.purifier is not None:
             assert row.before is not None
             return {**self.changes(row.before), "purifier": {**row.purifier, "epochs": self.epochs(row)}}

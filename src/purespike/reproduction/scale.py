@@ -118,9 +118,10 @@ def _check_peers(scale: Scale, peers: Peers) -> None:
         other = folders.setdefault(folder_name(name), name)
         if other != name:
             raise InputError(f"peers: rows {other!r} and {name!r} would share a folder: rename one")
-        if row.before is not None and (
-            row.before not in peers.rows or peers.rows[row.before].purifier is not None
-        ):
+        before = None if row.before is None else peers.rows.get(row.before)
+        if row.gate is not None and (before is None or before.purifier is None):
+            raise InputError(f"peers, {name}: before: no row {row.before!r} with a purifier of its own")
+        if row.purifier is not None and (before is None or before.before is not None):
             raise InputError(f"peers, {name}: before: no row {row.before!r} without a purifier of its own")
         parse_recipe(changed(plain, peers.changes(name)), source=f"peers, {name}")
     if peers.sender is not None and peers.sender not in peers.rows:

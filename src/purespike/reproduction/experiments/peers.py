@@ -8,8 +8,11 @@ from typing import Any
 from torch import nn
 
 from purespike.budget import parse_eps
+from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
+from purespike.models import Defended
 from purespike.recipe import Recipe
+from purespike.rejection import Gated
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import (
@@ -26,7 +29,7 @@ from purespike.reproduction.hardest import (
 )
 from purespike.reproduction.kept_rows import kept_row
 from purespike.reproduction.registry import experiment
-from purespike.reproduction.rivals import Peer, Peers
+from purespike.reproduction.rivals import Gate, Peer, Peers
 from purespike.reproduction.row import CLEAN
 from purespike.reproduction.scale import TITLES, network_of
 from purespike.reproduction.sheet import Column, SheetCell, SheetRow
@@ -123,6 +126,7 @@ def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> She
 
 def _settings(context: ExperimentContext, table: Peers, name: str) -> Any:
     """All that decides a row: its recipe and those of the models that it needs, attacks and images."""
+    gate = table.rows[name].gate
     models = [name, *(each for each in (table.rows[name].before, table.sender) if each is not None)]
     recipes = [context.run(table.dataset, each, 0, table.changes(each)).recipe for each in models]
     # the same images may lie elsewhere
@@ -132,6 +136,7 @@ def _settings(context: ExperimentContext, table: Peers, name: str) -> Any:
     data = context.data(table.dataset)
     return {
         "recipes": plain,
+        "gate": None if gate is None else gate.model_dump(mode="json"),
         "hardest": table.hardest.model_dump(mode="json"),
         "own": {column.key: attack for column, attack in OWN.items()},
         "losses": list(context.scale.losses),
@@ -143,11 +148,13 @@ def _settings(context: ExperimentContext, table: Peers, name: str) -> Any:
 
 
 def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
-    row, dataset = table.rows[name], table.dataset
+    dataset = table.dataset
+    trained = _trained(table, name)
+    row = table.rows[trained]
 
     def passes(seed: int) -> int:
-        trained = context.passes(dataset, row.before or name, "classifier", seed)
-        return trained + (0 if row.purifier is None else context.passes(dataset, name, "purifier", seed))
+        before = context.passes(dataset, row.before or trained, "classifier", seed)
+        return before + (0 if row.purifier is None else context.passes(dataset, trained, "purifier", seed))
 
     def rivals(seed: int) -> dict[str, nn.Module]:
         sender = table.sender
@@ -163,7 +170,7 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
         own=OWN,
         hardest=table.hardest,
     )
-    budget = training_eps(context.run(dataset, name, 0, table.changes(name)).recipe, row)
+    budget = training_eps(context.run(dataset, trained, 0, table.changes(trained)).recipe, row)
     cells = {BUDGET: SheetCell.of([255 * budget])} if budget else {}
     return replace(found, cells={**found.cells, **cells})
 
@@ -171,11 +178,29 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
 def _model(context: ExperimentContext, table: Peers, name: str, seed: int) -> nn.Module:
     """The trained model of a row."""
     row, dataset = table.rows[name], table.dataset
+    if row.gate is not None:
+        assert row.before is not None
+        defended = _model(context, table, row.before, seed)
+        return with_gate(defended, row.gate, context.data(dataset, seed).train, seed)
     if row.purifier is None:
         return context.classifier(dataset, name, seed, changes=table.changes(name))
     assert row.before is not None
     classifier = _model(context, table, row.before, seed)
     return context.behind(dataset, name, table.changes(name), seed, classifier=classifier)
+
+
+def _trained(table: Peers, name: str) -> str:
+    """The row whose training made the models of a row: of one with a gate that of its purifier."""
+    row = table.rows[name]
+    return name if row.gate is None else str(row.before)
+
+
+def with_gate(defended: nn.Module, gate: Gate, clean: ImageSet, seed: int) -> Gated:
+    """A defended model that purifies only what a gate flags, its threshold chosen on clean images."""
+    assert isinstance(defended, Defended)
+    gated = Gated(defended.purifier, defended.classifier, gate.score)
+    gated.calibrate(clean.take(gate.images, seed=seed).images, gate.coverage)
+    return gated.eval()
 
 
 def training_eps(recipe: Recipe, row: Peer) -> float | None:
