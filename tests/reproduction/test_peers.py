@@ -16,12 +16,10 @@ from purespike.reproduction import SCALES, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.experiments.peers import (
     COLUMNS,
-    _model,
-    _on_one_network,
     chosen_rows,
-    training_eps,
 )
 from purespike.reproduction.hardest import Survivors
+from purespike.reproduction.peer_models import on_one_network, peer_model, training_eps
 from purespike.reproduction.rivals import Peer
 from purespike.reproduction.sheet import Sheet
 from purespike.training.engine import accelerator
@@ -147,8 +145,8 @@ def test_joint_detection_is_another_rows_purifier_behind_a_gate(context, rows):
     for title in ("passes", "training eps"):
         assert value(gated, title) == value(its, title)
     # the gate is one more part: neither of its branches is left to hope
-    inner = _on_one_network(context, context.scale.peers)
-    model = _model(inner, context.scale.peers, "joint detection", 0)
+    inner = on_one_network(context, context.scale.peers)
+    model = peer_model(inner, context.scale.peers, "joint detection", 0)
     assert isinstance(model, Gated) and not model.training
     data = context.data("mnist")
     flagged = model.flagged(as_float(data.train.take(32, seed=0).images))
@@ -157,8 +155,8 @@ def test_joint_detection_is_another_rows_purifier_behind_a_gate(context, rows):
 
 def test_joint_detection_meets_attacks_on_both_branches(context, rows):
     """What breaks one branch alone, and is on it, is no longer robust in the white box."""
-    inner = _on_one_network(context, context.scale.peers)
-    model = _model(inner, context.scale.peers, "joint detection", 0)
+    inner = on_one_network(context, context.scale.peers)
+    model = peer_model(inner, context.scale.peers, "joint detection", 0)
     left = Survivors(inner, "mnist", model, eps="16/255", seed=0)
     whole = left.meet([{"name": "fgsm"}], "adaptive", surrogates=["rectangle(width=1)"])
     branches = left.meet_gate([{"name": "fgsm"}], ["rectangle(width=1)"])
@@ -228,6 +226,11 @@ def test_rows_are_those_of_peers_alone():
         ({"rows": {"b": {}, "a": {"before": "b", "purifier": {}, "adversarial": True}}}, "of another row"),
         ({"rows": {"a": {"classifier": {"wdth": 1}}}}, "unknown recipe key 'classifier.wdth'"),
         ({"rows": {"a b": {}, "a-b": {}}}, "would share a folder"),
+        (
+            {"rows": {"a": {"sweep": {"b": {"wdth": 1}}}}},
+            "sweep of a: b: unknown recipe key 'classifier.wdth'",
+        ),
+        ({"rows": {"a": {"sweep": {"as in the table": {}}}}}, "none 'as in the table'"),
         ({"rows": {"b": {}, "a": {"before": "b", "gate": {}}}}, "no row 'b' with a purifier of its own"),
         ({"rows": {"b": {}, "a": {"before": "b", "purifier": {}, "gate": {}}}}, "name that row in before"),
         ({"rows": {"b": {}, "a": {"before": "b", "gate": {"score": "noise"}}}}, "unknown score 'noise'"),
@@ -258,7 +261,7 @@ def test_the_budget_of_the_papers_purifier_is_that_of_its_attack(context):
 def test_every_row_of_a_packaged_scale_is_a_run(name, tmp_path):
     scale = load_scale(name)
     context = ExperimentContext(scale, tmp_path, accelerator(device="cpu"))
-    inner = _on_one_network(context, scale.peers)
+    inner = on_one_network(context, scale.peers)
     for row in scale.peers.rows:
         recipe = inner.run(scale.peers.dataset, row, 0, scale.peers.changes(row)).recipe
         assert recipe.classifier.architecture == scale.peers.network["classifier"]["architecture"]
@@ -269,5 +272,5 @@ def test_the_network_of_the_table_may_use_other_names_than_the_recipe(tmp_path):
     scale = load_scale("cpu")
     old = {**scale.recipes["cifar10"], "classifier": {"weight_decay": 1.0e-4, "milestones": [3]}}
     former = scale.model_copy(update={"recipes": {**scale.recipes, "cifar10": old}})
-    inner = _on_one_network(ExperimentContext(former, tmp_path, accelerator(device="cpu")), scale.peers)
+    inner = on_one_network(ExperimentContext(former, tmp_path, accelerator(device="cpu")), scale.peers)
     assert inner.recipe("cifar10").classifier.optimiser.weight_decay == 5.0e-4

@@ -64,7 +64,9 @@ peers:
       classifier: {{objective: [{{name: pgd, eps: 2/255, steps: 2}}, {{name: parseval}}]}}
       cost: 3
       published: [{{about: L∞ 8/255, numbers: {{clean: 90.74, fgsm: 45.23, pgd: 21.16}}}}]
-    Poisson: {{classifier: {{coding: poisson}}}}
+    Poisson:
+      classifier: {{coding: poisson}}
+      sweep: {{"signed": {{coding: signedpoisson}}, "diverging": {{learning_rate: 1.0e+30}}}}
     diverged: {{classifier: {{learning_rate: 1.0e+30}}}}
     "PGD-AT, purifier": {{before: PGD-AT, purifier: {{}}}}
     joint detection: {{before: "PGD-AT, purifier", gate: {{images: 32, coverage: 0.75}}}}

@@ -34,7 +34,7 @@ SOURCES = (
 )
 EXPERIMENTS = (
     *("table1", "table2", "table3", "table4", "fig1", "fig4", "fig5", "transfer", "ablation"),
-    *("holding", "holding-ablation", "peers"),
+    *("holding", "holding-ablation", "peers", "peers-sweep"),
 )
 SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2", "l0")

@@ -3,7 +3,7 @@
 from purespike.data.batches import Augmentation, augment, draw_augmentation, epoch_order, shard
 from purespike.data.given import given_images
 from purespike.data.image_set import Data, ImageSet
-from purespike.data.roles import attacker_data, defender_data, labelled_for, overlap
+from purespike.data.roles import attacker_data, defender_data, labelled_for, overlap, validation_data
 from purespike.data.sources import data_source, load_data, load_images
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "load_images",
     "overlap",
     "shard",
+    "validation_data",
 ]

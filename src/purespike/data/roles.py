@@ -76,6 +76,31 @@ def attacker_data(
     return validate(Data(source=data.source, train=own, test=test))
 
 
+def validation_data(data: Data, *, share: float, seed: int) -> Data:
+    """The images on which settings are chosen: a stratified share of the training split in place of the test.
+
+    Args:
+        data: the images of a defender.
+        share: share of the training images, in (0, 1), which are then not trained on.
+        seed: seed of the choice.
+
+    Raises:
+        InputError: no image is left on one of the sides.
+    """
+    count = round(share * len(data.train))
+    if not 0 < count < len(data.train):
+        raise InputError(f"{data.train.name}: a share {share:g} of {len(data.train)} images leaves none")
+    held = torch.zeros(len(data.train), dtype=torch.bool)
+    held[data.train.drawn(count, seed=seed)] = True
+    name = data.train.name
+    kept = data.train.select((~held).nonzero().squeeze(1), name=f"{name} but for the held-out")
+    return Data(
+        source=data.source,
+        train=kept,
+        test=data.train.select(held.nonzero().squeeze(1), name=f"{name} held out"),
+    )
+
+
 def overlap(images: Tensor, others: Tensor) -> int:
     """Number of ``images`` that equal one of ``others`` in every pixel; both uint8 ``[N, C, H, W]``."""
     known = {image.numpy().tobytes() for image in others.cpu()}

@@ -7,7 +7,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from purespike.data import Data, load_data
+from purespike.data import Data, load_data, validation_data
 from purespike.errors import InputError
 from purespike.evaluation import evaluate
 from purespike.experiment import Run, share_of
@@ -36,6 +36,7 @@ class ExperimentContext:
         sources: sources of data sets that are not where their recipe says.
         seeds: number of repetitions.
         rows: names of the rows to measure, where an experiment offers the choice; all if empty.
+        held_out: share of the training images that takes the place of the test images; 0 for the test images.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class ExperimentContext:
         sources: Mapping[str, str] | None = None,
         seeds: int = 1,
         rows: Sequence[str] = (),
+        held_out: float = 0.0,
     ) -> None:
         self.scale, self.folder, self.accelerator = scale, folder, accelerator
         self.sources = dict(sources or {})
-        self.seeds, self.rows = range(seeds), tuple(rows)
+        self.seeds, self.rows, self.held_out = range(seeds), tuple(rows), held_out
         self._data: dict[tuple[str, int], Data] = {}
         self._classifiers: dict[tuple[str, str, int], nn.Module] = {}
         self._defended: dict[tuple[str, str, int], Defended] = {}
@@ -73,7 +75,9 @@ class ExperimentContext:
                     loaded = load_data(recipe.data.source)
             except InputError as error:
                 raise Unavailable(f"not measured: {error}") from error
-            self._data[key] = share_of(recipe, loaded)
+            own = share_of(recipe, loaded)
+            share = self.held_out
+            self._data[key] = validation_data(own, share=share, seed=seed) if share else own
         return self._data[key]
 
     def run(self, dataset: str, variant: str, seed: int, changes: Mapping[str, Any] | None = None) -> Run:

@@ -55,6 +55,13 @@ class Draft:
         }
         self.rows.append(SheetRow(group=group, method=method, origin=origin, cells=cells))
 
+    def name_commits(self) -> None:
+        """Note the commits of rows that were kept, where there are several."""
+        commits = list(dict.fromkeys(row.commit[:12] for row in self.rows if row.commit))
+        if len(commits) > 1:
+            said = f"Rows were measured at commits {', '.join(commits)}; result.json says which."
+            self.notes = (*self.notes, said)
+
     @contextlib.contextmanager
     def unless_missing(self, group: str, method: str) -> Iterator[None]:
         """Append a row with the reason where the data inside are not available."""

@@ -192,12 +192,17 @@ def measure_defence(
     )
 
 
+def trained_surrogates(model: nn.Module) -> tuple[str, ...]:
+    """The surrogates that a model's own neurons have, and that its authors attack it with."""
+    return tuple(dict.fromkeys(str(neuron.surrogate) for neuron in spiking_neurons(model)))
+
+
 def _attacked(
     left: Survivors, rivals: Mapping[str, nn.Module], own: Mapping[Column, Mapping[str, Any]], chosen: Hardest
 ) -> dict[Column, Score]:
     """The score of every column that is measured, one attacker after the other."""
     purified = isinstance(left.model, Defended)
-    trained = tuple(dict.fromkeys(str(neuron.surrogate) for neuron in spiking_neurons(left.model)))
+    trained = trained_surrogates(left.model)
     # without a purifier the outputs that an attacker queries are those of the classifier
     query = "query" if purified else "undefended"
     found = {column: left.meet([attack], "adaptive", surrogates=trained) for column, attack in own.items()}

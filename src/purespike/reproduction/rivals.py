@@ -97,7 +97,8 @@ class Peer(Section):
     adversarial images, besides the other parts of its objective. ``cost`` is the number of forward and
     backward passes that an image takes in an epoch, those of the adversarial images left out. A row with a
     ``gate`` trains nothing: it is the defended model of the row ``before``, and purifies what the gate flags.
-    ``published`` are the numbers of its authors.
+    ``published`` are the numbers of its authors. ``sweep`` has what they do not publish: by name, changes to
+    ``classifier`` that are compared on held-out training images.
     """
 
     classifier: dict[str, Any] = Field(default_factory=dict)
@@ -107,6 +108,7 @@ class Peer(Section):
     before: str | None = None
     gate: Gate | None = None
     published: tuple[Quoted, ...] = ()
+    sweep: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _stands_before_a_classifier(self) -> Self:
@@ -182,6 +184,17 @@ class Peers(Section):
         if row.adversarial:
             given["objective"] = [self.adversarial, *given.get("objective", ())]
         return {"classifier": {**given, "epochs": self.epochs(row)}}
+
+    def swept(self) -> Self:
+        """The table of the sweeps: every row that has one, as it is and with each of its changes."""
+        rows = {}
+        for name, row in self.rows.items():
+            tried = {"as in the table": {}, **row.sweep} if row.sweep else {}
+            for label, changes in tried.items():
+                rows[f"{name}: {label}"] = row.model_copy(
+                    update={"classifier": changed(row.classifier, changes), "published": (), "sweep": {}}
+                )
+        return self.model_copy(update={"rows": rows, "sender": None})
 
     def epochs(self, row: Peer) -> int:
         """Epochs that ``passes`` allow a row, at least one."""

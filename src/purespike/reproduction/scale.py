@@ -118,12 +118,19 @@ def _check_peers(scale: Scale, peers: Peers) -> None:
         other = folders.setdefault(folder_name(name), name)
         if other != name:
             raise InputError(f"peers: rows {other!r} and {name!r} would share a folder: rename one")
+        if row.sweep and (row.before is not None or "as in the table" in row.sweep):
+            raise InputError(
+                f"peers, {name}: sweep: of a row that trains a classifier, none 'as in the table'"
+            )
         before = None if row.before is None else peers.rows.get(row.before)
         if row.gate is not None and (before is None or before.purifier is None):
             raise InputError(f"peers, {name}: before: no row {row.before!r} with a purifier of its own")
         if row.purifier is not None and (before is None or before.before is not None):
             raise InputError(f"peers, {name}: before: no row {row.before!r} without a purifier of its own")
         parse_recipe(changed(plain, peers.changes(name)), source=f"peers, {name}")
+    swept = peers.swept()
+    for name in swept.rows:
+        parse_recipe(changed(plain, swept.changes(name)), source=f"peers, sweep of {name}")
     if peers.sender is not None and peers.sender not in peers.rows:
         raise InputError(f"peers: sender: {unknown('row', peers.sender, peers.rows)}")
 

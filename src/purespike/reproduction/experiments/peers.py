@@ -1,6 +1,6 @@
 """The systems that the paper compares itself with: one network, the same attacker for all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,11 +8,7 @@ from typing import Any
 from torch import nn
 
 from purespike.budget import parse_eps
-from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
-from purespike.models import Defended
-from purespike.recipe import Recipe
-from purespike.rejection import Gated
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import (
@@ -28,10 +24,17 @@ from purespike.reproduction.hardest import (
     measure_defence,
 )
 from purespike.reproduction.kept_rows import kept_row
+from purespike.reproduction.peer_models import (
+    on_one_network,
+    peer_model,
+    row_settings,
+    trained_row,
+    training_eps,
+)
 from purespike.reproduction.registry import experiment
-from purespike.reproduction.rivals import Gate, Peer, Peers
+from purespike.reproduction.rivals import Peers
 from purespike.reproduction.row import CLEAN
-from purespike.reproduction.scale import TITLES, network_of
+from purespike.reproduction.scale import TITLES
 from purespike.reproduction.sheet import Column, SheetCell, SheetRow
 from purespike.review import Entry, Row, review
 from purespike.text import split
@@ -52,10 +55,8 @@ READING = (
 @experiment("peers", order=12, printed=False)
 def peers(context: ExperimentContext) -> Draft:
     """Every system that the paper names, alone and adversarially trained, under one attacker."""
-    if context.scale.peers is None:
-        raise InputError("the scale names no peers: give it a key peers")
-    table = context.scale.peers
-    inner = _on_one_network(context, table)
+    table = table_of(context)
+    inner = on_one_network(context, table)
     title = TITLES.get(table.dataset, table.dataset)
     draft = Draft(
         f"Peers under one attacker: {title}, L∞ eps {table.eps}",
@@ -72,19 +73,26 @@ def peers(context: ExperimentContext) -> Draft:
             continue
         with draft.unless_missing(title, name), draft.unless_failed(title, name):
             measure = partial(_row, inner, table, name, title)
-            draft.rows.append(kept_row(context, "peers", name, _settings(inner, table, name), measure))
+            settings = row_settings(inner, table, name, OWN)
+            draft.rows.append(kept_row(context, "peers", name, settings, measure))
         for quoted in row.published:
             columns = {column: quoted.numbers[key] for key, column in QUOTED.items() if key in quoted.numbers}
             draft.printed(
                 title, f"{name}, {quoted.about}", list(columns), list(columns.values()), origin="quoted"
             )
-    commits = list(dict.fromkeys(row.commit[:12] for row in draft.rows if row.commit))
-    if len(commits) > 1:
-        draft.notes = (
-            *draft.notes,
-            f"Rows were measured at commits {', '.join(commits)}; result.json says which.",
-        )
+    draft.name_commits()
     return draft
+
+
+def table_of(context: ExperimentContext) -> Peers:
+    """The table of the scale.
+
+    Raises:
+        InputError: it has none.
+    """
+    if context.scale.peers is None:
+        raise InputError("the scale names no peers: give it a key peers")
+    return context.scale.peers
 
 
 def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
@@ -104,19 +112,6 @@ QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
 """Columns of quoted numbers by their keys in a scale."""
 
 
-def _on_one_network(context: ExperimentContext, table: Peers) -> ExperimentContext:
-    """A context whose recipe is that of the table's network, with models and chunks of its own."""
-    recipes = {**context.scale.recipes, table.dataset: network_of(context.scale, table)}
-    update = {"recipes": recipes, "images": table.images, "batch_size": table.batch_size}
-    return ExperimentContext(
-        context.scale.model_copy(update=update),
-        context.folder / "peers",
-        context.accelerator,
-        sources=context.sources,
-        seeds=len(context.seeds),
-    )
-
-
 def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> SheetRow:
     found = _measured(context, table, name)
     said = remark(found, table, name)
@@ -124,32 +119,9 @@ def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> She
     return SheetRow(group=title, method=name, origin="measured", cells=dict(found.cells), **about)
 
 
-def _settings(context: ExperimentContext, table: Peers, name: str) -> Any:
-    """All that decides a row: its recipe and those of the models that it needs, attacks and images."""
-    gate = table.rows[name].gate
-    models = [name, *(each for each in (table.rows[name].before, table.sender) if each is not None)]
-    recipes = [context.run(table.dataset, each, 0, table.changes(each)).recipe for each in models]
-    # the same images may lie elsewhere
-    plain = [
-        recipe.model_dump(mode="json", exclude={"data": {"source"}, "evaluation": True}) for recipe in recipes
-    ]
-    data = context.data(table.dataset)
-    return {
-        "recipes": plain,
-        "gate": None if gate is None else gate.model_dump(mode="json"),
-        "hardest": table.hardest.model_dump(mode="json"),
-        "own": {column.key: attack for column, attack in OWN.items()},
-        "losses": list(context.scale.losses),
-        "eps": table.eps,
-        "images": table.images,
-        "data": [split.fingerprint() for split in (data.train, data.test)],
-        "seeds": len(context.seeds),
-    }
-
-
 def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
     dataset = table.dataset
-    trained = _trained(table, name)
+    trained = trained_row(table, name)
     row = table.rows[trained]
 
     def passes(seed: int) -> int:
@@ -158,12 +130,12 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
 
     def rivals(seed: int) -> dict[str, nn.Module]:
         sender = table.sender
-        return {} if sender in (None, name) else {str(sender): _model(context, table, str(sender), seed)}
+        return {} if sender in (None, name) else {str(sender): peer_model(context, table, str(sender), seed)}
 
     found = measure_defence(
         context,
         dataset,
-        partial(_model, context, table, name),
+        partial(peer_model, context, table, name),
         eps=table.eps,
         rivals=rivals,
         passes=passes,
@@ -173,45 +145,6 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
     budget = training_eps(context.run(dataset, trained, 0, table.changes(trained)).recipe, row)
     cells = {BUDGET: SheetCell.of([255 * budget])} if budget else {}
     return replace(found, cells={**found.cells, **cells})
-
-
-def _model(context: ExperimentContext, table: Peers, name: str, seed: int) -> nn.Module:
-    """The trained model of a row."""
-    row, dataset = table.rows[name], table.dataset
-    if row.gate is not None:
-        assert row.before is not None
-        defended = _model(context, table, row.before, seed)
-        return with_gate(defended, row.gate, context.data(dataset, seed).train, seed)
-    if row.purifier is None:
-        return context.classifier(dataset, name, seed, changes=table.changes(name))
-    assert row.before is not None
-    classifier = _model(context, table, row.before, seed)
-    return context.behind(dataset, name, table.changes(name), seed, classifier=classifier)
-
-
-def _trained(table: Peers, name: str) -> str:
-    """The row whose training made the models of a row: of one with a gate that of its purifier."""
-    row = table.rows[name]
-    return name if row.gate is None else str(row.before)
-
-
-def with_gate(defended: nn.Module, gate: Gate, clean: ImageSet, seed: int) -> Gated:
-    """A defended model that purifies only what a gate flags, its threshold chosen on clean images."""
-    assert isinstance(defended, Defended)
-    gated = Gated(defended.purifier, defended.classifier, gate.score)
-    gated.calibrate(clean.take(gate.images, seed=seed).images, gate.coverage)
-    return gated.eval()
-
-
-def training_eps(recipe: Recipe, row: Peer) -> float | None:
-    """The largest L∞ budget of the adversarial images that a row was trained on; ``None`` for none."""
-    parts: list[Mapping[str, Any]] = list(recipe.classifier.objective)
-    if row.purifier is not None:
-        ends = [part for part in recipe.purifier.objective if "eps" in part]
-        # the paper's objective takes the images of `attack`, made on the classifier alone
-        parts += ends or [recipe.purifier.attack]
-    budgets = [parse_eps(part["eps"]) for part in parts if "eps" in part]
-    return max(budgets, default=None)
 
 
 def remark(found: Defence, table: Peers, name: str) -> str:
