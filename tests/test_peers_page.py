@@ -59,5 +59,6 @@ def test_every_mechanism_has_a_row_alone_and_trained_against_the_table_s_attack(
         assert alone.classifier == trained.classifier and alone.cost == trained.cost
 
 
-def test_the_table_is_the_committed_one():
-    assert held(TEXT, "peers") == shown(ROOT / "results" / "reproduction", "peers", PAGE).strip()
+@pytest.mark.parametrize("table", ["peers", "peers-sweep"])
+def test_the_table_is_the_committed_one(table):
+    assert held(TEXT, table) == shown(ROOT / "results" / "reproduction", table, PAGE).strip()
