@@ -65,6 +65,9 @@ def test_numpy_files_say_how_large_the_sensor_is(tmp_path):
             np.save(place / "0.npy", np.array([(0, 0, 0, 1), (most, 3, 50, 0)], EVENT))
     with pytest.raises(InputError, match=r"test/a/0\.npy: events: .*outside a sensor of 10×10; name it"):
         load_data(f"events:{tmp_path}")
+    # advice that was followed is not given again
+    with pytest.raises(InputError, match=r"outside a sensor of 4×4; name a larger one, e.g. .*:sensor=128"):
+        load_data(f"events:{tmp_path}:sensor=4")
     assert load_data(f"events:{tmp_path}:sensor=12:pool=2").train.images.shape == (2, 20, 6, 6)
     assert load_images(f"events:{tmp_path}:sensor=12:steps=2", split="all").images.shape == (4, 4, 12, 12)
 
@@ -102,3 +105,10 @@ def test_malformed_folders(tmp_path):
     broken = folder(tmp_path / "broken", ".bin", nmnist(EVENTS)[:-1])
     with pytest.raises(InputError, match=r"train/0/0.bin: 19 bytes are no whole number"):
         load_data(f"events:{broken}")
+
+
+def test_frames_that_fit_in_no_memory_are_refused_before_any_file_is_read(tmp_path):
+    place = folder(tmp_path, ".bin", b"not read")
+    with pytest.raises(InputError, match=r"4 recordings as 40000×1000×1000 frames take 149\.0 GiB") as raised:
+        load_data(f"events:{place}:steps=20000:sensor=1000")
+    assert "more than 16; ask for fewer steps, or for pool=2" in str(raised.value)

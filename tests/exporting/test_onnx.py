@@ -106,6 +106,12 @@ class Fixed(Branching):
         return self.linear(x.flatten(1)) + torch.zeros(len(x), 4)
 
 
+class OfTheBatch(Branching):
+    def forward(self, x):
+        logits = self.linear(x.flatten(1))
+        return logits - logits.mean(0)
+
+
 class Drawing(Branching):
     def forward(self, x):
         # too little to move the logits of these images
@@ -126,6 +132,7 @@ STOCHASTIC = "a stochastic model cannot be exported"
         ),
         (Drawing, rf"{STOCHASTIC} \(its forward draws: RandomUniform"),
         (Branching, "Branching: cannot be exported to ONNX: "),
+        (OfTheBatch, "OfTheBatch: its answer for an image depends on the images beside it"),
         (Fixed, r"Fixed: its forward fixes the number of images, to 2 as traced: len\(x\)"),
         (lambda: Rejecting(two_layers(), "firing_rate", 0.5), r"Rejecting: .*export its model alone"),
     ],

@@ -1,5 +1,6 @@
 """Image sets of event frames: the simulated digits, and folders of event files."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,9 @@ FOLDER_HINT = (
 )
 Listed = list[tuple[Path, str | None]]
 """Event files with the names of their classes; ``None`` for a recording of several gestures."""
+
+MOST_BYTES = 16 * 2**30
+"""Largest size of the frames of a split."""
 
 _SETTINGS = {"steps": 10, "cap": 1, "pool": 1, "sensor": 0, "duration": 0}
 
@@ -129,6 +133,7 @@ def load_event_folder(text: str) -> Data:
         duration=settings["duration"] or None,
         **{key: settings[key] for key in ("steps", "cap", "pool")},
     )
+    _check_size(text, binning, max(map(len, files.values())))
     sets = {}
     for split, listed in files.items():
         images, labels = [], []
@@ -138,13 +143,26 @@ def load_event_folder(text: str) -> Data:
                     try:
                         images.append(binning.image(events))
                     except InputError as error:
+                        side = max(128, 1 + max(int(events[field].max()) for field in ("x", "y")))
+                        how = "name a larger one" if settings["sensor"] else "name it"
                         raise InputError(
-                            f"{path}: {error}; name it, e.g. events:{place}:sensor=128"
+                            f"{path}: {error}; {how}, e.g. events:{place}:sensor={side}"
                         ) from None
                     labels.append(own if isinstance(own, int) else names.index(own))
                 progress.advance(1)
         sets[split] = ImageSet(torch.stack(images), torch.tensor(labels), names, f"{folder.name}/{split}")
     return Data(source=f"events:{text}", **sets)
+
+
+def _check_size(text: str, binning: Binning, recordings: int) -> None:
+    """See that the frames of the larger split fit in memory before hours of reading."""
+    need = math.prod(binning.shape) * recordings
+    if need > MOST_BYTES:
+        frames = "×".join(map(str, binning.shape))
+        raise InputError(
+            f"events:{text}: {recordings} recordings as {frames} frames take {need / 2**30:.1f} GiB, more "
+            f"than {MOST_BYTES / 2**30:.0f}; ask for fewer steps, or for pool=2"
+        )
 
 
 def _settings(text: str) -> tuple[str, dict[str, int]]:

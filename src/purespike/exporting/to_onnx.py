@@ -159,6 +159,13 @@ def _check(runtime: Any, file: Path, model: nn.Module, images: Tensor) -> Agreem
     theirs = [torch.cat([torch.from_numpy(part) for part in parts]) for parts in zip(*answers, strict=True)]
     agreement = compare(model, images, theirs)
     if not agreement.agree:
+        with torch.no_grad():
+            own = [outputs_of(model, piece) for piece in pieces]
+        if not compare(model, images, [torch.cat(parts) for parts in zip(*own, strict=True)]).agree:
+            raise InputError(
+                f"{type(model).__name__}: its answer for an image depends on the images beside it "
+                "(statistics of a batch?), and a file would answer otherwise in another batch; nothing is written"
+            )
         raise InputError(
             f"onnxruntime differs from the model by {agreement.largest:.1e} ({agreement.differing} of "
             f"{agreement.images} images); nothing is written. Does its forward "
