@@ -1,7 +1,6 @@
 """The commands, called as the shell calls them."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -15,86 +14,8 @@ from torch import nn
 from training.tiny import finished, outcomes, write_recipe
 
 import purespike
-from purespike import cli
 from purespike.reporting import section
 from purespike.tensors import read_tensors, write_tensors
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["purespike", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert stop.value.code in (0, None), capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
-
-
-HELP = {
-    "run": [
-        "RECIPE",
-        "--out",
-        "--classifier",
-        "--minutes",
-        "--beside",
-        "--seed",
-        "--set",
-        "--device",
-        "--precision",
-        "--half",
-        "--track",
-    ],
-    "train classifier": ["RECIPE", "--out", "--seed", "--set", "--device", "--precision", "--track"],
-    "train purifier": [
-        *("RECIPE", "--out", "--classifier", "--seed", "--set", "--device", "--precision", "--track")
-    ],
-    "purify": ["IN", "OUT", "--model", "--device"],
-    "evaluate": [
-        *("MODEL", "--data", "--purifier", "--attacks", "--eps", "--threat", "--images"),
-        *("--batch-size", "--out", "--seed", "--device", "--norm", "--suite", "--surrogates", "--strict"),
-        *("--substitute", "--eot", "--passes", "--max-cost", "--diagnose", "--name", "--beside"),
-        *("--save", "--corrupted"),
-    ],
-    "export": ["MODEL", "OUT", "--size", "--purifier", "--device"],
-    "doctor": ["--device"],
-    "reject": [
-        *("MODEL", "--score", "--coverage", "--gated", "--data", "--split", "--calibrate-on", "--purifier"),
-        *("--calibration-images", "--slight", "--save", "--attacks", "--eps", "--norm", "--surrogates"),
-        *("--losses", "--images", "--batch-size", "--out", "--seed", "--device"),
-    ],
-    "certify": [
-        *("MODEL", "--data", "--split", "--purifier", "--sigma", "--n", "--n0", "--alpha", "--compare"),
-        *("--alone", "--images", "--batch-size", "--out", "--name", "--seed", "--device"),
-    ],
-    "transfer": ["--substitute", "--target", "--data", "--attacks", "--eps", "--norm", "--images", "--out"],
-    "leaderboard": ["DIR", "--out"],
-    "check": ["TABLE.csv", "--eps", "--out", "--strict"],
-    "info": ["MODEL", "--device"],
-    "demo": ["MODEL", "--data", "--port", "--limit", "--device"],
-    "recipe": ["NAME", "--markdown"],
-    "zoo": ["NAME"],
-    "reproduce": ["EXPERIMENT", "--scale", "--seeds", "--data", "--out", "--page", "--device"],
-}
-
-
-@pytest.mark.parametrize(("command", "options"), HELP.items())
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_mentions_every_option(call, monkeypatch, command, options, flag):
-    monkeypatch.setenv("COLUMNS", "200")
-    printed = re.sub(r"\x1b\[[0-9;]*m", "", call(*command.split(), flag))
-    for option in options:
-        assert option in printed
-
-
-def test_help_names_every_command(call):
-    printed = call("--help")
-    # typer names a command after its function
-    found = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
-    found |= {group.typer_instance.info.name for group in cli.app.registered_groups}
-    assert found == {command.split()[0] for command in HELP}
-    assert all(command in printed for command in found)
 
 
 def test_the_classifier_has_no_classifier_to_defend(call, monkeypatch):
@@ -341,61 +262,6 @@ def test_a_purifier_of_another_classifier_is_refused_in_a_run_folder(call, tmp_p
         call("evaluate", run, *few)
     parts = run / "classifier.safetensors", "--purifier", run / "purifier.safetensors"
     assert "was trained for another classifier" in call("evaluate", *parts, *few, "--data", "digits")
-
-
-def test_a_gate_is_calibrated_attacked_and_kept(call, tmp_path):
-    few = ("--attacks", "pgd:steps=1", "--images", 2, "--surrogates", "rectangle", "--losses", "margin")
-    few = (*few, "--calibration-images", 12, "--slight", 0, "--device", "cpu")
-    model, kept = finished(), tmp_path / "gate.safetensors"
-    score = ("--score", "purification_distance", "--coverage", 0.75)
-    printed = call("reject", model, *score, *few, "--save", kept, "--out", tmp_path / "out")
-    assert "from clean images of digits/train" in printed and f"report: {tmp_path}/out" in printed
-    content = json.loads((tmp_path / "out" / "rejection.json").read_text())
-    assert [cell["threat"] for cell in content["cells"]] == ["oblivious", "adaptive"]
-    assert content["data"]["n"] == 2 and content["provenance"]["seed"] == 0
-    # the saved gate has its threshold, and needs no score
-    again = call("reject", kept, "--data", "digits", *few, "--out", tmp_path / "again")
-    repeated = json.loads((tmp_path / "again" / "rejection.json").read_text())
-    assert "from clean images" not in again and repeated["threshold"] == content["threshold"]
-    assert repeated["clean"]["scores"] == content["clean"]["scores"]
-    for more, message in (
-        (("--score", "noise_max"), "MODEL has a gate already"),
-        (("--coverage", 1.5), r"coverage: a share of clean images"),
-    ):
-        with pytest.raises(AssertionError, match=message):
-            call("reject", kept, "--data", "digits", *few, *more)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--gated",), "--gated: MODEL has no purifier; give one with --purifier"),
-        ((), "--score is required"),
-        (("--score", "noise_mean"), "noise_mean: needs a purifier"),
-    ],
-)
-def test_a_bare_classifier_has_no_purifier_to_gate(call, arguments, message):
-    with pytest.raises(AssertionError, match=message):
-        call("reject", finished() / "classifier.safetensors", *arguments, "--device", "cpu")
-
-
-def test_certify_writes_a_page_and_resumes(call, tmp_path, monkeypatch):
-    few = ("--n", 30, "--n0", 10, "--sigma", 1, "--images", 2, "--device", "cpu", "--out", tmp_path / "out")
-    others = "--compare", f"again={finished() / 'classifier.safetensors'}"
-    printed = call("certify", finished(), *few, *others)
-    assert "Certified accuracy in %" in printed and "defended model" in printed
-    assert f"report: {tmp_path}/out/certification.html" in printed
-    content = json.loads((tmp_path / "out" / "certification.json").read_text())
-    models = content["models"]
-    assert list(models) == ["defended model", "bare classifier", "again"]
-    assert models["again"]["certificates"] == models["bare classifier"]["certificates"]
-    assert content["data"]["source"] == "digits" and content["smoothing"]["n"] == 30
-    monkeypatch.setattr("purespike.certification.smoothed.count_votes", None)
-    assert call("certify", finished(), *few, *others) == printed
-    with pytest.raises(AssertionError, match=r"is that of sigma 1; choose another --out, or delete it"):
-        call("certify", finished(), *few, "--sigma", 2)
-    with pytest.raises(AssertionError, match=r"is that of another model \(purifier \+ resnet14_snn\)"):
-        call("certify", finished() / "classifier.safetensors", *few)
 
 
 def test_reproduce_says_why_something_is_not_measured(call, tmp_path):

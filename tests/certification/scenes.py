@@ -7,6 +7,17 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
+FEW = {"n": 200, "n0": 20}
+
+
+def labelled(model, images):
+    return images, model(images).argmax(1)
+
+
+def rows(found, name=None):
+    models = found.to_json()["models"]
+    return models[name or next(iter(models))]["certificates"]
+
 
 class Linear(nn.Module):
     """The sign of a linear function: classes 0 and 1, at a known L2 distance from their boundary."""

@@ -17,8 +17,7 @@ from purespike.training import accelerator, train_classifier
 from purespike.training.objectives import Batch, create_objective
 from training import parts  # noqa: F401
 from training.stops import assert_same, train
-from training.test_objectives import two_sides
-from training.tiny import checkpoint, history, recipe
+from training.tiny import checkpoint, history, recipe, two_sides
 
 TAU = 20
 

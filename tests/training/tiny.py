@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from purespike.data import Data, ImageSet
 from purespike.experiment import Run
 from purespike.models.checkpoint import read_tensors
 from purespike.recipe import Recipe, parse_recipe
@@ -111,3 +112,22 @@ def checkpoint(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def two_sides():
+    """A bright side tells the class in spite of any small perturbation, but not always; a checkerboard of
+    12/255, which an attack of 20/255 turns into its opposite, always."""
+
+    def images(count, seed):
+        draw = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % 2
+        sign = (2.0 * labels - 1).view(-1, 1, 1, 1)
+        side = torch.ones(1, 1, 8, 8)
+        side[..., 4:] = -1
+        checkers = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1
+        told = torch.rand((count, 1, 1, 1), generator=draw) < 0.93
+        levels = 128 + 16 * torch.randn((count, 1, 8, 8), generator=draw)
+        levels += sign * (45 * told * side + 12 * checkers)
+        return ImageSet(levels.clamp(0, 255).round().to(torch.uint8), labels, ("left", "right"), "sides")
+
+    return Data("sides", images(240, 0), images(100, 1))

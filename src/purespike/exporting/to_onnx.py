@@ -164,7 +164,8 @@ def _check(runtime: Any, file: Path, model: nn.Module, images: Tensor) -> Agreem
         if not compare(model, images, [torch.cat(parts) for parts in zip(*own, strict=True)]).agree:
             raise InputError(
                 f"{type(model).__name__}: its answer for an image depends on the images beside it "
-                "(statistics of a batch?), and a file would answer otherwise in another batch; nothing is written"
+                "(statistics of a batch?), and a file would answer otherwise in another batch; nothing is "
+                "written"
             )
         raise InputError(
             f"onnxruntime differs from the model by {agreement.largest:.1e} ({agreement.differing} of "
