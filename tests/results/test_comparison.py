@@ -56,6 +56,15 @@ def test_every_number_is_counted_image_by_image() -> None:
     assert Comparison.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
+def test_every_model_says_where_its_numbers_come_from() -> None:
+    own = evaluation({**made(), "provenance": {"command": "purespike run a.yaml", "seed": 3}})
+    found = Comparison.from_json(Comparison.of("own", own, {}).to_json())
+    (mine,) = [each for each in found.models if each.own]
+    assert mine.provenance is not None
+    assert (mine.provenance.command, mine.provenance.seed) == ("purespike run a.yaml", 3)
+    assert all(each.provenance is None for each in found.models if not each.own)
+
+
 def weights(content: Any, name: str) -> Any:
     content["provenance"]["made_of"] = {"classifier": name}
     return content

@@ -9,7 +9,7 @@ from purespike.budget import format_eps
 from purespike.errors import InputError
 from purespike.results.beside import check_alike
 from purespike.results.evaluation import Evaluation
-from purespike.results.provenance import DataDescription, ModelDescription
+from purespike.results.provenance import DataDescription, ModelDescription, Provenance
 from purespike.results.record import Number, Record
 from purespike.results.score import Score
 from purespike.results.vocabulary import NORMS
@@ -32,6 +32,8 @@ class Compared(Record):
         losses: losses of an adaptive attacker.
         kept_surrogates: modules that spike, and kept their own surrogate.
         level: verdict of the evaluation; ``None`` for the bare classifier out of a defended model's.
+        provenance: command, commit, seed and machine of the evaluation; ``None`` where that had none, and for
+            the bare classifier, which stands in several.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Compared(Record):
     losses: tuple[str, ...]
     kept_surrogates: tuple[str, ...]
     level: str | None
+    provenance: Provenance | None = None
 
     @property
     def met(self) -> str:
@@ -152,6 +155,7 @@ def _compared(name: str, evaluation: Evaluation, eps: float, *, own: bool) -> Co
         clean=(clean.defended if defended else None) or clean.undefended,
         oblivious=evaluation.worst_score(eps, "oblivious") if defended else None,
         level=evaluation.level,
+        provenance=evaluation.provenance,
         **_worst(evaluation, eps, threat),
     )
 
