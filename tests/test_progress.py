@@ -40,6 +40,14 @@ def test_the_first_pieces_say_nothing_about_the_rest(heard):
         assert bar.line().startswith("evaluation: 100 of 10,000 passes, about ")
 
 
+def test_a_bound_is_called_one(heard):
+    with progress.bar("evaluation", 10, unit="passes", at_most=True) as bar:
+        bar.advance(5)
+        assert bar.line().startswith("evaluation: 5 of 10 passes, at most ")
+        bar.begin("examination", 1, unit="passes")
+    assert heard.getvalue() == "evaluation: at most 10 passes\nexamination: at most 1 pass\n"
+
+
 @pytest.mark.parametrize("unit", ["file", "image", "pass"])
 def test_one_unit_is_called_one(heard, unit):
     with progress.bar("purifying", 1, unit=f"{unit}es" if unit == "pass" else f"{unit}s") as bar:

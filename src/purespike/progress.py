@@ -34,8 +34,9 @@ class Bar:
         progress: Progress | None = None,
         task: TaskID | None = None,
         silent: bool = False,
+        at_most: bool = False,
     ) -> None:
-        self._progress, self._task, self._silent = progress, task, silent
+        self._progress, self._task, self._silent, self._at_most = progress, task, silent, at_most
         self._note: tuple[str, tuple[Any, ...]] = ("", ())
         self._set(title, total, unit, done)
 
@@ -55,7 +56,8 @@ class Bar:
         """Say what begins and how much it is, where no bar shows it."""
         if self._progress is None:
             left = f", {self._done:,} of them done before" if self._done else ""
-            self.say(f"{self._title}: {_counted(self._total, self._unit)}{left}")
+            most = "at most " if self._at_most else ""
+            self.say(f"{self._title}: {most}{_counted(self._total, self._unit)}{left}")
 
     def advance(self, count: int, note: str = "", *values: Any) -> None:
         """Report ``count`` more units done; ``note``, formatted with ``values``, is shown beside the bar.
@@ -80,7 +82,8 @@ class Bar:
         left = "time left unknown yet"
         # the first pieces pay for compilation: a hundredth of the work says little about the rest
         if rate and self._done - self._before >= EARLY * (self._total - self._before):
-            left = f"about {duration((self._total - self._done) / rate)} left"
+            how = "at most" if self._at_most else "about"
+            left = f"{how} {duration((self._total - self._done) / rate)} left"
         said = f", {text}" if (text := note.format(*values)) else ""
         return f"{self._title}: {self._done:,} of {_counted(self._total, self._unit)}, {left}{said}"
 
@@ -127,7 +130,15 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bool = True) -> Iterator[Bar]:
+def bar(
+    title: str,
+    total: int,
+    *,
+    unit: str = "images",
+    done: int = 0,
+    show: bool = True,
+    at_most: bool = False,
+) -> Iterator[Bar]:
     """A bar over ``total`` units with throughput and time left.
 
     Args:
@@ -136,10 +147,11 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
         unit: unit of the count.
         done: number of units done by an earlier run.
         show: ``False`` for processes other than the main one.
+        at_most: whether ``total`` is a bound: attacks leave images that are broken.
     """
     show = show and not _quiet.get()
     if not (show and console.is_terminal):
-        silent = Bar(title, total, unit, done=done, silent=not show)
+        silent = Bar(title, total, unit, done=done, silent=not show, at_most=at_most)
         silent.announce()
         with _every_minute(silent) if show else contextlib.nullcontext():
             yield silent
@@ -149,12 +161,13 @@ def bar(title: str, total: int, *, unit: str = "images", done: int = 0, show: bo
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
+        *([TextColumn("at most")] if at_most else []),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
-        yield Bar(title, total, unit, done=done, progress=progress, task=task)
+        yield Bar(title, total, unit, done=done, progress=progress, task=task, at_most=at_most)
 
 
 @contextlib.contextmanager

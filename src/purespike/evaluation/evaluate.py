@@ -263,7 +263,8 @@ def _measure(
     # with and without the purifier
     others = 0 if full_set is None else len(full_set) * (2 if isinstance(runner.model, Defended) else 1)
     work = others + count * (1 + sum(sum(each.values()) for each in costs.values()))
-    with bar("evaluation", work, unit="passes", show=runner.accelerator.is_main_process) as progress:
+    speaks = runner.accelerator.is_main_process
+    with bar("evaluation", work, unit="passes", show=speaks, at_most=True) as progress:
         for sentence in left_out:
             progress.say(sentence)
         clean, quality = runner.clean()

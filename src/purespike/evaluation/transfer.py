@@ -125,7 +125,7 @@ def transfer_matrix(
 
         matrix = _Matrix(pixels, labels, batch_size, seed, accelerator, folder)
         work = sum(passes_of(job.attack) for job in jobs) * len(labels) * len(substitutes)
-        with bar("transfer", work, unit="passes", show=accelerator.is_main_process) as progress:
+        with bar("transfer", work, unit="passes", show=accelerator.is_main_process, at_most=True) as progress:
             # the same model under two names is judged once
             models = {id(model): model for model in (*substitutes.values(), *targets.values())}
             judged = {key: matrix.clean(model) for key, model in models.items()}

@@ -138,7 +138,7 @@ def evaluate_rejection(
         work += sum(passes_of(attack) * len(known or (1,)) for attack in plan) if rejects else 0
         cells, slightly = [], []
         title, show = "rejection", accelerator.is_main_process
-        with bar(title, work * len(labels), unit="passes", show=show) as progress:
+        with bar(title, work * len(labels), unit="passes", show=show, at_most=True) as progress:
             for attack in plan:
                 each = passes_of(attack)
                 told = _telling(progress, each, f"{attack.name}, oblivious")
