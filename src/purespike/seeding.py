@@ -62,6 +62,15 @@ def digest(image: Tensor) -> str:
     return hashlib.sha256(image.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
 
 
+def states(device: torch.device) -> list[object]:
+    """The states of the global generators that :func:`seeded` seeds: what draws from one changes them."""
+    tensors = [torch.default_generator.get_state()]
+    if device.type == "cuda":
+        tensors.append(torch.cuda.get_rng_state(device))
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return [*(each.tolist() for each in tensors), kind, list(keys), rest, random.getstate()]
+
+
 @contextlib.contextmanager
 def seeded(*parts: object, device: torch.device) -> Iterator[None]:
     """Seed the global generators with :func:`derive` of ``parts`` inside; their states are restored on exit.

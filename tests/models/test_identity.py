@@ -214,3 +214,38 @@ def test_the_code_of_ones_own_modules_is_seen(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, lambda x: x + 1)
         found.add(identity(model))
     assert len(found) == 3
+
+
+def test_the_same_parts_in_another_order_are_another_model():
+    def half(x):
+        return x / 2
+
+    def square(x):
+        return x * x
+
+    class Ordered(nn.Module):
+        def __init__(self, order, acts=()):
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+            parts = {"a": self.a, "b": self.b}
+            self.order, self.acts = tuple(parts[name] for name in order), acts
+
+    a, b, c = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU()
+    pairs = [
+        (nn.Sequential(a, b, c, b, a), nn.Sequential(a, b, c, b, b)),
+        (nn.ModuleList([a, b, a, b]), nn.ModuleList([a, b, b, a])),
+        (Ordered("ab"), Ordered("ba")),
+        (Ordered("ab", (half, square, half)), Ordered("ab", (half, square, square))),
+    ]
+    for one, other in pairs:
+        assert identity(one) != identity(other)
+        assert identity(one) == identity(one)
+    assert identity(Ordered("ab")) == identity(Ordered("ab"))
+
+
+def test_a_module_inside_itself_ends():
+    model = nn.Linear(2, 2)
+    model.add_module("again", model)
+    model.add_module("none", None)
+    assert identity(model) == identity(model) != identity(nn.Linear(2, 2))

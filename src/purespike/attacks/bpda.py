@@ -44,7 +44,13 @@ class LearnedBackward(nn.Module):
             purified = self.model.purify(images)
         if torch.is_grad_enabled():
             purified = _Replaced.apply(self.approximation(images), purified)
-        return self.model.classifier(purified)
+        logits: Tensor = self.model.classifier(purified)
+        if self.model.by_parts:
+            return logits
+        # the answer of a vote, or of a forward of its own, with the gradient of the parts
+        with torch.no_grad():
+            own = self.model(images)
+        return logits + (own - logits).detach()
 
 
 class IdentityBackward(LearnedBackward):

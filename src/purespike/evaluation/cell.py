@@ -196,7 +196,7 @@ def _oblivious(
     assert isinstance(model, Defended)
     begun = time.monotonic()
     purified = model.purify(result.images.clone())
-    if passes == 1:
+    if passes == 1 and model.by_parts:
         right = correct(logits_of(model.classifier, purified), labels[rows])
     else:
         right = share_right(model, result.images, labels[rows], passes)

@@ -74,7 +74,7 @@ class Runner:
                 quality = {}
                 if isinstance(self.model, Defended):
                     purified = self.model.purify(images.clone())
-                    if self.passes == 1:
+                    if self.passes == 1 and self.model.by_parts:
                         defended = self._answers(classifier, purified, labels)
                     else:
                         defended = self._answers(self.model, images, labels)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from purespike.errors import InputError, brief
 from purespike.models import Defended, Purifier
 from purespike.models.calibration import natural_noise
-from purespike.models.coding import Poisson, SignedPoisson
-from purespike.neurons import Gates, SpikingNeuron
+from purespike.models.draws import drawing_part
 
 
 def image_shape(model: nn.Module, size: int | Sequence[int] | None) -> tuple[int, int, int]:
@@ -55,21 +54,6 @@ def sample_images(shape: Sequence[int], count: int) -> Tensor:
     channels, height, width = shape
     noise = natural_noise(count, channels, max(height, width, 8), seed=0)
     return noise[..., :height, :width].contiguous()
-
-
-def drawing_part(model: nn.Module) -> str:
-    """The first part of ``model`` that draws random numbers when it answers, in words; empty if none does."""
-    for name, part in model.named_modules():
-        place = f"{name or 'the model'}: "
-        if isinstance(part, Purifier) and part.noise:
-            return f"{place}a purifier that adds noise ({part.noise:g})"
-        if isinstance(part, Gates):
-            return f"{place}stochastic gates"
-        if isinstance(coding := getattr(part, "coding", None), Poisson | SignedPoisson):
-            return f"{place}coding {coding.name}"
-        if isinstance(part, SpikingNeuron) and part.dynamics.drawn(torch.zeros(1, 1, 1), part.training):
-            return f"{place}dynamics {part.dynamics.name}"
-    return ""
 
 
 @torch.no_grad()

@@ -38,6 +38,13 @@ class Defended(nn.Module):
         purified = self.purifier(images)
         return purified if isinstance(purified, Tensor) else purified.images
 
+    @property
+    def by_parts(self) -> bool:
+        """Whether its answer is that of the classifier on :meth:`purify`: no vote, no forward of its own."""
+        voting = isinstance(self.purifier, Purifier) and self.purifier.passes > 1
+        changed = "forward" in vars(self) or self._forward_hooks or self._forward_pre_hooks
+        return type(self).forward is Defended.forward and not voting and not changed
+
     def forward(self, images: Tensor) -> Tensor:
         if not isinstance(self.purifier, Purifier) or self.purifier.passes == 1:
             return self.classifier(self.purify(images))

@@ -1,9 +1,27 @@
-"""A stochastic model with its random numbers known: the same ones for every image, in every pass."""
+"""Stochastic models: the part that draws, and a model whose random numbers are known."""
 
 import torch
 from torch import Tensor, nn
 
+from purespike.models.coding import Poisson, SignedPoisson
+from purespike.models.purifier import Purifier
+from purespike.neurons import Gates, SpikingNeuron
 from purespike.seeding import seeded
+
+
+def drawing_part(model: nn.Module) -> str:
+    """The first part of ``model`` that draws random numbers when it answers, in words; empty if none does."""
+    for name, part in model.named_modules():
+        place = f"{name or 'the model'}: "
+        if isinstance(part, Purifier) and part.noise:
+            return f"{place}a purifier that adds noise ({part.noise:g})"
+        if isinstance(part, Gates):
+            return f"{place}stochastic gates"
+        if isinstance(coding := getattr(part, "coding", None), Poisson | SignedPoisson):
+            return f"{place}coding {coding.name}"
+        if isinstance(part, SpikingNeuron) and part.dynamics.drawn(torch.zeros(1, 1, 1), part.training):
+            return f"{place}dynamics {part.dynamics.name}"
+    return ""
 
 
 class KnownDraws(nn.Module):

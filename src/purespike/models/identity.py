@@ -13,8 +13,25 @@ from torch import Tensor, nn
 
 from purespike.models.guard import Guard
 
-# objects by their address, kept so that no other one gets it
-Seen = dict[int, Any]
+
+class Seen:
+    """Objects that were met, numbered in the order of their first meeting.
+
+    They are kept, so that no other one gets their address.
+    """
+
+    def __init__(self) -> None:
+        self._met: dict[int, tuple[int, Any]] = {}
+
+    def number(self, thing: Any) -> int | None:
+        """The number of ``thing``; ``None`` if it was not met."""
+        found = self._met.get(id(thing))
+        return None if found is None else found[0]
+
+    def meet(self, thing: Any) -> int:
+        """The number of ``thing``, a new one at the first meeting."""
+        return self._met.setdefault(id(thing), (len(self._met), thing))[0]
+
 
 # torch's own bookkeeping of a module; parameters, buffers, hooks and children are visited by themselves, and
 # the mode is set by whoever uses the model
@@ -43,7 +60,7 @@ def identity(model: nn.Module) -> str:
     never enter, so that another process finds the same digest.
     """
     digest = hashlib.sha256()
-    for part in _module(model, {}):
+    for part in _module(model, Seen()):
         digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
     return digest.hexdigest()
 
@@ -54,30 +71,42 @@ def code_of(*things: Any) -> tuple[str, ...]:
     for thing in things:
         if not _installed(thing):
             digest = hashlib.sha256()
-            for part in _value(thing, {}):
+            for part in _value(thing, Seen()):
                 digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
             digests.append(digest.hexdigest())
     return tuple(digests)
 
 
 def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
-    seen.update((id(module), module) for module in model.modules())
-    for name, module in model.named_modules():
-        yield f"module {name}"
-        yield from _value(type(module), seen)
-        for tensors in (module._parameters, module._buffers):
-            for key, tensor in tensors.items():
-                yield key
-                yield from _value(tensor, seen)
-        hooks = (
-            module._forward_hooks,
-            module._forward_pre_hooks,
-            module._backward_hooks,
-            module._backward_pre_hooks,
-        )
-        for function in (function for each in hooks for function in each.values()):
-            yield from _value(function, seen)
-        yield from _attributes(module, seen)
+    for module in model.modules():
+        seen.meet(module)
+    yield from _walk("", model, seen, set())
+
+
+def _walk(name: str, module: nn.Module, seen: Seen, visited: set[int]) -> Iterator[str | bytes]:
+    """A module, then its children; one that stands in several places is told from another of its kind."""
+    number = seen.meet(module)
+    yield f"module {name} {number}"
+    if number in visited:
+        return
+    visited.add(number)
+    yield from _value(type(module), seen)
+    for tensors in (module._parameters, module._buffers):
+        for key, tensor in tensors.items():
+            yield key
+            yield from _value(tensor, seen)
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    for function in (function for each in hooks for function in each.values()):
+        yield from _value(function, seen)
+    yield from _attributes(module, seen)
+    for key, child in module._modules.items():
+        if child is not None:
+            yield from _walk(f"{name}.{key}", child, seen, visited)
 
 
 def _attributes(thing: Any, seen: Seen) -> Iterator[str | bytes]:
@@ -106,10 +135,10 @@ def _value(value: Any, seen: Seen) -> Iterator[str | bytes]:
             plain = value.detach().cpu().to_dense() if value.is_sparse else value.detach().cpu()
             yield plain.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         return
-    if id(value) in seen:
-        yield f"again {type(value).__qualname__}"
+    if (number := seen.number(value)) is not None:
+        yield f"again {type(value).__qualname__} {number}"
         return
-    seen[id(value)] = value
+    seen.meet(value)
     if isinstance(value, np.ndarray):
         yield repr((value.dtype, value.shape))
         yield from [value.tobytes()] if value.dtype != object else _value(list(value.flat), seen)

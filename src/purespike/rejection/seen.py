@@ -70,6 +70,6 @@ class Seen:
         """Logits of the model, ``[N, K]``."""
         if not isinstance(self.model, Defended):
             return self.bare_logits
-        # one that purifies some images only decides for itself
-        whole = type(self.model).purify is Defended.purify
+        # one that purifies some images only, or answers otherwise, decides for itself
+        whole = type(self.model).purify is Defended.purify and self.model.by_parts
         return self.purified_logits if whole else logits_of(self.model, self.images)
