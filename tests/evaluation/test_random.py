@@ -165,3 +165,14 @@ def test_there_is_nothing_to_know_of_a_model_that_does_not_draw(sample):
         assert tuple(found.settings.left_out or ()) == sentences
     with pytest.raises(InputError, match="seed_known is for models that draw random numbers"):
         purespike.evaluate(foreign(), sample, attacks=[PGD], eps=EPS, diagnose=0, threat="seed_known")
+
+
+def test_clean_accuracy_on_all_images_is_that_of_the_majority_as_well(sample):
+    """One draw of a noisy model misclassifies more images than the majority of ten."""
+    images, labels = sample
+    model = nn.Sequential(Noisy(0.4), foreign())
+    data = purespike.data.ImageSet((255 * images).round().to(torch.uint8), labels, tuple("abcd"), "set")
+    found = purespike.evaluate(model, data, attacks=["fgsm"], eps="1/255", images=19, eot=1, diagnose=0)
+    whole, part = found.clean_whole.undefended, found.clean.undefended
+    assert (whole.n, part.n) == (20, 19)
+    assert 0 <= whole.correct - part.correct <= 1

@@ -13,7 +13,9 @@ from models.small import classifier, purifier
 from purespike import tensors as tensors_on_disk
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, create, list_models, load, save
+from purespike.models.coding import parse_coding
 from purespike.models.guard import guarded
+from purespike.models.output import OUTPUTS
 from purespike.neurons import AdaptiveLIF, ATan, SpikingNeuron, parse_surrogate, spiking_neurons
 from purespike.training import accelerator
 
@@ -262,3 +264,22 @@ def test_another_surrogate_than_that_of_the_settings_is_not_lost_in_silence(tmp_
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(InputError, match=r"is a folder; name a file, .*model\.safetensors"):
         save(classifier(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (purifier, lambda model: setattr(model, "noise", 0.4)),
+        (purifier, lambda model: setattr(model, "output", OUTPUTS["reconstruction"])),
+        (purifier, lambda model: setattr(model.denoiser, "coding", parse_coding("poisson"))),
+        (classifier, lambda model: setattr(model, "coding", parse_coding("poisson"))),
+        (lambda: Defended(purifier(), classifier()), lambda model: setattr(model.purifier, "passes", 5)),
+    ],
+    ids=["noise", "output", "coding of a part", "coding", "passes"],
+)
+def test_a_setting_that_was_changed_on_the_built_model_is_not_lost_in_silence(make, change, tmp_path):
+    model = make()
+    save(model, tmp_path / "before.safetensors")
+    change(model)
+    with pytest.raises(InputError, match=r"save: .* was replaced or set anew"):
+        save(model, tmp_path / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from purespike.errors import InputError
 from purespike.models import Defended
-from purespike.rejection import Rejecting, choose_threshold
+from purespike.rejection import Gated, Rejecting, choose_threshold
 
 from .planted import Resetting, Sum, images
 
@@ -102,3 +103,11 @@ def test_images_that_cannot_calibrate(given, message):
     with pytest.raises(InputError, match=message):
         model.calibrate(given)
     assert model.threshold is None
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), "x"])
+def test_a_threshold_is_a_finite_number(threshold):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    for made in (partial(Rejecting, model, "firing_rate"), partial(Gated, nn.Identity(), model, "noise_max")):
+        with pytest.raises(InputError, match="threshold"):
+            made(threshold)

@@ -15,13 +15,18 @@ from purespike.rejection import Gated
 from purespike.reproduction import SCALES, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.experiments.peers import (
+    BUDGET,
     COLUMNS,
+    FGSM,
+    OWN,
+    PGD,
+    as_row,
     chosen_rows,
 )
-from purespike.reproduction.hardest import Survivors
-from purespike.reproduction.peer_models import on_one_network, peer_model, training_eps
+from purespike.reproduction.hardest import APGD, QUERY, WHITE_BOX, Defence, Survivors
+from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings, training_eps
 from purespike.reproduction.rivals import Peer
-from purespike.reproduction.sheet import Sheet
+from purespike.reproduction.sheet import Sheet, SheetCell
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
 
@@ -212,6 +217,39 @@ def test_names_of_rows_may_hold_commas():
     assert chosen_rows(["PGD-AT, 2/255", "plain,TRADES"], table) == ["PGD-AT, 2/255", "plain", "TRADES"]
 
 
+@pytest.mark.parametrize("given", ["", ","])
+def test_rows_that_name_none_are_not_all(given):
+    with pytest.raises(InputError, match="rows: names no row"):
+        chosen_rows([given], load_scale("cpu").peers)
+
+
+def test_a_smaller_training_budget_is_an_objection():
+    """The rules see the budget that a row was trained with."""
+    cell = {column: SheetCell.of([0.55], n=40) for column in (FGSM, PGD, WHITE_BOX, APGD, QUERY)}
+    found = Defence({**cell, BUDGET: SheetCell.of([2.0])}, 0.9, False)
+    row = as_row(found, load_scale("cpu").peers, "PGD-AT, 2/255")
+    assert row.training_eps == pytest.approx(2 / 255) and row.training == "adversarial"
+
+
+def test_other_precision_is_another_row(context, rows, tmp_path):
+    assert rows
+    inner = on_one_network(context, context.scale.peers)
+    bf16 = on_one_network(
+        ExperimentContext(
+            context.scale.model_copy(update={"precision": "bf16"}), tmp_path, context.accelerator
+        ),
+        context.scale.peers,
+    )
+    table = context.scale.peers
+    assert row_settings(inner, table, "plain", OWN) != row_settings(bf16, table, "plain", OWN)
+
+
+def test_the_settings_of_the_table_are_told(made):
+    scale = json.loads((made / "result.json").read_text(encoding="utf-8"))["scale"]
+    assert (scale["images"], scale["batch_size"]) == (8, 8)
+    assert scale["surrogates"] == ["rectangle", "atan"]
+
+
 def test_rows_are_those_of_peers_alone():
     ended = CliRunner().invoke(app, ["reproduce", "table1", "--rows", "plain"])
     assert "only the table of peers offers a choice" in str(ended.exception)
@@ -234,6 +272,30 @@ def test_rows_are_those_of_peers_alone():
         ({"rows": {"b": {}, "a": {"before": "b", "gate": {}}}}, "no row 'b' with a purifier of its own"),
         ({"rows": {"b": {}, "a": {"before": "b", "purifier": {}, "gate": {}}}}, "name that row in before"),
         ({"rows": {"b": {}, "a": {"before": "b", "gate": {"score": "noise"}}}}, "unknown score 'noise'"),
+        ({"rows": None}, "rows: expected a mapping of names to rows"),
+        ({"rows": {"a": [1]}}, "rows: expected a mapping of names to rows"),
+        ({"overrides": {"plain": 5}}, "overrides: expected a mapping of names to rows"),
+        ({"adversarial": {"name": "pgd", "eps": "8/255", "steps": "x"}}, "steps"),
+        ({"adversarial": {"name": "pgd", "eps": "8/255", "steps": -1}}, "steps"),
+        ({"eps": "x"}, "eps"),
+        ({"eps": "0"}, "eps must be positive"),
+        ({"hardest": {"white_box": [{"name": "nope"}]}}, "unknown attack 'nope'"),
+        ({"hardest": {"white_box": []}}, "white_box"),
+        ({"hardest": {"query": [{"queries": 5}]}}, "an attack needs a name"),
+        ({"hardest": {"surrogates": []}}, "surrogates"),
+        ({"hardest": {"surrogates": ["no"]}}, "no"),
+        ({"rows": {"a": {"sweep": {"b +1": {}, "b -1": {}}}}}, "would share a folder"),
+        (
+            {
+                "rows": {
+                    "b": {},
+                    "p": {"before": "b", "purifier": {}},
+                    "a": {"before": "p", "gate": {"coverage": 2}},
+                }
+            },
+            "coverage",
+        ),
+        ({"rows": {"a": {"published": [{"about": "x", "numbers": {"clean": 300}}]}}}, "clean"),
         ({"dataset": "imagenet"}, "unknown data set of this scale 'imagenet'"),
     ],
 )

@@ -58,6 +58,12 @@ def test_no_test_image_takes_part(context):
     assert "held out" in held.test.name and held.test.name != usual.test.name
 
 
+def test_the_table_tells_how_many_images_were_compared(made):
+    # a fifth of 64, fewer than the 8 of the table would be said as well
+    text = (made / "table.md").read_text(encoding="utf-8")
+    assert "8 images held out from training attacked" in text and "test images" not in text
+
+
 def test_rows_choose_sweeps_too(context, tmp_path):
     chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
     with pytest.raises(InputError, match="none of them has a sweep; those that have: Poisson"):

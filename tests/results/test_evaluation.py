@@ -141,3 +141,11 @@ def test_keys_of_a_later_version_are_kept():
 def test_results_need_no_torch():
     code = "import sys, purespike.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_budget_may_be_given_as_text():
+    found = Evaluation.from_json(made())
+    eps = found.budgets[0]
+    assert (
+        found.worst_score(f"{eps * 255:g}/255", "adaptive") == found.worst_score(eps, "adaptive") is not None
+    )

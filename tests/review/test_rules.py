@@ -139,3 +139,9 @@ def test_a_complete_table_leaves_no_question():
     told = row(*entries, training_eps=EPS, stochastic=False, images=1000)
     assert review([told]).questions == ()
     assert review([told]).verdict.level == "reliable"
+
+
+def test_a_budget_may_be_written_as_a_decimal():
+    """8/255 of one column is the 0.0313725 of another."""
+    weaker = Entry(attack="autoattack", accuracy=0.2, eps=0.0313725)
+    assert names(pgd(0.7), weaker) == names(pgd(0.7), replace(weaker, eps=EPS)) != set()

@@ -29,8 +29,11 @@ def check(
     ] = False,
 ) -> None:
     """Check a paper's table: what contradicts what, what is missing, what to ask the authors."""
+    from purespike.errors import InputError
     from purespike.review import read_table, review
 
+    if out is not None and out.is_dir():
+        raise InputError(f"{out}: is a folder; --out names a JSON file")
     found = review(read_table(table, eps=eps))
     for row in found.rows:
         show(f"{row.name}: {row.verdict.level if row.findings else 'no contradiction'}")

@@ -173,7 +173,7 @@ def _settings(text: str) -> tuple[str, dict[str, int]]:
         if key not in found:
             raise unknown("setting of events", key, found)
         number = parse_number(value, name=f"events: {key}", example="10")
-        if number != int(number) or number < 1:
+        if not math.isfinite(number) or number != int(number) or number < 1:
             raise InputError(f"events: {key} must be a whole number of at least 1, got {value}")
         found[key] = int(number)
     return ":".join(parts), found

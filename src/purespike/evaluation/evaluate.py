@@ -262,6 +262,7 @@ def _measure(
     count = len(runner.labels)
     # with and without the purifier
     others = 0 if full_set is None else len(full_set) * (2 if isinstance(runner.model, Defended) else 1)
+    others *= runner.passes
     work = others + count * (1 + sum(sum(each.values()) for each in costs.values()))
     speaks = runner.accelerator.is_main_process
     with bar("evaluation", work, unit="passes", show=speaks, at_most=True) as progress:

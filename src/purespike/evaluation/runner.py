@@ -96,14 +96,14 @@ class Runner:
         return (2 * votes > self.passes).int().tolist()
 
     def clean_whole(self, data: ImageSet) -> CleanScores:
-        """Clean accuracy on a larger set, without and with the purifier."""
+        """Clean accuracy on a larger set, without and with the purifier, by the majority of the passes."""
         classifier = classifier_of(self.model)
         counts = [0, 0]
-        for _, images, labels in self._chunks(data.images, data.labels):
-            with torch.inference_mode(), seeded(self.seed, "whole", device=images.device):
-                counts[0] += int(correct(logits_of(classifier, images), labels).sum())
+        for start, images, labels in self._chunks(data.images, data.labels):
+            with torch.inference_mode(), seeded(self.seed, "whole", start, device=images.device):
+                counts[0] += sum(self._answers(classifier, images, labels)[0])
                 if isinstance(self.model, Defended):
-                    counts[1] += int(correct(logits_of(self.model, images), labels).sum())
+                    counts[1] += sum(self._answers(self.model, images, labels)[0])
         each = gathered([(self.accelerator.process_index, counts)])
         alone, defended = (Score.share(sum(part), len(data)) for part in zip(*each, strict=True))
         return CleanScores(undefended=alone, defended=defended if isinstance(self.model, Defended) else None)

@@ -13,6 +13,7 @@ from purespike.errors import InputError
 from purespike.events import BackgroundActivityFilter
 from purespike.models.defended import Defended
 from purespike.models.guard import Guard
+from purespike.models.identity import settings_of
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
 from purespike.modes import float32_by_default
@@ -68,7 +69,8 @@ def save(
         )
     changed = _changed(model, config)
     if changed:
-        places = ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
+        places = ", ".join(name or "the model itself" for name in changed[:3])
+        places += " …" if len(changed) > 3 else ""
         raise InputError(
             f"save: {places} of {config['architecture']} was replaced or set anew, and a checkpoint would "
             "not bring that back; keep the state_dict and the function that builds your model"
@@ -221,7 +223,9 @@ def _changed(model: nn.Module, config: dict[str, Any]) -> list[str]:
             return False
         shapes = [[(key, value.shape) for key, value in each.state_dict().items()] for each in (one, other)]
         if any(one.children()):
-            return True
+            # what a file holds beside the settings
+            mine, theirs = ({**settings_of(each), "class_names": ""} for each in (one, other))
+            return all(mine.get(key) == value for key, value in theirs.items())
         # the settings of a module are in its text; that of a list of parameters also names their device
         listed = isinstance(one, nn.ParameterList | nn.ParameterDict)
         return shapes[0] == shapes[1] and (listed or repr(one) == repr(other))

@@ -77,6 +77,18 @@ def code_of(*things: Any) -> tuple[str, ...]:
     return tuple(digests)
 
 
+def settings_of(module: nn.Module) -> dict[str, str]:
+    """Digests of the plain attributes of a module itself: no tensors, no children."""
+    digests = {}
+    for key, value in vars(module).items():
+        if key not in _BOOKKEEPING and not isinstance(value, Tensor | Guard):
+            digest = hashlib.sha256()
+            for part in _value(value, Seen()):
+                digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
+            digests[key] = digest.hexdigest()
+    return digests
+
+
 def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
     for module in model.modules():
         seen.meet(module)

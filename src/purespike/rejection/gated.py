@@ -1,5 +1,6 @@
 """Joint detection: only images that look attacked are purified (arXiv 2404.17092 v2)."""
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class Gated(Defended):
     ) -> None:
         super().__init__(purifier, classifier)
         self.score = Score(score)
-        self.threshold = None if threshold is None else parse_number(threshold, name="threshold")
+        self.threshold = None if threshold is None else check_threshold(threshold)
         self.reference = None if reference is None else tuple(reference)
 
     @property
@@ -84,6 +85,18 @@ class Gated(Defended):
 
     def extra_repr(self) -> str:
         return gate_repr(self)
+
+
+def check_threshold(threshold: float) -> float:
+    """``threshold`` as a number.
+
+    Raises:
+        InputError: it is none, or not finite: nothing, or everything, would pass.
+    """
+    number = parse_number(threshold, name="threshold")
+    if not math.isfinite(number):
+        raise InputError(f"threshold: must be finite, got {number}")
+    return number
 
 
 def threshold_of(model: Any) -> float:

@@ -6,11 +6,10 @@ from torch import Tensor, nn
 
 from purespike.models import Defended
 from purespike.models.adapters import as_module
-from purespike.rejection.gated import gate_config, gate_repr, threshold_of
+from purespike.rejection.gated import check_threshold, gate_config, gate_repr, threshold_of
 from purespike.rejection.registry import Score
 from purespike.rejection.seen import Seen
 from purespike.rejection.threshold import calibrated
-from purespike.scalars import parse_number
 
 
 class Decision(NamedTuple):
@@ -50,7 +49,7 @@ class Rejecting(nn.Module):
         self.model = as_module(model)
         self.score = Score(score)
         self.score.check(self.model)
-        self.threshold = None if threshold is None else parse_number(threshold, name="threshold")
+        self.threshold = None if threshold is None else check_threshold(threshold)
         self.reference = None if reference is None else tuple(reference)
 
     @property

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from purespike.errors import InputError
 from purespike.reproduction.context import Unavailable
@@ -16,7 +17,8 @@ class Draft:
         columns: columns in order.
         kind: kind of the figure.
         notes: sentences below the table.
-        images: images attacked, where they are not those of the scale.
+        shown: settings that are not those of the scale: ``images``, ``batch_size``, ``surrogates``, and
+            ``attacked``, what the images are.
     """
 
     def __init__(
@@ -26,10 +28,10 @@ class Draft:
         *,
         kind: Kind = "dots",
         notes: Sequence[str] = (),
-        images: int | None = None,
+        shown: Mapping[str, Any] | None = None,
     ) -> None:
         self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
-        self.images = images
+        self.shown = dict(shown or {})
         self.rows: list[SheetRow] = []
 
     def measured(

@@ -49,7 +49,7 @@ def _bars(axes: Axes, rows: Sequence[SheetRow], own: Column, worst: Column) -> N
         axes.plot(high, place, "o", color=color, markerfacecolor="white", markersize=5.5, clip_on=False)
         axes.plot(low, place, "D", color=color, markersize=4.5, clip_on=False)
     axes.set_yticks(range(len(rows)), [row.method for row in rows], color=INK, parse_math=False)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlim(left=0)
 
 

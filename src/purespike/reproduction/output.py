@@ -90,7 +90,7 @@ def _sheet(name: str, draft: Draft, context: ExperimentContext, origin: dict[str
         columns=draft.columns,
         rows=tuple(draft.rows),
         notes=draft.notes,
-        scale=SheetScale.from_json({**origin, **shown, "images": draft.images or context.scale.images}),
+        scale=SheetScale.from_json({**origin, **shown, **draft.shown}),
         seeds=tuple(context.seeds),
         provenance=Provenance.from_json(provenance(seed=context.seeds[0], device=context.accelerator.device)),
     )

@@ -105,6 +105,9 @@ def row_settings(
         "losses": list(context.scale.losses),
         "eps": table.eps,
         "images": table.images,
+        # draws of a stochastic model belong to a batch
+        "batch_size": table.batch_size,
+        "precision": context.scale.precision,
         "data": [split.fingerprint() for split in (data.train, data.test)],
         "seeds": len(context.seeds),
     }

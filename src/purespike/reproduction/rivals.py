@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from purespike.errors import InputError, unknown
+from purespike.attacks import create_attack
+from purespike.budget import parse_eps
+from purespike.errors import InputError, brief, unknown
+from purespike.neurons import parse_surrogate
 from purespike.recipe import Positive, Section
 from purespike.rejection.registry import Score
 from purespike.section import Rate
@@ -31,13 +34,13 @@ class Hardest(Section):
     stochastic model are averaged over ``eot`` passes, 20 unless given.
     """
 
-    surrogates: tuple[str, ...] = (
+    surrogates: Annotated[tuple[str, ...], Field(min_length=1)] = (
         "rectangle(width=1)",
         "rectangle(width=2)",
         "triangle(width=1)",
         "atan(alpha=2)",
     )
-    white_box: tuple[dict[str, Any], ...] = (
+    white_box: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] = (
         {"name": "pgd", "steps": 100},
         {"name": "sa_pgd"},
         {"name": "apgd_ce"},
@@ -47,6 +50,24 @@ class Hardest(Section):
     query: tuple[dict[str, Any], ...] = ({"name": "square", "queries": 5000},)
     transfer: tuple[dict[str, Any], ...] = ({"name": "pgd", "steps": 20},)
     eot: Positive | None = None
+
+    @field_validator("surrogates")
+    @classmethod
+    def _are_surrogates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            parse_surrogate(name)
+        return names
+
+    @field_validator("white_box", "apgd", "query", "transfer")
+    @classmethod
+    def _are_attacks(cls, attacks: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for attack in attacks:
+            if "name" not in attack:
+                raise InputError(
+                    f"an attack needs a name, e.g. {{name: pgd, steps: 20}}; got {brief(attack)}"
+                )
+            create_attack(**attack)
+        return attacks
 
 
 class Holding(Section):
@@ -69,7 +90,7 @@ class Quoted(Section):
     """Accuracies in percent that a paper prints, by attack, with its threat model in words."""
 
     about: str
-    numbers: dict[str, float]
+    numbers: dict[str, Annotated[float, Field(ge=0, le=100)]]
 
 
 class Gate(Section):
@@ -80,7 +101,7 @@ class Gate(Section):
     """
 
     score: str = "noise_max"
-    coverage: Rate = 0.95
+    coverage: Annotated[float, Field(gt=0, le=1)] = 0.95
     images: Positive = 1000
 
     @field_validator("score")
@@ -155,6 +176,13 @@ class Peers(Section):
     )
     rows: dict[str, Peer]
 
+    @field_validator("eps")
+    @classmethod
+    def _is_a_budget(cls, eps: str) -> str:
+        if not parse_eps(eps) > 0:
+            raise InputError("the rows are attacked: eps must be positive")
+        return eps
+
     @model_validator(mode="before")
     @classmethod
     def _all_rows(cls, values: Any) -> Any:
@@ -162,6 +190,9 @@ class Peers(Section):
             return values
         rows = {"rows": shipped_rows(), **values}["rows"]
         overrides = values.get("overrides") or {}
+        for key, part in {"rows": rows, "overrides": overrides}.items():
+            if not isinstance(part, dict) or not all(isinstance(row or {}, dict) for row in part.values()):
+                raise InputError(f"peers: {key}: expected a mapping of names to rows, each a mapping")
         for name in overrides:
             if name not in rows:
                 raise unknown("row", str(name), rows)

@@ -6,12 +6,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from purespike.attacks.objective import OBJECTIVES
 from purespike.errors import InputError, unknown
+from purespike.neurons import parse_surrogate
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
 from purespike.reproduction.rivals import Hardest, Holding, Peers, changed
 from purespike.section import explain
+from purespike.training.objectives import create_objective
 from purespike.yaml_text import parse_yaml, read_yaml
 
 SCALES = ("paper", "gpu", "cpu")
@@ -51,6 +54,21 @@ class Scale(Section):
     holding: dict[str, Holding] = Field(default_factory=dict)
     hardest: Hardest = Hardest()
     peers: Peers | None = None
+
+    @field_validator("surrogates")
+    @classmethod
+    def _are_surrogates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            parse_surrogate(name)
+        return names
+
+    @field_validator("losses")
+    @classmethod
+    def _are_losses(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in OBJECTIVES:
+                raise unknown("attack loss", name, OBJECTIVES)
+        return names
 
     def recipe(self, dataset: str, variant: str = "plain", *, seed: int = 0, source: str = "") -> Recipe:
         """The recipe of a data set with a variant's changes.
@@ -113,6 +131,11 @@ def network_of(scale: Scale, peers: Peers) -> dict[str, Any]:
 
 def _check_peers(scale: Scale, peers: Peers) -> None:
     plain = network_of(scale, peers)
+    # before its steps are counted as passes
+    try:
+        create_objective([peers.adversarial])
+    except InputError as error:
+        raise InputError(f"peers: adversarial: {error}") from error
     folders: dict[str, str] = {}
     for name, row in peers.rows.items():
         other = folders.setdefault(folder_name(name), name)
@@ -130,6 +153,9 @@ def _check_peers(scale: Scale, peers: Peers) -> None:
         parse_recipe(changed(plain, peers.changes(name)), source=f"peers, {name}")
     swept = peers.swept()
     for name in swept.rows:
+        other = folders.setdefault(folder_name(name), name)
+        if other != name:
+            raise InputError(f"peers: sweeps {other!r} and {name!r} would share a folder: rename one")
         parse_recipe(changed(plain, swept.changes(name)), source=f"peers, sweep of {name}")
     if peers.sender is not None and peers.sender not in peers.rows:
         raise InputError(f"peers: sender: {unknown('row', peers.sender, peers.rows)}")

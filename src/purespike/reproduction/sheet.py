@@ -127,6 +127,7 @@ class SheetScale(Record):
     name: str = ""
     about: str
     images: Count
+    attacked: str = "test images"
 
 
 class Sheet(Record):

@@ -48,7 +48,7 @@ def _row(sheet: Sheet, row: SheetRow) -> Row:
 
 def _notes(sheet: Sheet) -> Iterator[str]:
     cells = [cell for row in sheet.rows for cell in row.cells.values()]
-    images, scale = f"{sheet.scale.images} test images", f"Scale: {sheet.scale.about}."
+    images, scale = f"{sheet.scale.images} {sheet.scale.attacked}", f"Scale: {sheet.scale.about}."
     if len(sheet.seeds) > 1:
         yield f"In %, mean ± standard deviation over {len(sheet.seeds)} seeds; {images}. {scale}"
     elif any(cell.low is not None for cell in cells):

@@ -172,7 +172,7 @@ class Evaluation(Record):
         Raises:
             InputError: there is none, or several; the message names what tells them apart.
         """
-        wanted = None if eps is None else PARSERS.get(self.norm, parse_number)(eps)
+        wanted = None if eps is None else self._budget(eps)
         found, more = selection.named((cell for cell in self.cells if cell.threat == threat), attack)
         given = more | settings
         found = [cell for cell in found if wanted is None or same_eps(cell.eps, wanted)]
@@ -211,7 +211,7 @@ class Evaluation(Record):
         ]
         return sorted(found, key=lambda cell: (attack_words(cell.attack).order, cell.steps or 1))
 
-    def worst_case_at(self, eps: float, threats: Iterable[str]) -> np.ndarray | None:
+    def worst_case_at(self, eps: float | str, threats: Iterable[str]) -> np.ndarray | None:
         """Images robust to every attack up to a budget under some threat models, bool ``[N]``.
 
         An image broken within a smaller budget is broken within this one, and under a threat model that
@@ -221,7 +221,7 @@ class Evaluation(Record):
         Raises:
             InputError: a cell has no outcomes per image.
         """
-        threats = set(threats)
+        eps, threats = self._budget(eps), set(threats)
         if not self.cells_at(eps, threats):
             return None
         counted = threats & set(self.threats)
@@ -235,8 +235,12 @@ class Evaluation(Record):
             ]
         )
 
-    def worst_score(self, eps: float, *threats: str) -> Score | None:
+    def _budget(self, eps: float | str) -> float:
+        return PARSERS.get(self.norm, parse_number)(eps)
+
+    def worst_score(self, eps: float | str, *threats: str) -> Score | None:
         """Score of :meth:`worst_case_at`; where outcomes per image are absent, the lowest score known."""
+        eps = self._budget(eps)
         try:
             robust = self.worst_case_at(eps, threats)
         except InputError:

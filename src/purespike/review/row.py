@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from purespike.budget import format_eps
+from purespike.budget import format_eps, same_eps
 from purespike.results.vocabulary import attack_text, attack_words, percent
 
 Training = Literal["clean", "adversarial"]
@@ -67,7 +67,8 @@ class Entry:
 
     def alike(self, other: "Entry") -> bool:
         """Whether both have the same budget, known or not."""
-        return (self.norm, self.eps, self.unbounded) == (other.norm, other.eps, other.unbounded)
+        same = (self.norm, self.unbounded) == (other.norm, other.unbounded)
+        return same and same_eps(self.eps, other.eps)
 
 
 @dataclass(frozen=True, kw_only=True)

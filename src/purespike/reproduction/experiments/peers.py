@@ -63,7 +63,7 @@ def peers(context: ExperimentContext) -> Draft:
         COLUMNS,
         kind="gap",
         notes=[READING],
-        images=table.images,
+        shown=settings_shown(table),
     )
     if table.sender is not None:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
@@ -95,6 +95,15 @@ def table_of(context: ExperimentContext) -> Peers:
     return context.scale.peers
 
 
+def settings_shown(table: Peers) -> dict[str, Any]:
+    """Settings of the table that are not those of its scale."""
+    return {
+        "images": table.images,
+        "batch_size": table.batch_size,
+        "surrogates": list(table.hardest.surrogates),
+    }
+
+
 def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
     """The rows that are ``given``, each a name (which may hold commas) or several with commas; all if none.
 
@@ -102,6 +111,8 @@ def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
         InputError: an unknown row.
     """
     named = [name for text in given for name in ([text] if text in table.rows else split(text))]
+    if given and not named:
+        raise InputError("rows: names no row; leave it out for all")
     for name in named:
         if name not in table.rows:
             raise unknown("row", name, table.rows)
@@ -177,6 +188,7 @@ def as_row(found: Defence, table: Peers, name: str) -> Row:
             Entry(accuracy=cells[column].mean, **kind) for column, kind in kinds.items() if column in cells
         ),
         training="adversarial" if BUDGET in cells else "clean",
+        training_eps=cells[BUDGET].mean / 255 if BUDGET in cells else None,
         stochastic=found.stochastic,
         images=cells[PGD].n,
     )

@@ -3,9 +3,9 @@
 from functools import partial
 
 from purespike.errors import InputError
-from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.experiments.peers import OWN, PGD, chosen_rows, table_of
+from purespike.reproduction.experiments.peers import OWN, PGD, chosen_rows, settings_shown, table_of
 from purespike.reproduction.hardest import PASSES, WHITE_BOX, Survivors, trained_surrogates
 from purespike.reproduction.kept_rows import kept_row
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings
@@ -33,6 +33,11 @@ def peers_sweep(context: ExperimentContext) -> Draft:
         raise InputError(f"rows: none of them has a sweep; those that have: {', '.join(known) or 'none'}")
     tried = table.swept()
     inner = on_one_network(context, tried, NAME, held_out=HELD_OUT)
+    try:
+        held = len(inner.data(table.dataset).test)
+    except Unavailable:
+        # every row says so
+        held = 0
     draft = Draft(
         f"Coefficients that their authors do not publish: {TITLES.get(table.dataset, table.dataset)}, "
         f"L∞ eps {table.eps}",
@@ -41,7 +46,11 @@ def peers_sweep(context: ExperimentContext) -> Draft:
             f"Trained on {1 - HELD_OUT:.0%} of the training images and compared on images of the rest; no "
             "test image takes part. Each group is one row of the peers' table with other coefficients.",
         ],
-        images=table.images,
+        shown={
+            **settings_shown(table),
+            "images": min(table.images, held),
+            "attacked": "images held out from training",
+        },
     )
     for name in swept:
         for label in ("as in the table", *table.rows[name].sweep):
