@@ -64,3 +64,51 @@ def test_evaluate_refuses_what_is_no_image_or_label(classifier, pair, says, defe
 def test_evaluate_refuses_settings_that_mean_nothing(classifier, settings, says):
     with pytest.raises(InputError, match=says):
         purespike.evaluate(classifier, (images(), LABELS), **{"attacks": ["fgsm"], **settings})
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: purespike.load(None), "load: a path is needed, got NoneType"),
+        (lambda: purespike.save(create("resnet14_snn", width=0.05), 5), "save: a path is needed, got int"),
+        (lambda: purespike.from_pretrained(None), "from_pretrained: a path is needed"),
+        (lambda: purespike.zoo.load(5), "model of the zoo: name one of .*; got int"),
+        (lambda: purespike.zoo.card(None), "model of the zoo: name one of"),
+        (lambda: purespike.data.load_data(None), "data set: name a source, .*; got NoneType"),
+    ],
+)
+def test_what_is_no_path_or_name_is_one_line(call, says):
+    with pytest.raises(InputError, match=says):
+        call()
+
+
+@pytest.mark.parametrize("place", ["folder", "save"])
+def test_a_place_is_text_or_a_path(classifier, place):
+    with pytest.raises(InputError, match=f"{place}: a path is needed, got int"):
+        purespike.evaluate(classifier, (images(), LABELS), attacks=["fgsm"], **{place: 5})
+
+
+def test_a_folder_as_text_serves_every_measurement(classifier, tmp_path):
+    found = purespike.evaluate(
+        classifier,
+        (images(), LABELS),
+        attacks=["fgsm"],
+        folder=str(tmp_path),
+        diagnose=0,
+        surrogates="rectangle",
+    )
+    assert any(tmp_path.rglob("*.json")) and found.cells
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((None,), "images .* are needed"),
+        (("digits",), "images .* are needed"),
+        ((images(), 0.9, 0), "batch_size"),
+    ],
+)
+def test_calibrating_needs_images(classifier, given, says):
+    model = purespike.Rejecting(classifier, "firing_rate")
+    with pytest.raises(InputError, match=says):
+        model.calibrate(*given[:2], **({"batch_size": given[2]} if len(given) > 2 else {}))

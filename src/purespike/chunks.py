@@ -13,6 +13,7 @@ from torch import Tensor
 
 from purespike.checks import as_float
 from purespike.errors import InputError
+from purespike.files import as_path
 from purespike.results.record import Record
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ class Store:
         decided_by: values that decide every piece: seeds, settings, and lists of tensors.
     """
 
-    def __init__(self, folder: Path | None, *decided_by: Any) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path | None, *decided_by: Any) -> None:
+        self.folder = None if folder is None else as_path(folder, name="folder")
         self._common = hashlib.sha256()
         if folder is not None:
             for part in decided_by:

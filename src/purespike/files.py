@@ -9,6 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from purespike.errors import InputError, kind_of
+
+
+def as_path(value: Any, *, name: str) -> Path:
+    """``value`` as a path.
+
+    Raises:
+        InputError: it is no text and no path; the message calls it ``name``.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name}: a path is needed, got {kind_of(value)}")
+    return Path(value)
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

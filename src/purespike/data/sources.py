@@ -134,6 +134,8 @@ def list_sources() -> dict[str, str]:
 
 
 def _load(source: str, cache_dir: Path | None) -> Data:
+    if not isinstance(source, str):
+        raise InputError(f"data set: name a source, e.g. 'digits16'; got {kind_of(source)}")
     name, separator, rest = source.partition(":")
     load, form = _SOURCES.get(name, (None, ""))
     if load is None or bool(form) != bool(separator):

@@ -26,6 +26,7 @@ from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stoc
 from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, passes_of, plan_jobs, resolve
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
+from purespike.files import as_path
 from purespike.models import Defended
 from purespike.models.adapters import as_module
 from purespike.models.answer import passes_told
@@ -103,8 +104,9 @@ def evaluate(
     Raises:
         InputError: unknown names, budgets out of range, or images or labels that do not fit the model.
     """
-    seed, folder = check_seed(seed), None if folder is None else Path(folder)
-    if save is not None and Path(save).exists() and not Path(save).is_dir():
+    seed, folder = check_seed(seed), None if folder is None else as_path(folder, name="folder")
+    save = None if save is None else as_path(save, name="save")
+    if save is not None and save.exists() and not save.is_dir():
         raise InputError(f"save: {save} is a file; name a folder")
     given = EvaluationSettings.of(settings, **changes)
     chosen = given.suite is None or given.attacks is not None
@@ -116,7 +118,7 @@ def evaluate(
         accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
         kept: Any = {"seed": seed, "accelerator": accelerator, "folder": folder}
         attack: Any = partial(evaluate, model, substitutes=substitutes, **kept)
-        place = None if save is None else Path(save) / "corrupted"
+        place = None if save is None else save / "corrupted"
         whole = attack(data, given, save=save)
         return with_corrupted(whole, model, corruptions, partial(attack, save=place), given, **kept)
     others = _models(substitutes)
@@ -171,7 +173,7 @@ def evaluate(
             passes=passes,
             accelerator=accelerator,
             store=store_of(folder, scene, pixels, labels, settings.batch_size, seed, passes),
-            save=None if save is None else Path(save),
+            save=save,
         )
         # clean images cost little: where only some are attacked, the others are classified as well
         full_set = data if isinstance(data, ImageSet) and len(data) > len(labels) else None

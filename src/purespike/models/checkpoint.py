@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from purespike.errors import InputError
 from purespike.events import BackgroundActivityFilter
+from purespike.files import as_path
 from purespike.models.defended import Defended
 from purespike.models.guard import Guard
 from purespike.models.identity import settings_of
@@ -59,7 +60,7 @@ def save(
             or whose modules are not those that its settings build, or have hooks; weights that are NaN or
             infinite, or too large for half precision; another number of names than classes.
     """
-    if Path(path).is_dir():
+    if as_path(path, name="save").is_dir():
         raise InputError(f"save: {path} is a folder; name a file, {Path(path) / 'model.safetensors'}")
     config: Any = getattr(model, "config", None)
     if not _known(config):
@@ -115,7 +116,7 @@ def load(path: str | Path) -> nn.Module:
         InputError: no such file, truncated, not a purespike checkpoint, weights that do not fit the
             architecture of the file, or that are NaN or infinite.
     """
-    if Path(path).is_dir():
+    if as_path(path, name="load").is_dir():
         classifier, purifier = (Path(path) / f"{name}.safetensors" for name in ("classifier", "purifier"))
         whole = Path(path) / "model.safetensors"
         if whole.exists() and not purifier.exists() and not classifier.exists():

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from purespike.checks import as_float, check_images
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.modes import mode, outside_inference_mode
 from purespike.rejection.registry import Score
 from purespike.rejection.seen import Seen
-from purespike.scalars import parse_number
+from purespike.scalars import check_whole, parse_number
 
 
 def choose_threshold(scores: Sequence[float], coverage: float) -> float:
@@ -73,6 +73,9 @@ def calibrated(
         InputError: as :func:`choose_threshold`, or images of another form.
     """
     score.check(model)
+    if not isinstance(images, Tensor):
+        raise InputError(f"calibrate: images [N, C, H, W] are needed, got {kind_of(images)}")
+    check_whole(batch_size, name="calibrate: batch_size", least=1)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with mode(model, training=False), torch.no_grad():
 

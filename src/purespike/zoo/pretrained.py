@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from purespike.errors import InputError
-from purespike.files import write_json, write_text
+from purespike.files import as_path, write_json, write_text
 from purespike.models.checkpoint import FORMAT, load, part_config, save
 from purespike.reading import brief, parse_json
 from purespike.results import Evaluation
@@ -81,7 +81,7 @@ def from_pretrained(place: str | Path, *, revision: str | None = None) -> nn.Mod
         InputError: no such folder or model; a file is missing or damaged; weights that are not those of
             ``config.json``.
     """
-    folder = Path(place)
+    folder = as_path(place, name="from_pretrained")
     if folder.is_dir():
         if revision is not None:
             raise InputError(f"from_pretrained: {folder} is a folder, which has no revision {revision!r}")
