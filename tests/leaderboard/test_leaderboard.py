@@ -373,3 +373,14 @@ def test_a_registered_threat_model_has_a_column(board: Leaderboard, monkeypatch:
     assert "Decision (labels only)" in files.markdown_leaderboard(board)
     assert "decision_acc_low" in files.csv_leaderboard(board)
     assert ".decision { --tone:" in files.html_leaderboard(board)
+
+
+@pytest.mark.parametrize(("other", "said"), [("a", False), ("b", True), (None, False)])
+def test_models_that_met_other_images_are_no_silent_rivals(
+    tmp_path: Path, other: str | None, said: bool
+) -> None:
+    for name, fingerprint in (("one", "a"), ("two", other)):
+        card = ours(name, 40.0, fingerprint=fingerprint)
+        (tmp_path / f"card-{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    (group,) = leaderboard(tmp_path).groups
+    assert ("attacked on different images" in group.heading) is said

@@ -114,9 +114,11 @@ class Group:
 
     @property
     def heading(self) -> str:
-        """Data set, norm and budget."""
+        """Data set, norm and budget, and whether the models are known to have met different images."""
         norm = NORMS.get(self.norm, self.norm) or "norm not given"
-        return f"{self.dataset}, {norm}, {f'eps {self.eps}' if self.eps else 'no eps bound'}"
+        known = {line.card.fingerprint for line in self.lines if line.card.fingerprint}
+        others = ", attacked on different images" if len(known) > 1 else ""
+        return f"{self.dataset}, {norm}, {f'eps {self.eps}' if self.eps else 'no eps bound'}{others}"
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Card(Record):
         clean: clean accuracy without and with the purifier.
         attacks: attacks by threat model.
         images: number of attacked images.
+        fingerprint: digest of these images; ``None`` if unknown.
         verdict: verdict of the evaluation on itself.
         diagnostics: findings that the verdict rests on.
         warnings: complaints of the attacks.
@@ -123,6 +124,7 @@ class Card(Record):
     clean: CleanCard | None = None
     attacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     images: int | None = None
+    fingerprint: str | None = None
     verdict: Verdict | None = None
     diagnostics: tuple[Finding, ...] | None = None
     warnings: tuple[str, ...] = ()

@@ -76,6 +76,7 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
             if any(cell.threat == threat for cell in cells)
         },
         images=evaluation.data.n,
+        fingerprint=evaluation.data.fingerprint,
         verdict=verdict,
         diagnostics=evaluation.diagnostics,
         warnings=tuple(dict.fromkeys(line for cell in cells for line in cell.warnings)),
