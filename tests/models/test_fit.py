@@ -10,7 +10,7 @@ from torch import nn
 import purespike as ps
 from purespike.errors import InputError
 from purespike.models import Purifier
-from purespike.models.fit import check_fit
+from purespike.models.fit import check_fit, precision_of
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -128,3 +128,10 @@ def test_plain_functions_and_numpy_labels_and_images():
 def test_float64_models_are_tried_with_float64():
     check_fit(convolution(3).double(), IMAGES, LABELS)
     check_fit(convolution(3), IMAGES.double(), LABELS)
+
+
+def test_the_precision_is_that_of_the_weights():
+    layer = nn.Linear(2, 2)
+    assert precision_of(layer) == "fp32" == precision_of(nn.Flatten())
+    assert precision_of(nn.Linear(2, 2).double()) == "fp64"
+    assert precision_of(layer, nn.Linear(2, 2).bfloat16()) == "bf16, fp32"

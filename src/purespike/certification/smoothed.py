@@ -18,7 +18,7 @@ from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
-from purespike.models.fit import check_fit
+from purespike.models.fit import check_fit, precision_of
 from purespike.models.guard import ModelFailure, lent
 from purespike.models.identity import identity
 from purespike.modes import mode, normal, outside_inference_mode
@@ -107,7 +107,7 @@ def certify(
         classes = {key: check_fit(each, first, labels, name=key) for key, each in models.items()}
         stochastic = {key: check_independent(each, first, name=key) for key, each in models.items()}
         total = len(models) * len(labels) * (smoothing.n0 + smoothing.n)
-        store = Store(None if folder is None else Path(folder), "certify", smoothing.sigma, seed)
+        store = Store(folder, "certify", smoothing.sigma, seed)
         found = {}
         with bar("certification", total, unit="draws", show=accelerator.is_main_process) as progress:
             for key, each in models.items():
@@ -128,7 +128,7 @@ def certify(
             shape=tuple(pixels.shape[1:]),
             settings={
                 "batch_size": size,
-                "precision": "fp32",
+                "precision": precision_of(*models.values()),
                 "processes": accelerator.num_processes,
             },
             seed=seed,

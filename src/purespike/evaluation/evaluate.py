@@ -27,7 +27,7 @@ from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, 
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.files import as_path
-from purespike.models import Defended
+from purespike.models import Defended, fit
 from purespike.models.adapters import as_module
 from purespike.models.answer import passes_told
 from purespike.models.guard import ModelFailure, check_values, lent
@@ -69,7 +69,7 @@ def evaluate(
     corrupted: str | Path | Corruptions | None = None,
     **changes: Any,
 ) -> Evaluation:
-    """Measure ``model`` clean and under every attack and threat model, in float32.
+    """Measure ``model`` clean and under every attack and threat model, in the model's own precision.
 
     An image counts as robust if the model classifies it correctly both clean and attacked: an attacker may
     always leave an image as it is. Of an ``ImageSet`` from which only a subset is attacked, clean accuracy
@@ -206,7 +206,7 @@ def evaluate(
             passes=passes,
             max_cost=settings.max_cost,
             batch_size=settings.batch_size,
-            precision="fp32",
+            precision=fit.precision_of(model),
             processes=accelerator.num_processes,
             **(
                 {"kept_surrogates": tuple(name or type(model).__name__ for name in own_surrogates)}

@@ -23,6 +23,7 @@ from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
+from purespike.models import fit
 from purespike.models.adapters import as_module
 from purespike.models.guard import lent
 from purespike.models.identity import code_of, identity
@@ -160,7 +161,7 @@ def transfer_matrix(
             "eps": budgets,
             "attacks": [recorded(full_strength(job.attack)) for job in jobs],
             "batch_size": batch_size,
-            "precision": "fp32",
+            "precision": fit.precision_of(*substitutes.values(), *targets.values()),
             "processes": accelerator.num_processes,
         },
         clean=TransferClean(**scores),

@@ -15,6 +15,25 @@ from purespike.modes import mode
 _CHANNELS = (1, 2, 3, 4)
 
 
+_PRECISIONS = {
+    torch.float64: "fp64",
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+}
+
+
+def precision_of(*models: nn.Module) -> str:
+    """The precision of the models' weights, in which they compute: ``"fp32"``, or ``"fp16, fp32"``."""
+    kinds = {
+        _PRECISIONS.get(parameter.dtype, str(parameter.dtype))
+        for model in models
+        for parameter in model.parameters()
+        if parameter.is_floating_point()
+    }
+    return ", ".join(sorted(kinds)) or "fp32"
+
+
 @torch.no_grad()
 def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "the model") -> int:
     """Try ``model``, called ``name`` in messages, on two images of a set with these labels.
