@@ -17,7 +17,7 @@ from purespike.evaluation.threat import classifier_of
 from purespike.models import Defended, fit
 from purespike.models.answer import logits_of
 from purespike.models.checkpoint import part_config
-from purespike.models.draws import drawing_part
+from purespike.models.draws import votes
 from purespike.models.state import Held
 from purespike.results import DataDescription, Evaluation, ModelDescription, PartDescription
 from purespike.results.beside import check_alike
@@ -137,7 +137,7 @@ def nature(model: nn.Module, images: Tensor, tolerance: float) -> Nature:
     """Whether ``model`` gives the same images the same logits, up to ``tolerance``, and if not, why.
 
     A vote over several passes gives most images the same logits under most seeds. So more seeds are tried of
-    a model that draws random numbers, and one with a part of ours that decides by them is stochastic anyway.
+    a model that draws random numbers, and one with a purifier of ours that votes is stochastic anyway.
 
     Answers that differ under the same seed come from an earlier call, or from a generator that the seed does
     not reach. Which one shows when everything that the model holds is put back before the call: a state then
@@ -177,7 +177,7 @@ def nature(model: nn.Module, images: Tensor, tolerance: float) -> Nature:
         if distance > tolerance:
             break
         distance = max(distance, apart(first, logits(seed)))
-    decided = distance > tolerance or (draws and drawing_part(model))
+    decided = distance > tolerance or (draws and votes(model))
     return Nature("stochastic" if decided else "deterministic", distance)
 
 

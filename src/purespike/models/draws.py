@@ -24,6 +24,11 @@ def drawing_part(model: nn.Module) -> str:
     return ""
 
 
+def votes(model: nn.Module) -> bool:
+    """Whether a purifier of ours in ``model`` votes over several noisy passes."""
+    return any(isinstance(part, Purifier) and part.noise and part.passes > 1 for part in model.modules())
+
+
 class KnownDraws(nn.Module):
     """``model`` as one sees it who knows the random numbers that it will draw.
 
