@@ -59,34 +59,28 @@ def identity(model: nn.Module) -> str:
     code of installed packages is known by its name, and random generators by their kind. Memory addresses
     never enter, so that another process finds the same digest.
     """
-    digest = hashlib.sha256()
-    for part in _module(model, Seen()):
-        digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
-    return digest.hexdigest()
+    return _digest(_module(model, Seen()))
 
 
 def code_of(*things: Any) -> tuple[str, ...]:
     """Digests of the code of the classes and functions among ``things`` that are no installed package's."""
-    digests = []
-    for thing in things:
-        if not _installed(thing):
-            digest = hashlib.sha256()
-            for part in _value(thing, Seen()):
-                digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
-            digests.append(digest.hexdigest())
-    return tuple(digests)
+    return tuple(_digest(_value(thing, Seen())) for thing in things if not _installed(thing))
 
 
 def settings_of(module: nn.Module) -> dict[str, str]:
     """Digests of the plain attributes of a module itself: no tensors, no children."""
-    digests = {}
-    for key, value in vars(module).items():
-        if key not in _BOOKKEEPING and not isinstance(value, Tensor | Guard):
-            digest = hashlib.sha256()
-            for part in _value(value, Seen()):
-                digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
-            digests[key] = digest.hexdigest()
-    return digests
+    return {
+        key: _digest(_value(value, Seen()))
+        for key, value in vars(module).items()
+        if key not in _BOOKKEEPING and not isinstance(value, Tensor | Guard)
+    }
+
+
+def _digest(parts: Iterator[str | bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else f"{part}\0".encode())
+    return digest.hexdigest()
 
 
 def _module(model: nn.Module, seen: Seen) -> Iterator[str | bytes]:
