@@ -108,26 +108,14 @@ class _Page:
             for part in (label, score, coverage):
                 event = part.release if part is coverage else part.input
                 looked.append(event(self._look, about, seen, **private, **job))
-            go.click(
-                self._attack,
-                [*about, threat, attack, eps, steps, seed],
-                seen,
-                api_name="attack",
-                show_progress="minimal",
-                **job,
-            )
+            given = [*about, threat, attack, eps, steps, seed]
+            self._pressed(go, self._attack, given, seen, api_name="attack", **job)
             stop.click(self._stop, queue=False, **private)
             place.input(
                 self._turn, [climb, model, place], [shown, numbers], trigger_mode="always_last", **private
             )
-            prove.click(
-                self._certify,
-                [image, label, model, sigma, draws],
-                [proof, proof_numbers],
-                api_name="certify",
-                show_progress="minimal",
-                **job,
-            )
+            given, told = [image, label, model, sigma, draws], [proof, proof_numbers]
+            self._pressed(prove, self._certify, given, told, api_name="certify", **job)
         # nothing waits for minutes behind a dozen others
         blocks.queue(max_size=12, default_concurrency_limit=4)
         return blocks
@@ -189,6 +177,17 @@ class _Page:
     def _names(self, model: str, threat: str) -> list[tuple[str, str]]:
         judged = list(self.sessions[model].lineup.models.values())[-1]
         return [(attack_words(name).title, name) for name in fitting_attacks(threat, judged)]
+
+    def _pressed(
+        self, button: Any, work: Callable[..., Any], inputs: list[Any], outputs: list[Any], **event: Any
+    ) -> None:
+        """Work that a button begins; until its end the button waits, since a click would be lost silently."""
+        gr = self.gradio
+        switch: dict[str, Any] = {"outputs": button, "queue": False, "api_visibility": "private"}
+        switch["show_progress"] = "hidden"
+        pressed = button.click(lambda: gr.Button(interactive=False), **switch)
+        worked = pressed.then(work, inputs, outputs, show_progress="minimal", **event)
+        worked.then(lambda: gr.Button(interactive=True), **switch)
 
     def _told(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """A handler that is given the event as well, which gradio knows by an annotation of its own type."""
