@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from purespike.checks import as_float
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.files import as_path
 from purespike.results.record import Record
 
@@ -90,6 +90,20 @@ class Store:
         if write:
             form.write(path, value)
         return value
+
+
+def accelerator_for(model: nn.Module, given: Accelerator | None = None) -> Accelerator:
+    """``given``, or one of the device that ``model`` is on.
+
+    Raises:
+        InputError: ``given`` is no accelerator.
+    """
+    if given is None:
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        return Accelerator(cpu=device.type == "cpu")
+    if not isinstance(given, Accelerator):
+        raise InputError(f"accelerator: expected an accelerate.Accelerator, got {kind_of(given)}")
+    return given
 
 
 def shares(count: int, size: int, accelerator: Accelerator) -> range:

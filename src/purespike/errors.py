@@ -39,7 +39,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         name: name that the user wrote.
         known: every name that would have been accepted.
     """
-    names, name = sorted(known), name if len(name) <= 80 else f"{name[:80]}…"
+    names = sorted(known)
+    if not isinstance(name, str):
+        return InputError(f"{kind}: name one of {', '.join(names)}; got {kind_of(name)}")
+    name = name if len(name) <= 80 else f"{name[:80]}…"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")

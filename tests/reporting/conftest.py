@@ -170,6 +170,7 @@ def classifier_only(content: dict[str, Any]) -> Evaluation:
     content["model"]["purifier"] = content["clean"]["defended"] = None
     for name in ("cells", "worst_case"):
         content[name] = [one for one in content[name] if one["threat"] == "undefended"]
+    content["clean_outcomes"]["defended"] = content["clean_outcomes"]["undefended"]
     return Evaluation.from_json(content | {"quality": []})
 
 

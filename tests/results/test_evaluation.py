@@ -92,6 +92,39 @@ DAMAGE = {
         lambda e: e["cells"][1]["settings"].update(level=math.nan),
         "level must be a finite number|not JSON",
     ),
+    "fewer images": (
+        lambda e: e["data"].update(n=79),
+        "malformed evaluation: clean.undefended: of 80 images, data.n says 79; evaluate again$",
+    ),
+    "fewer labels": (lambda e: e.update(labels=[1, 2]), "labels: of 2 images, data.n says 80"),
+    "a cell of fewer images": (
+        lambda e: e["cells"][1].update(outcomes=[1, 0], score=Score.of([1, 0]).to_json()),
+        "cells.1.score: of 2 images, data.n says 80",
+    ),
+    "other clean outcomes": (
+        lambda e: e["clean_outcomes"].update(defended=[0] * 80),
+        r"clean_outcomes.defended: 0 of 80 are 1, the score says \d+ of 80",
+    ),
+    "another worst case": (
+        lambda e: e["worst_case"][-1].update(score=Score.share(80, 80).to_json()),
+        r"worst_case, adaptive at eps 16/255: 80 of 80, the cells say \d+ of 80",
+    ),
+    "a worst case of nothing": (
+        lambda e: e["worst_case"][-1].update(threat="guess"),
+        "worst_case, guess at eps 16/255: no cell of it",
+    ),
+    "more broken than attacked": (
+        lambda e: e["cells"][5]["components"][0].update(attacked=1, broken=2),
+        "cells.5.components: 2 broken of 1 attacked",
+    ),
+    "another verdict": (
+        lambda e: e["verdict"].update(level="reliable"),
+        "verdict: says reliable, the diagnostics say suspicious",
+    ),
+    "an interval elsewhere": (
+        lambda e: e["cells"][1]["score"].update(low=0.999, high=1.0),
+        r"cells.1.score: the interval \[0.999, 1\] does not hold",
+    ),
     "a level": (lambda e: e["verdict"].update(level="fine"), r"verdict.level: .*got 'fine'"),
 }
 

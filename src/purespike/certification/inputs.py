@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.inputs import apart, nature
 from purespike.models import Defended
-from purespike.models.adapters import as_module
+from purespike.models.adapters import as_module, as_modules
 from purespike.models.answer import logits_of
 from purespike.settings import DEFAULT_THRESHOLDS
 
@@ -25,17 +25,18 @@ def named_models(
     Raises:
         InputError: a model that is none, in training mode, or with a name that is taken.
     """
-    if not isinstance(compare or {}, Mapping):
-        raise InputError("compare: give a mapping of names to models")
+    others = as_modules(compare, name="compare")
+    if name is not None and not isinstance(name, str):
+        raise InputError(f"name: a name is text, got {kind_of(name)}")
     model = as_module(model)
     defended = isinstance(model, Defended)
     models = {name or (DEFENDED if defended else MODEL): model}
     if defended and not alone:
         models |= {BARE if name is None else f"{name}, {BARE}": model.classifier}
-    for key, other in (compare or {}).items():
+    for key, other in others.items():
         if key in models:
             raise InputError(f"compare: the name {key!r} is taken by another model; choose another one")
-        models[key] = as_module(other, name=key)
+        models[key] = other
     for key, each in models.items():
         if training := in_training(each):
             raise InputError(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from purespike.certification.draws import BLOCK, count_votes
 from purespike.certification.inputs import check_independent, named_models
 from purespike.checks import as_float, check_seed, check_steps
-from purespike.chunks import Json, Store, gathered, shares
+from purespike.chunks import Json, Store, accelerator_for, gathered, shares
 from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
 from purespike.errors import InputError
@@ -90,7 +90,7 @@ def certify(
     limit = None if images is None else check_steps(images, name="images")
     models = named_models(model, compare, name=name, alone=alone)
     question = next(iter(models.values()))
-    accelerator = accelerator or Accelerator(cpu=_on_cpu(question))
+    accelerator = accelerator_for(question, accelerator)
     pixels, labels, description = read_images(given_images(data, question), limit=limit, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
     if not len(labels):
@@ -239,7 +239,3 @@ def _line(name: str, found: CertifiedModel, data: DataDescription) -> str:
         f"{name}: smoothed accuracy {score.text}% {score.interval} of {data.n}, average certified L2 radius "
         f"{found.average_radius:.3f}, {found.abstained} abstained"
     )
-
-
-def _on_cpu(model: nn.Module) -> bool:
-    return next((parameter.device.type for parameter in model.parameters()), "cpu") == "cpu"

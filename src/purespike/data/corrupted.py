@@ -10,6 +10,7 @@ from torch import Tensor
 from purespike.data.image_set import ImageSet, numbered_classes
 from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
+from purespike.files import as_path
 from purespike.reading import reading, regular_file
 from purespike.results.corruption import CORRUPTIONS
 from purespike.seeding import generator
@@ -84,7 +85,7 @@ def read_corruptions(folder: str | Path) -> Corruptions:
     Raises:
         InputError: no such folder, no arrays, or one that is damaged, malformed, or unlike the others.
     """
-    place = Path(folder).expanduser()
+    place = as_path(folder, name="corrupted images").expanduser()
     if not place.is_dir():
         raise InputError(
             f"{place}: no such folder; corrupted images lie in CORRUPTION.npy and labels.npy, as CIFAR-10-C"

@@ -14,6 +14,7 @@ from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
 from purespike.attacks.protocol import recorded
 from purespike.checks import as_float, check_seed
+from purespike.chunks import accelerator_for
 from purespike.data import ImageSet, given_images
 from purespike.data.corrupted import Corruptions
 from purespike.environment import provenance
@@ -28,7 +29,7 @@ from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.files import as_path
 from purespike.models import Defended, fit
-from purespike.models.adapters import as_module
+from purespike.models.adapters import as_module, as_modules
 from purespike.models.answer import passes_told
 from purespike.models.guard import ModelFailure, check_values, lent
 from purespike.modes import mode, normal, outside_inference_mode
@@ -115,20 +116,20 @@ def evaluate(
     if corrupted is not None:
         # what does not fit is found before hours of attacks on clean images
         corruptions = open_fitting(corrupted, model)
-        accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
+        accelerator = accelerator_for(model, accelerator)
         kept: Any = {"seed": seed, "accelerator": accelerator, "folder": folder}
         attack: Any = partial(evaluate, model, substitutes=substitutes, **kept)
         place = None if save is None else save / "corrupted"
         whole = attack(data, given, save=save)
         return with_corrupted(whole, model, corruptions, partial(attack, save=place), given, **kept)
-    others = _models(substitutes)
+    others = as_modules(substitutes, name="substitutes")
     threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
     if (settings.curve is None) == bool(settings.curve_eps):
         raise InputError("curve: needs an attack and its budgets: give both curve and curve_eps")
-    accelerator = accelerator or Accelerator(cpu=_device(model).type == "cpu")
+    accelerator = accelerator_for(model, accelerator)
     data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
@@ -379,14 +380,3 @@ def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
         unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
         for unit in units(job, scene, threats)
     }
-
-
-def _models(substitutes: object) -> dict[str, nn.Module]:
-    if not isinstance(substitutes or {}, Mapping):
-        raise InputError("substitutes: give a mapping of names to models")
-    given: dict[str, Any] = dict(substitutes or {})  # type: ignore[call-overload]
-    return {name: as_module(each, name=f"substitute {name}") for name, each in given.items()}
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -17,14 +17,14 @@ from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import check_pair, full_strength
 from purespike.checks import as_float, check_seed
-from purespike.chunks import Json, Store, chunk_results, chunks
+from purespike.chunks import Json, Store, accelerator_for, chunk_results, chunks
 from purespike.data import ImageSet, given_images, overlap
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
 from purespike.models import fit
-from purespike.models.adapters import as_module
+from purespike.models.adapters import as_modules
 from purespike.models.guard import lent
 from purespike.models.identity import code_of, identity
 from purespike.modes import normal, outside_inference_mode
@@ -92,9 +92,11 @@ def transfer_matrix(
         InputError: no substitute or target, models that do not take the same images, unknown attacks, or
             budgets out of range.
     """
+    substitutes = as_modules(substitutes, name="substitutes")
+    targets = as_modules(targets, name="targets")
     if not substitutes or not targets:
         raise InputError("transfer: needs at least one substitute and one target")
-    seed = check_seed(seed)
+    trained_on, seed = _known(trained_on), check_seed(seed)
     settings = EvaluationSettings.of(
         attacks=attacks, eps=eps, norm=norm, images=images, batch_size=batch_size
     )
@@ -105,11 +107,7 @@ def transfer_matrix(
     for job in jobs:
         if job.norm == "noise":
             raise InputError(f"transfer: {job.attack.name} needs no substitute; leave it out")
-    substitutes, targets = (
-        {name: as_module(model, name=f"{role} {name}") for name, model in named.items()}
-        for role, named in (("substitute", substitutes), ("target", targets))
-    )
-    accelerator = accelerator or Accelerator(cpu=_on_cpu(next(iter(targets.values()))))
+    accelerator = accelerator_for(next(iter(targets.values())), accelerator)
     data = given_images(data, next(iter(targets.values())))
     pixels, labels, description = read_images(data, limit=images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)
@@ -155,7 +153,7 @@ def transfer_matrix(
         substitutes={name: describe_model(model) for name, model in substitutes.items()},
         targets={name: describe_model(model) for name, model in targets.items()},
         data=description,
-        training=_training(substitutes, targets, trained_on or {}, pixels),
+        training=_training(substitutes, targets, trained_on, pixels),
         settings={
             "norm": norm,
             "eps": budgets,
@@ -184,6 +182,14 @@ def _check(
         raise InputError(f"substitute {name!r}, target {other!r}: {error}") from error
 
 
+def _known(trained_on: Mapping[str, ImageSet] | None) -> Mapping[str, ImageSet]:
+    if isinstance(trained_on or {}, Mapping):
+        known = trained_on or {}
+        if all(isinstance(each, ImageSet) for each in known.values()):
+            return known
+    raise InputError("trained_on: give a mapping of names to ImageSets")
+
+
 def _training(
     substitutes: Models, targets: Models, trained_on: Mapping[str, ImageSet], pixels: Tensor
 ) -> dict[str, Training]:
@@ -203,10 +209,6 @@ def _training(
         for name, own in trained_on.items()
         if name in substitutes
     }
-
-
-def _on_cpu(model: nn.Module) -> bool:
-    return next((parameter.device.type for parameter in model.parameters()), "cpu") == "cpu"
 
 
 def _advancing(progress: Bar, job: Job) -> Callable[[int], None]:

@@ -14,6 +14,7 @@ from purespike.exporting.exported import Exported
 from purespike.exporting.subject import image_shape, sample_images
 from purespike.exporting.to_nir import export_nir
 from purespike.exporting.to_onnx import BATCHES, export_onnx
+from purespike.files import as_path
 from purespike.models.adapters import as_module
 from purespike.models.guard import check_values
 from purespike.neurons.compiled import expecting
@@ -56,7 +57,7 @@ def export(
 
         print(ps.export(ps.load("runs/mine"), "mine.onnx", size=(32, 32)))
     """
-    path = Path(path)
+    path = as_path(path, name="export")
     check_path(path)
     network = as_module(model)
     check_values(network)
@@ -92,8 +93,12 @@ def _shown(network: nn.Module, size: int | Sequence[int] | None, images: ImageSe
     count = sum(BATCHES)
     if images is None:
         return sample_images(image_shape(network, size), count)
-    given = images.to_float() if isinstance(images, ImageSet) else as_float(as_tensor(images))
-    check_images(given)
+    if isinstance(images, ImageSet):
+        given = images.to_float()
+    else:
+        # what is no tensor is told by the check
+        tensor = as_tensor(images)
+        given = check_images(as_float(tensor) if isinstance(tensor, Tensor) else tensor)
     if not len(given):
         raise InputError("images: none to check the file on")
     if size is not None and (wanted := image_shape(network, size)) != tuple(given.shape[1:]):

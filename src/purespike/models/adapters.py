@@ -1,13 +1,13 @@
 """Adapters that make functions from images to logits of models that are none as they are."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 
 Take = int | str | Callable[[Any], Tensor]
 
@@ -39,6 +39,10 @@ class Logits(nn.Module):
 
     def __init__(self, model: nn.Module | Callable[[Tensor], Any], take: Take) -> None:
         super().__init__()
+        if isinstance(take, bool) or not (isinstance(take, int | str) or callable(take)):
+            raise InputError(
+                f"Logits: take is an index, a name or a function of the outputs, got {kind_of(take)}"
+            )
         self.model = as_module(model)
         self.take = take
 
@@ -92,6 +96,10 @@ class Resetting(nn.Module):
 
     def __init__(self, model: nn.Module, reset: Callable[[nn.Module], object] | None = None) -> None:
         super().__init__()
+        if not isinstance(model, nn.Module):
+            raise InputError(f"Resetting: an nn.Module is needed, got {kind_of(model)}")
+        if reset is not None and not callable(reset):
+            raise InputError(f"Resetting: reset is a function of the model, got {kind_of(reset)}")
         self.model = model
         self._reset = reset
         if reset is None and not list(_resets(model)):
@@ -162,6 +170,23 @@ def as_module(model: nn.Module | Callable[[Tensor], Any], *, name: str = "the mo
         )
         raise InputError(f"{name}: not an nn.Module nor a function from images to logits, but {given}")
     return Function(model)
+
+
+def as_modules(
+    models: Mapping[str, nn.Module | Callable[[Tensor], Any]] | None, *, name: str
+) -> dict[str, nn.Module]:
+    """Models by name, each :func:`as_module`.
+
+    Raises:
+        InputError: no mapping, a name that is no text, or something that is no model.
+    """
+    if models is None:
+        return {}
+    if not isinstance(models, Mapping):
+        raise InputError(f"{name}: give a mapping of names to models, got {kind_of(models)}")
+    if wrong := next((key for key in models if not isinstance(key, str)), None):
+        raise InputError(f"{name}: a name is text, got {wrong!r:.80}")
+    return {key: as_module(each, name=f"{name}: {key}") for key, each in models.items()}
 
 
 def describe_outputs(outputs: Any) -> str:

@@ -87,13 +87,22 @@ def save(
     if broken := _not_finite(model.state_dict()):
         raise InputError(f"save: {broken}")
     header = {
-        **(metadata or {}),
+        **_entries(metadata),
         "format": FORMAT,
         "config": json.dumps(config, default=_plain),
         "class_names": json.dumps(list(names) if names else None),
     }
     weights = model.state_dict()
     write_tensors(path, _halved(weights) if half else weights, header)
+
+
+def _entries(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    entries = metadata or {}
+    if isinstance(entries, Mapping) and all(
+        isinstance(part, str) for entry in entries.items() for part in entry
+    ):
+        return dict(entries)
+    raise InputError("save: metadata: a mapping of texts to texts is needed")
 
 
 def _halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from purespike.errors import InputError, kind_of
 from purespike.models.purifier import Purifier
 from purespike.models.vote import vote
 
@@ -17,10 +18,16 @@ class Defended(nn.Module):
     Args:
         purifier: images to ``Purified``; any module whose result has ``.images``, or is a tensor of images.
         classifier: images to logits; any module. It is not changed.
+
+    Raises:
+        InputError: one of them is no module.
     """
 
     def __init__(self, purifier: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
+        for role, part in (("purifier", purifier), ("classifier", classifier)):
+            if not isinstance(part, nn.Module):
+                raise InputError(f"{role}: an nn.Module is needed, got {kind_of(part)}")
         self.purifier = purifier
         self.classifier = classifier
 

@@ -14,6 +14,7 @@ from purespike.attacks.gate import GATES
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.protocol import has_setting, is_iterated, settings_of
 from purespike.checks import as_float, check_seed
+from purespike.chunks import accelerator_for
 from purespike.data import ImageSet, given_images
 from purespike.environment import provenance
 from purespike.errors import InputError
@@ -98,9 +99,7 @@ def evaluate_rejection(
     )
     budgets = parse_budgets(settings.eps, settings.norm)
     plan = [_followable(job.attack) for job in plan_jobs(settings.attacks or (), budgets, norm=settings.norm)]
-    if accelerator is None:
-        first = next(model.parameters(), torch.empty(0))
-        accelerator = Accelerator(cpu=first.device.type == "cpu")
+    accelerator = accelerator_for(model, accelerator)
     device = accelerator.device
     data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)

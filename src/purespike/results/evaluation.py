@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +15,7 @@ from purespike.errors import Absent, InputError
 from purespike.results import frame, selection
 from purespike.results.cell import Cell, Quality
 from purespike.results.clean import CleanOutcomes, CleanScores, WorstCase
+from purespike.results.contradictions import contradictions
 from purespike.results.corruption import Corrupted
 from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
@@ -108,6 +110,23 @@ class Evaluation(Record):
     verdict: Verdict | None = None
     seed: Count | None = None
     provenance: Provenance | None = None
+
+    @classmethod
+    def read(cls, path: str | Path, *, hint: str = "") -> Self:
+        """The evaluation in a JSON file.
+
+        Args:
+            path: path of the file.
+            hint: advice for a file that is missing.
+
+        Raises:
+            InputError: as :meth:`Record.read`, or parts of the file contradict each other, see
+                :func:`~purespike.results.contradictions.contradictions`.
+        """
+        evaluation = super().read(path, hint=hint)
+        for contradiction in contradictions(evaluation):
+            raise InputError(f"{path}: malformed evaluation: {contradiction}; {cls.if_unreadable}")
+        return evaluation
 
     @property
     def content(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Score(Record):
     def _consistent(self) -> Self:
         if not self.n or abs(self.accuracy * self.n - self.correct) > 1e-3:
             raise ValueError(f"accuracy {self.accuracy:g} is not that of {self.correct} of {self.n} images")
+        if not self.low - 1e-9 <= self.accuracy <= self.high + 1e-9:
+            raise ValueError(f"the interval [{self.low:g}, {self.high:g}] does not hold {self.accuracy:g}")
         return self
 
     @classmethod

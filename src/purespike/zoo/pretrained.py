@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from purespike.errors import InputError
+from purespike.errors import InputError, kind_of
 from purespike.files import as_path, write_json, write_text
 from purespike.models.checkpoint import FORMAT, load, part_config, save
 from purespike.reading import brief, parse_json
@@ -46,7 +46,10 @@ def save_pretrained(
     Raises:
         InputError: as :func:`purespike.save` raises; ``folder`` is a file.
     """
-    folder = Path(folder)
+    folder = as_path(folder, name="save_pretrained")
+    for what, text in (("name", name), ("licence", licence)):
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"save_pretrained: {what}: text is needed, got {kind_of(text)}")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"save_pretrained: {folder} is a file; name a folder")
     if evaluation is not None and not isinstance(evaluation, Evaluation):
