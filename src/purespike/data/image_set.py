@@ -121,6 +121,12 @@ class ImageSet:
         """
         return replace(self, images=self.images[rows], labels=self.labels[rows], name=name or self.name)
 
+    def without(self, rows: Tensor, *, name: str | None = None) -> "ImageSet":
+        """All but the given rows, in their order; see :meth:`select`."""
+        left = torch.ones(len(self), dtype=torch.bool)
+        left[rows] = False
+        return self.select(left.nonzero().squeeze(1), name=name)
+
     def with_classes(self, names: Sequence[str]) -> "ImageSet":
         """The same images with labels that index ``names``, which hold every name of the set in some order.
 

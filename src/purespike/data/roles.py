@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from purespike.data.image_set import Data, ImageSet, validate
@@ -58,15 +57,13 @@ def attacker_data(
             rows[defender.test.drawn(attacked, seed=seed)],
             defender.test.take(attacked, seed=seed),
         )
-    free = torch.ones(len(split), dtype=torch.bool)
-    free[taken] = False
     remedy = "reduce the defender's data.train_limit or evaluation.images"
-    if not free.any():
+    if len(taken) == len(split):
         raise InputError(
             f"{data.source}: no images are left for an attacker: the defender trains on all "
             f"{len(data.train)} training images, and all {len(data.test)} test images are attacked; {remedy}"
         )
-    rest = split.select(free.nonzero().squeeze(1), name=f"{split.name} left to the attacker")
+    rest = split.without(taken, name=f"{split.name} left to the attacker")
     own = rest.take(limit, seed=seed)
     if missing := sorted(set(range(own.num_classes)) - set(own.labels.tolist())):
         remedy += ", or raise data.attacker_limit" if limit is not None else ""
@@ -90,14 +87,11 @@ def validation_data(data: Data, *, share: float, seed: int) -> Data:
     count = round(share * len(data.train))
     if not 0 < count < len(data.train):
         raise InputError(f"{data.train.name}: a share {share:g} of {len(data.train)} images leaves none")
-    held = torch.zeros(len(data.train), dtype=torch.bool)
-    held[data.train.drawn(count, seed=seed)] = True
-    name = data.train.name
-    kept = data.train.select((~held).nonzero().squeeze(1), name=f"{name} but for the held-out")
+    held, name = data.train.drawn(count, seed=seed), data.train.name
     return Data(
         source=data.source,
-        train=kept,
-        test=data.train.select(held.nonzero().squeeze(1), name=f"{name} held out"),
+        train=data.train.without(held, name=f"{name} but for the held-out"),
+        test=data.train.select(held, name=f"{name} held out"),
     )
 
 

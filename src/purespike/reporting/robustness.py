@@ -164,7 +164,7 @@ def _entry_in(group: Mapping[str, Cell], threat: str, evaluation: Evaluation) ->
     ways = [cell for name, cell in group.items() if name in evaluation.end_to_end_threats]
     if not evaluation.words(threat).knows_all or not all(cell.outcomes for cell in ways):
         return entry
-    contained = Score.of(np.logical_and.reduce([cell.robust for cell in ways]).astype(int).tolist())
+    contained = Score.of(np.logical_and.reduce([cell.robust for cell in ways]))
     if contained.correct == entry.score.correct:
         return entry
     return replace(entry, score=contained, more=(*entry.more, f"{entry.text} by its own gradient"))

@@ -219,7 +219,7 @@ def _attacked(
     found[WORST] = left.robust
     return {
         CLEAN: left.clean,
-        **{column: Score.of(each.astype(int).tolist()) for column, each in found.items()},
+        **{column: Score.of(each) for column, each in found.items()},
     }
 
 

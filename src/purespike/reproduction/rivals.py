@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from purespike.attacks import create_attack
 from purespike.budget import parse_eps
@@ -14,6 +14,15 @@ from purespike.recipe import Positive, Section
 from purespike.rejection.registry import Score
 from purespike.section import Rate
 from purespike.yaml_text import parse_yaml
+
+
+def _known(name: str) -> str:
+    parse_surrogate(name)
+    return name
+
+
+Surrogates = tuple[Annotated[str, AfterValidator(_known)], ...]
+"""Names of surrogates that exist."""
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +43,7 @@ class Hardest(Section):
     stochastic model are averaged over ``eot`` passes, 20 unless given.
     """
 
-    surrogates: Annotated[tuple[str, ...], Field(min_length=1)] = (
+    surrogates: Annotated[Surrogates, Field(min_length=1)] = (
         "rectangle(width=1)",
         "rectangle(width=2)",
         "triangle(width=1)",
@@ -50,13 +59,6 @@ class Hardest(Section):
     query: tuple[dict[str, Any], ...] = ({"name": "square", "queries": 5000},)
     transfer: tuple[dict[str, Any], ...] = ({"name": "pgd", "steps": 20},)
     eot: Positive | None = None
-
-    @field_validator("surrogates")
-    @classmethod
-    def _are_surrogates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            parse_surrogate(name)
-        return names
 
     @field_validator("white_box", "apgd", "query", "transfer")
     @classmethod

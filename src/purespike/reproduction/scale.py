@@ -10,9 +10,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from purespike.attacks.objective import OBJECTIVES
 from purespike.errors import InputError, unknown
-from purespike.neurons import parse_surrogate
 from purespike.recipe import Positive, Recipe, Section, parse_recipe
-from purespike.reproduction.rivals import Hardest, Holding, Peers, changed
+from purespike.reproduction.rivals import Hardest, Holding, Peers, Surrogates, changed
 from purespike.section import explain
 from purespike.training.objectives import create_objective
 from purespike.yaml_text import parse_yaml, read_yaml
@@ -43,7 +42,7 @@ class Scale(Section):
     images: Positive
     batch_size: Positive
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    surrogates: tuple[str, ...]
+    surrogates: Surrogates
     losses: tuple[str, ...]
     timed_images: Positive
     repeats: Positive = 3
@@ -54,13 +53,6 @@ class Scale(Section):
     holding: dict[str, Holding] = Field(default_factory=dict)
     hardest: Hardest = Hardest()
     peers: Peers | None = None
-
-    @field_validator("surrogates")
-    @classmethod
-    def _are_surrogates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            parse_surrogate(name)
-        return names
 
     @field_validator("losses")
     @classmethod

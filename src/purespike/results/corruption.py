@@ -144,4 +144,4 @@ def _worst(evaluation: Evaluation, matched: Sequence[tuple[Cell, Cell]]) -> list
 
 
 def _all_robust(cells: Sequence[Cell]) -> Score:
-    return Score.of(np.logical_and.reduce([cell.robust for cell in cells]).astype(int).tolist())
+    return Score.of(np.logical_and.reduce([cell.robust for cell in cells]))

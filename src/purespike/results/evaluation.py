@@ -266,7 +266,7 @@ class Evaluation(Record):
             kept = [case for case in self.worst_case if same_eps(case.eps, eps) and case.threat in threats]
             known = [*(case.score for case in kept), *(cell.score for cell in self.cells_at(eps, threats))]
             return min(known, key=lambda score: score.accuracy)
-        return None if robust is None else Score.of(robust.astype(int).tolist())
+        return None if robust is None else Score.of(robust)
 
     @property
     def worst_cases(self) -> tuple[WorstCase, ...]:

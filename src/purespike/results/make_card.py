@@ -51,7 +51,7 @@ def make_card(evaluation: Evaluation, *, name: str, eps: float | str, **about: A
         "clean_acc": clean.defended or clean.undefended,
         **{f"{threat}_acc": score for threat, score in robust.items()},
         "worst_case": evaluation.worst_score(eps, *evaluation.end_to_end_threats),
-        "autoattack_acc": Score.of([int(one) for one in autoattack.robust]) if autoattack else None,
+        "autoattack_acc": Score.of(autoattack.robust) if autoattack else None,
     }
     return Card(
         **{**_ABOUT, **about},

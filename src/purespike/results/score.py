@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 from pydantic import model_validator
 from scipy.stats import binomtest
 
@@ -28,9 +29,9 @@ class Score(Record):
         return self
 
     @classmethod
-    def of(cls, outcomes: Sequence[int]) -> Self:
+    def of(cls, outcomes: Sequence[int] | np.ndarray) -> Self:
         """The share of ones among ``outcomes``, at least one of them."""
-        return cls.share(sum(outcomes), len(outcomes))
+        return cls.share(int(sum(outcomes)), len(outcomes))
 
     @classmethod
     def share(cls, correct: int, n: int) -> Self:

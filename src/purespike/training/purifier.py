@@ -15,7 +15,6 @@ from purespike.attacks import create_attack
 from purespike.attacks.objective import frozen_eval
 from purespike.console import warn
 from purespike.data import ImageSet, augment
-from purespike.data.sampling import stratified_indices
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier, load
 from purespike.models.guard import check_values
@@ -255,9 +254,8 @@ def keep_from(data: ImageSet, count: int, *, seed: int) -> tuple[ImageSet, Image
     count = min(count, len(data) // 10)
     if count == 0:
         return data, None
-    held = torch.zeros(len(data), dtype=torch.bool)
-    held[stratified_indices(data.labels, count, seed=seed)] = True
-    return data.select(~held), data.select(held)
+    held = data.drawn(count, seed=seed)
+    return data.without(held), data.select(held)
 
 
 def mixed(adversarial: Tensor, clean: Tensor, *, clean_share: float) -> Tensor:

@@ -57,15 +57,14 @@ def peers_sweep(context: ExperimentContext) -> Draft:
             full = f"{name}: {label}"
             with draft.unless_missing(name, label), draft.unless_failed(name, label):
                 settings = row_settings(inner, tried, full, OWN)
-                measure = partial(_row, inner, tried, full)
+                measure = partial(_row, inner, tried, full, group=name, method=label)
                 draft.rows.append(kept_row(context, NAME, full, settings, measure))
     draft.name_commits()
     return draft
 
 
-def _row(context: ExperimentContext, table: Peers, full: str) -> SheetRow:
+def _row(context: ExperimentContext, table: Peers, full: str, *, group: str, method: str) -> SheetRow:
     """Clean accuracy, PGD-7 with the row's own surrogate and the table's white box, on held-out images."""
-    name, _, label = full.partition(": ")
     scores: dict[str, list[Score]] = {"clean": [], "own": [], "white": []}
     for seed in context.seeds:
         model = peer_model(context, table, full, seed)
@@ -74,8 +73,8 @@ def _row(context: ExperimentContext, table: Peers, full: str) -> SheetRow:
         left.meet(table.hardest.white_box, "adaptive", surrogates=table.hardest.surrogates)
         assert left.clean is not None
         scores["clean"].append(left.clean)
-        scores["own"].append(Score.of(own.astype(int).tolist()))
-        scores["white"].append(Score.of(left.robust.astype(int).tolist()))
+        scores["own"].append(Score.of(own))
+        scores["white"].append(Score.of(left.robust))
     passes = [context.passes(table.dataset, full, "classifier", seed) / 1000 for seed in context.seeds]
     cells = {
         CLEAN: pooled(scores["clean"], None),
@@ -83,4 +82,4 @@ def _row(context: ExperimentContext, table: Peers, full: str) -> SheetRow:
         WHITE_BOX: pooled(scores["white"], WHITE_BOX.attacker),
         PASSES: SheetCell.of(passes),
     }
-    return SheetRow(group=name, method=label, origin="measured", cells=cells)
+    return SheetRow(group=group, method=method, origin="measured", cells=cells)
