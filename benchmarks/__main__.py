@@ -8,8 +8,9 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.measure import Settings, keep_freed_memory
+from benchmarks.measure import Settings
 from benchmarks.report import document, publish
+from purespike.allocator import keep_freed_memory
 from purespike.errors import InputError
 from purespike.files import write_json
 
@@ -42,7 +43,8 @@ def main(
     if device == "cuda" and not torch.cuda.is_available():
         raise typer.BadParameter("PyTorch sees no CUDA GPU here", param_hint="--device")
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    # page faults would fall on this side now, on that one then
+    keep_freed_memory(large=True)
     settings = Settings(
         device=device, threads=threads, batch=batch or (256 if device == "cuda" else 16), repeats=repeats
     )

@@ -1,7 +1,6 @@
 """Interleaved timing, the memory that autograd keeps, and the share of convolutions."""
 
 import contextlib
-import ctypes
 import os
 import statistics
 import time
@@ -30,19 +29,6 @@ class Settings:
     threads: int
     batch: int
     repeats: int
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, as PyTorch does on a GPU.
-
-    Otherwise every large tensor is fresh memory from the kernel, whose page faults may take several times as
-    long as the computation, now on this side and now on that.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        trim_threshold, mmap_max = -1, -4
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def times(sides: Mapping[str, Side], settings: Settings, *, warm: int = 2) -> dict[str, list[float]]:

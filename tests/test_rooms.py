@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "purespike"
 ROOMS = (
     *(
         "errors",
+        "allocator",
         "registration",
         "scalars",
         "budget",

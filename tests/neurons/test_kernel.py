@@ -4,6 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purespike.neurons import multi_level_firing, parse_surrogate
+from purespike.neurons.compiled import run
+from purespike.neurons.dynamics import MLF
+from purespike.neurons.kernel import (
+    AT_ONCE,
+    all_input_gradients,
+    all_spikes,
+    input_gradient,
+    run_input_gradient,
+    run_spikes,
+    spikes,
+)
+from purespike.neurons.surrogate import Surrogate
 
 from .reference import SLOPES, loop, loop_gradient
 
@@ -192,3 +204,52 @@ def test_nan_fires_nothing():
     current = torch.tensor([[0.7, float("nan")], [float("nan"), 0.7], [0.7, 0.7]])
     counts = loop(current, (0.6, 1.6), 0.25, SLOPES["rectangle(width=1)"])
     assert torch.equal(multi_level_firing(current, thresholds=(0.6, 1.6)), counts)
+
+
+ELEMENTWISE = sorted(
+    name for name, kind in Surrogate.known.items() if kind.input_gradients is Surrogate.input_gradients
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("surrogate", ELEMENTWISE)
+@pytest.mark.parametrize(
+    "thresholds", [*LEVELS, (0.3, 0.7, 1.1, 1.9, 2.7)], ids=lambda levels: f"K={len(levels)}"
+)
+def test_all_thresholds_at_once_give_the_same_bits(thresholds, surrogate, dtype):
+    dynamics, chosen = MLF(thresholds=thresholds, decay=0.3), parse_surrogate(surrogate)
+    for time_steps in (1, 2, 5):
+        current, gradient = drawn(time_steps, 12, 5, seed=time_steps, dtype=dtype, scale=2)
+        scale, shift = drawn(2, 5, seed=9, dtype=torch.promote_types(dtype, torch.float32))[0]
+        for affine in ((), (scale, shift)):
+            forward = (current, *affine), time_steps, dynamics
+            assert torch.equal(all_spikes(*forward), spikes(*forward))
+            for attached in (True, False):
+                for scaled in (False, bool(affine)):
+                    backward = (current, gradient, *affine), time_steps, dynamics, chosen, attached, scaled
+                    assert torch.equal(all_input_gradients(*backward), input_gradient(*backward))
+
+
+def test_small_tensors_take_all_thresholds_at_once(monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        "purespike.neurons.kernel.run",
+        lambda *given, eager, **more: called.append(eager) or run(*given, **more),
+    )
+    several, one = MLF(thresholds=(0.6, 1.6)), MLF(thresholds=(0.6,))
+    largest = AT_ONCE // 2
+    for size, dynamics, surrogate, wanted in (
+        (largest, several, "atan", (all_spikes, all_input_gradients)),
+        (largest + 1, several, "atan", (spikes, input_gradient)),
+        (largest, one, "atan", (spikes, input_gradient)),
+        (largest, several, "ratebased", (all_spikes, input_gradient)),
+    ):
+        current, gradient = drawn(2, size)
+        run_spikes((current,), 2, dynamics)
+        run_input_gradient((current, gradient), (2, dynamics, parse_surrogate(surrogate), True, False))
+        assert tuple(called[-2:]) == wanted
+    # what is remembered belongs to a threshold
+    current, gradient = drawn(2, 8)
+    values = torch.rand(2, 2, 1, 8)
+    run_input_gradient((current, gradient, values), (2, several, parse_surrogate("atan"), True, False))
+    assert called[-1] is input_gradient

@@ -16,6 +16,7 @@ import typer
 from purespike.cli import runs
 
 # isort: split
+from purespike.allocator import keep_freed_memory
 from purespike.cli import (
     certification,
     demo,
@@ -59,6 +60,7 @@ def main() -> None:
         # a name that the terminal cannot write costs no results
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    keep_freed_memory()
     with _terminable() as ended:
         _run(debug, ended)
 

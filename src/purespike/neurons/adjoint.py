@@ -78,7 +78,7 @@ def input_current(current: Tensor, affine: list[Tensor], t: int) -> Tensor:
 
 
 def membrane_potentials(
-    inputs: list[Tensor], threshold: float, decay: float
+    inputs: list[Tensor], threshold: float | Tensor, decay: float
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Membrane potential at each step; and at each but the last 1 where it stays, 0 where it is reset."""
     membranes, silent = inputs[:1], []

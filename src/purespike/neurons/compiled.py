@@ -61,7 +61,12 @@ def _pays(tensor: Tensor) -> bool:
 
 
 def run(
-    function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], *, split: bool = True
+    function: Function,
+    tensors: tuple[Tensor, ...],
+    settings: tuple[Any, ...],
+    *,
+    eager: Function | None = None,
+    split: bool = True,
 ) -> Tensor:
     """Call ``function(tensors, *settings)``, compiled where that pays and works, else eagerly.
 
@@ -70,13 +75,14 @@ def run(
             like the first tensor.
         tensors: contiguous; ``[T, M]``, ``[T, M, C]`` or ``[C]``.
         settings: constants of the compiled code; each distinct value compiles once.
+        eager: function with the same result that the eager tier calls; by default ``function``.
         split: whether no row (second dimension) of the result depends on another, so that the eager tier may
             work on a few at a time.
     """
     if torch.compiler.is_compiling():
         return function(tensors, *settings)
     if not _pays(tensors[0]):
-        return _eager(function, tensors, settings, split)
+        return _eager(eager or function, tensors, settings, split)
     try:
         for tensor in tensors:
             # sizes vary from batch to batch and layer to layer; time steps are a constant of the code
@@ -89,7 +95,7 @@ def run(
         raise
     except Exception as error:
         # whatever went wrong in the compiler, the eager loop gives the same answer
-        result = _eager(function, tensors, settings, split)
+        result = _eager(eager or function, tensors, settings, split)
         _broken.append(str(error))
         _warn("compiled neurons are unavailable, using the slower eager ones", error)
         return result

@@ -2,9 +2,11 @@
 
 Tensors are ``[T, M]``, or ``[T, M, C]`` where an affine map per channel comes first or a surrogate looks at
 channels. :func:`spikes` and :func:`input_gradient` are plain tensor operations, for both the eager and the
-compiled tier.
+compiled tier; the eager one takes all thresholds of a small tensor at once, which gives the same bits.
 """
 
+import functools
+import operator
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from purespike.neurons.compiled import run
 from purespike.neurons.dynamics import MLF
 from purespike.neurons.memory import Memory, advance, recalled
 from purespike.neurons.surrogate import Surrogate
+
+# Elements of one step, over all thresholds, up to which starting an operation costs more than running it.
+AT_ONCE = 1 << 16
 
 
 def fire(
@@ -66,6 +71,40 @@ def spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tenso
     return _stack(counts, current.dtype)
 
 
+def all_spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tensor:
+    """:func:`spikes`, all thresholds at once."""
+    current, *affine = tensors
+    thresholds, inputs = _by_threshold(
+        dynamics, [input_current(current, affine, t) for t in range(time_steps)]
+    )
+    membranes, _ = membrane_potentials(inputs, thresholds, dynamics.decay)
+    return _stack([u.clone().ge_(thresholds).sum(0) for u in membranes], current.dtype)
+
+
+def _by_threshold(dynamics: MLF, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The thresholds ``[K, 1, ...]``, and inputs whose first one has them as its first dimension."""
+    first = inputs[0]
+    thresholds = _thresholds(dynamics, first.dtype, first.ndim)
+    return thresholds, [first.expand(dynamics.levels, *first.shape), *inputs[1:]]
+
+
+@functools.lru_cache(maxsize=64)
+def _thresholds(dynamics: MLF, dtype: torch.dtype, dimensions: int) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(dynamics.thresholds, dtype=dtype).view(-1, *[1] * dimensions)
+
+
+def run_spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tensor:
+    """:func:`spikes` in the tier that suits the tensors."""
+    eager = all_spikes if _small(tensors[0], dynamics) else spikes
+    return run(spikes, tensors, (time_steps, dynamics), eager=eager)
+
+
+def _small(current: Tensor, dynamics: MLF) -> bool:
+    elements = current[0].numel() * dynamics.levels
+    return dynamics.levels > 1 and current.device.type == "cpu" and elements <= AT_ONCE
+
+
 def _stack(steps: list[Tensor], dtype: torch.dtype) -> Tensor:
     # converted first: compiled, a stack that is converted afterwards is written and read once more
     return torch.stack([step.to(dtype) for step in steps])
@@ -107,6 +146,48 @@ def input_gradient(
     return _stack(totals, current.dtype)
 
 
+def all_input_gradients(
+    tensors: tuple[Tensor, ...],
+    time_steps: int,
+    dynamics: MLF,
+    surrogate: Surrogate,
+    attached: bool,
+    scaled: bool,
+) -> Tensor:
+    """:func:`input_gradient`, all thresholds at once; for a surrogate that is elementwise, without memory."""
+    current, output_gradient, *affine = tensors
+    thresholds, inputs = _by_threshold(
+        dynamics, [input_current(current, affine, t) for t in range(time_steps)]
+    )
+    membranes, silent = membrane_potentials(inputs, thresholds, dynamics.decay)
+    # elementwise surrogates take one threshold for each neuron as well as one for all
+    threshold: Any = thresholds
+    neurons = threshold, dynamics.decay, None, attached
+    firing = Firing(inputs, membranes, silent, output_gradient, *neurons)
+    # one after the other: another order of the sum would give other bits
+    totals = [functools.reduce(operator.add, each.unbind(0)) for each in surrogate.input_gradients(firing)]
+    if scaled:
+        totals = [total * affine[0] for total in totals]
+    return _stack(totals, current.dtype)
+
+
+def run_input_gradient(
+    tensors: tuple[Tensor, ...], settings: tuple[int, MLF, Surrogate, bool, bool]
+) -> Tensor:
+    """:func:`input_gradient` in the tier that suits tensors and surrogate.
+
+    Args:
+        tensors: those of :func:`input_gradient`.
+        settings: its other arguments.
+    """
+    _, dynamics, surrogate, *_ = settings
+    elementwise = type(surrogate).input_gradients is Surrogate.input_gradients
+    remembered = len(tensors) % 2
+    together = elementwise and not remembered and _small(tensors[0], dynamics)
+    eager = all_input_gradients if together else input_gradient
+    return run(input_gradient, tensors, settings, eager=eager, split=not surrogate.pooled)
+
+
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -122,13 +203,12 @@ class _Fire(torch.autograd.Function):
         values = advance(wanted, tensors, settings, derivative[0], layout)
         ctx.save_for_backward(current, *values)
         ctx.settings, ctx.derivative = settings, derivative
-        return run(spikes, tensors, settings)
+        return run_spikes(tensors, *settings)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
         current, *values = ctx.saved_tensors
-        constants = (*ctx.settings, *ctx.derivative, False)
         tensors = (current, output_gradient.contiguous(), *values)
-        gradient = run(input_gradient, tensors, constants, split=not ctx.derivative[0].pooled)
+        gradient = run_input_gradient(tensors, (*ctx.settings, *ctx.derivative, False))
         return gradient, None, None, None, None

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from purespike.neurons.compiled import run
 from purespike.neurons.dynamics import MLF
-from purespike.neurons.kernel import input_gradient, spikes
+from purespike.neurons.kernel import run_input_gradient, run_spikes
 from purespike.neurons.memory import Memory, advance
 from purespike.neurons.surrogate import Surrogate
 
@@ -106,7 +105,7 @@ class _NormaliseAndFire(torch.autograd.Function):
         ctx.save_for_backward(current, weight, mean, deviation, scale, shift, *values)
         ctx.training, ctx.eps = norm.training, norm.eps
         ctx.settings, ctx.derivative = settings, derivative
-        return _images(run(spikes, tensors, settings), current)
+        return _images(run_spikes(tensors, *settings), current)
 
     @staticmethod
     @once_differentiable
@@ -118,9 +117,8 @@ class _NormaliseAndFire(torch.autograd.Function):
         tensors = (rows_of(current, time_steps), rows_of(incoming, time_steps), *values, scale, shift)
         # statistics that do not depend on the batch leave nothing to do but to scale the gradient
         scaled = not ctx.training and not any(wanted[1:])
-        constants = (*ctx.settings, *ctx.derivative, scaled)
-        split = not ctx.derivative[0].pooled
-        gradient = _images(run(input_gradient, tensors, constants, split=split), current)
+        found = run_input_gradient(tensors, (*ctx.settings, *ctx.derivative, scaled))
+        gradient = _images(found, current)
         if scaled:
             return gradient, None, None, None, None, None, None
         found = torch.ops.aten.native_batch_norm_backward(
