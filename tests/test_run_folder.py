@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from purespike import InputError
+from purespike import InputError, cli
 from purespike.run_folder import check_output, in_use
 
 HOLD = """
@@ -61,3 +61,26 @@ def test_who_takes_a_folder_sweeps_it(tmp_path):
     (tmp_path / ".a.txt.4194305.x1y2z3ab.part").write_text("half")
     with in_use(tmp_path):
         assert not list(tmp_path.iterdir())
+
+
+COMMANDS = (
+    "evaluate zoo:digits16 --attacks fgsm",
+    "transfer --substitute zoo:digits16 --target zoo:digits16-paper --attacks fgsm",
+    "certify zoo:digits16",
+    "reject zoo:digits16-paper --score noise_max",
+    "leaderboard .",
+    "reproduce fig4 --scale cpu",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split()[0])
+def test_a_file_is_no_folder_of_results(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["purespike", *command.split(), "--out", "mine.txt"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr()
+    assert stop.value.code == 2
+    assert said.err.strip() == "purespike: error: mine.txt: is a file; --out is a folder"
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"

@@ -76,6 +76,16 @@ def in_use(folder: Path, *, by: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+def check_folder(folder: Path | None) -> None:
+    """Check that ``folder``, if one is given, is none of the files.
+
+    Raises:
+        InputError: it is.
+    """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --out is a folder")
+
+
 def check_output(folder: Path, model: ModelDescription | None = None) -> None:
     """Check that an evaluation may write into ``folder``: nothing of anybody else would be replaced.
 
@@ -87,8 +97,7 @@ def check_output(folder: Path, model: ModelDescription | None = None) -> None:
         InputError: a file, a run folder, or a folder with results that no evaluation wrote, or one of another
             model.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --out is a folder")
+    check_folder(folder)
     if (folder / "recipe.yaml").exists():
         raise InputError(f"{folder}: is a run folder with an evaluation of its own; choose another --out")
     kept = folder / "evaluation.json"

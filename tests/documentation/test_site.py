@@ -72,7 +72,7 @@ def test_the_tutorial_quotes_what_was_measured():
     evaluation = json.loads((ROOT / "results/digits16-holding/evaluation.json").read_text(encoding="utf-8"))
     cells = {cell["threat"]: cell["score"] for cell in evaluation["cells"]}
     clean = evaluation["clean_whole"]
-    (row,) = (line for line in read("docs/tutorial.md").splitlines() if line.startswith("| PGD-20"))
+    (row,) = (line for line in read("docs/tutorial.md").splitlines() if line.startswith("| PGD-40"))
     threats = ("undefended", "oblivious", "bpda", "adaptive")
     expected = [clean["undefended"]["accuracy"], clean["defended"]["accuracy"]]
     expected += [cells[threat]["accuracy"] for threat in threats]

@@ -163,9 +163,11 @@ def transfer(
     from purespike.reporting.drawing import png
     from purespike.reporting.matrix import transfer_heatmap
     from purespike.reporting.matrix_tables import markdown_matrix
-    from purespike.run_folder import in_use
+    from purespike.run_folder import check_folder, in_use
     from purespike.settings import EvaluationSettings
     from purespike.training.engine import main_first
+
+    check_folder(out)
 
     accelerator = start(device)
     EvaluationSettings.of(**settings)
@@ -212,7 +214,9 @@ def leaderboard(
 ) -> None:
     """Rank the models of many evaluations, in HTML, Markdown, CSV and LaTeX."""
     from purespike.leaderboard.rendering import write_leaderboard
+    from purespike.run_folder import check_folder
 
+    check_folder(out)
     show(f"leaderboard: {write_leaderboard(folder, out or folder, say=show)}")
 
 

@@ -68,16 +68,14 @@ def reject(
     check_names({}, [], split=calibrate_on)
     check_score(score, models)
     from purespike.data import load_images
-    from purespike.errors import InputError
     from purespike.models import save as write_model
     from purespike.rejection import evaluate_rejection
     from purespike.reporting.rejection import rejection_grid, write_rejection
-    from purespike.run_folder import in_use
+    from purespike.run_folder import check_folder, in_use
     from purespike.training.engine import main_first
 
     accelerator = start(device)
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; --out is a folder")
+    check_folder(out)
     gate = _gate(defend(model, purifier), score, gated)
     fixed = gate.threshold is not None and coverage is None
     source = source_of(data, *models)

@@ -64,7 +64,9 @@ def reproduce(
     from purespike.reproduction.registry import check_experiments as chosen_of
     from purespike.reproduction.scale import parse_sources
     from purespike.reproduction.sheet import Sheet
+    from purespike.run_folder import check_folder
 
+    check_folder(out)
     check_steps(seeds, name="seeds")
     names = chosen_of(experiments)
     if rows and (others := [name for name in names if name not in ("peers", "peers-sweep")]):
