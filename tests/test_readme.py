@@ -98,8 +98,7 @@ def test_quoted_numbers_are_the_measured_ones(path):
     pgd = {
         cell["threat"]: cell["score"]["accuracy"]
         for cell in evaluation["cells"]
-        if (cell["attack"], cell["settings"].get("steps")) == (attack.lower(), int(steps))
-        and cell["eps"] == eps
+        if (cell["attack"], cell["settings"].get("steps"), cell["eps"]) == (name.lower(), int(steps), eps)
     }
     quoted = [clean["undefended"]["accuracy"], clean["defended"]["accuracy"]]
     quoted += [pgd[threat] for threat in ("undefended", "oblivious", "bpda", "adaptive")]
