@@ -101,8 +101,10 @@ def run_spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> T
 
 
 def _small(current: Tensor, dynamics: MLF) -> bool:
-    elements = current[0].numel() * dynamics.levels
-    return dynamics.levels > 1 and current.device.type == "cpu" and elements <= AT_ONCE
+    # in an exported program the size is a symbol, of which nothing may be asked
+    if torch.compiler.is_compiling() or dynamics.levels == 1 or current.device.type != "cpu":
+        return False
+    return current[0].numel() * dynamics.levels <= AT_ONCE
 
 
 def _stack(steps: list[Tensor], dtype: torch.dtype) -> Tensor:
