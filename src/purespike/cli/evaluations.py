@@ -168,7 +168,6 @@ def transfer(
     from purespike.training.engine import main_first
 
     check_folder(out)
-
     accelerator = start(device)
     EvaluationSettings.of(**settings)
     attacked, judged = named(substitutes), named(targets)

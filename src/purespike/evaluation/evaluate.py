@@ -113,10 +113,10 @@ def evaluate(
     chosen = given.suite is None or given.attacks is not None
     settings = resolve(given)
     model = as_module(model)
+    accelerator = accelerator_for(model, accelerator)
     if corrupted is not None:
         # what does not fit is found before hours of attacks on clean images
         corruptions = open_fitting(corrupted, model)
-        accelerator = accelerator_for(model, accelerator)
         kept: Any = {"seed": seed, "accelerator": accelerator, "folder": folder}
         attack: Any = partial(evaluate, model, substitutes=substitutes, **kept)
         place = None if save is None else save / "corrupted"
@@ -129,7 +129,6 @@ def evaluate(
     jobs = plan_jobs(settings.attacks or (), budgets, settings.curve, curve_budgets, settings.norm)
     if (settings.curve is None) == bool(settings.curve_eps):
         raise InputError("curve: needs an attack and its budgets: give both curve and curve_eps")
-    accelerator = accelerator_for(model, accelerator)
     data = given_images(data, model)
     pixels, labels, description = read_images(data, limit=settings.images, seed=seed)
     pixels, labels = normal(pixels), normal(labels)

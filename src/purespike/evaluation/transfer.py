@@ -183,11 +183,10 @@ def _check(
 
 
 def _known(trained_on: Mapping[str, ImageSet] | None) -> Mapping[str, ImageSet]:
-    if isinstance(trained_on or {}, Mapping):
-        known = trained_on or {}
-        if all(isinstance(each, ImageSet) for each in known.values()):
-            return known
-    raise InputError("trained_on: give a mapping of names to ImageSets")
+    known = trained_on or {}
+    if not isinstance(known, Mapping) or not all(isinstance(each, ImageSet) for each in known.values()):
+        raise InputError("trained_on: give a mapping of names to ImageSets")
+    return known
 
 
 def _training(

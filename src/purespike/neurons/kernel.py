@@ -74,18 +74,18 @@ def spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tenso
 def all_spikes(tensors: tuple[Tensor, ...], time_steps: int, dynamics: MLF) -> Tensor:
     """:func:`spikes`, all thresholds at once."""
     current, *affine = tensors
-    thresholds, inputs = _by_threshold(
-        dynamics, [input_current(current, affine, t) for t in range(time_steps)]
-    )
+    thresholds, inputs = _by_threshold(current, affine, time_steps, dynamics)
     membranes, _ = membrane_potentials(inputs, thresholds, dynamics.decay)
     return _stack([u.clone().ge_(thresholds).sum(0) for u in membranes], current.dtype)
 
 
-def _by_threshold(dynamics: MLF, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def _by_threshold(
+    current: Tensor, affine: list[Tensor], time_steps: int, dynamics: MLF
+) -> tuple[Tensor, list[Tensor]]:
     """The thresholds ``[K, 1, ...]``, and inputs whose first one has them as its first dimension."""
-    first = inputs[0]
+    first, *later = (input_current(current, affine, t) for t in range(time_steps))
     thresholds = _thresholds(dynamics, first.dtype, first.ndim)
-    return thresholds, [first.expand(dynamics.levels, *first.shape), *inputs[1:]]
+    return thresholds, [first.expand(dynamics.levels, *first.shape), *later]
 
 
 @functools.lru_cache(maxsize=64)
@@ -143,9 +143,11 @@ def input_gradient(
         firing = Firing(inputs, membranes, silent, output_gradient, *neurons)
         gradients = surrogate.input_gradients(firing)
         totals = [a + b for a, b in zip(totals, gradients, strict=True)] if totals else gradients
-    if scaled:
-        totals = [total * affine[0] for total in totals]
-    return _stack(totals, current.dtype)
+    return _stack(_scaled(totals, affine) if scaled else totals, current.dtype)
+
+
+def _scaled(totals: list[Tensor], affine: list[Tensor]) -> list[Tensor]:
+    return [total * affine[0] for total in totals]
 
 
 def all_input_gradients(
@@ -158,9 +160,7 @@ def all_input_gradients(
 ) -> Tensor:
     """:func:`input_gradient`, all thresholds at once; for a surrogate that is elementwise, without memory."""
     current, output_gradient, *affine = tensors
-    thresholds, inputs = _by_threshold(
-        dynamics, [input_current(current, affine, t) for t in range(time_steps)]
-    )
+    thresholds, inputs = _by_threshold(current, affine, time_steps, dynamics)
     membranes, silent = membrane_potentials(inputs, thresholds, dynamics.decay)
     # elementwise surrogates take one threshold for each neuron as well as one for all
     threshold: Any = thresholds
@@ -168,9 +168,7 @@ def all_input_gradients(
     firing = Firing(inputs, membranes, silent, output_gradient, *neurons)
     # one after the other: another order of the sum would give other bits
     totals = [functools.reduce(operator.add, each.unbind(0)) for each in surrogate.input_gradients(firing)]
-    if scaled:
-        totals = [total * affine[0] for total in totals]
-    return _stack(totals, current.dtype)
+    return _stack(_scaled(totals, affine) if scaled else totals, current.dtype)
 
 
 def run_input_gradient(

@@ -117,8 +117,8 @@ class _NormaliseAndFire(torch.autograd.Function):
         tensors = (rows_of(current, time_steps), rows_of(incoming, time_steps), *values, scale, shift)
         # statistics that do not depend on the batch leave nothing to do but to scale the gradient
         scaled = not ctx.training and not any(wanted[1:])
-        found = run_input_gradient(tensors, (*ctx.settings, *ctx.derivative, scaled))
-        gradient = _images(found, current)
+        constants = (*ctx.settings, *ctx.derivative, scaled)
+        gradient = _images(run_input_gradient(tensors, constants), current)
         if scaled:
             return gradient, None, None, None, None, None, None
         found = torch.ops.aten.native_batch_norm_backward(

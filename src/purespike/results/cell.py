@@ -178,7 +178,7 @@ class Cell(Bounded):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.outcomes and (len(self.outcomes), sum(self.outcomes)) != (self.score.n, self.score.correct):
+        if self.outcomes and not self.score.fits(self.outcomes):
             raise ValueError(
                 f"{sum(self.outcomes)} of {len(self.outcomes)} outcomes are 1, the score says "
                 f"{self.score.correct} of {self.score.n}"

@@ -59,10 +59,11 @@ def _clean(evaluation: Evaluation) -> Iterator[str]:
     if kept is None:
         return
     # of a classifier alone both are its own
-    scores = {"undefended": clean.undefended, "defended": clean.defended or clean.undefended}
-    for name, score in scores.items():
-        values = kept.undefended if name == "undefended" else kept.defended
-        if values and (len(values), sum(values)) != (score.n, score.correct):
+    for name, values, score in (
+        ("undefended", kept.undefended, clean.undefended),
+        ("defended", kept.defended, clean.defended or clean.undefended),
+    ):
+        if values and not score.fits(values):
             yield (
                 f"clean_outcomes.{name}: {sum(values)} of {len(values)} are 1, the score says "
                 f"{score.correct} of {score.n}"
@@ -80,6 +81,6 @@ def _worst_cases(evaluation: Evaluation) -> Iterator[str]:
             continue
         if robust is None:
             yield f"{where}: no cell of it"
-        elif (int(robust.sum()), len(robust)) != (case.score.correct, case.score.n):
+        elif not case.score.fits(robust):
             said = f"{case.score.correct} of {case.score.n}"
             yield f"{where}: {said}, the cells say {robust.sum()} of {len(robust)}"

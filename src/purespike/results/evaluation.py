@@ -124,7 +124,7 @@ class Evaluation(Record):
                 :func:`~purespike.results.contradictions.contradictions`.
         """
         evaluation = super().read(path, hint=hint)
-        for contradiction in contradictions(evaluation):
+        if contradiction := next(contradictions(evaluation), None):
             raise InputError(f"{path}: malformed evaluation: {contradiction}; {cls.if_unreadable}")
         return evaluation
 

@@ -31,7 +31,11 @@ class Score(Record):
     @classmethod
     def of(cls, outcomes: Sequence[int] | np.ndarray) -> Self:
         """The share of ones among ``outcomes``, at least one of them."""
-        return cls.share(int(sum(outcomes)), len(outcomes))
+        return cls.share(int(np.sum(outcomes)), len(outcomes))
+
+    def fits(self, outcomes: Sequence[int] | np.ndarray) -> bool:
+        """Whether it is the share of ones among ``outcomes``."""
+        return (len(outcomes), np.sum(outcomes)) == (self.n, self.correct)
 
     @classmethod
     def share(cls, correct: int, n: int) -> Self:

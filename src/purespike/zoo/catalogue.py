@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from purespike.errors import InputError, kind_of, unknown
+from purespike.errors import unknown
 from purespike.results.card import Card
 from purespike.results.record import Record
 from purespike.zoo.names import ENTRIES, FOLDER, PREFIX, entry_names
@@ -109,7 +109,7 @@ def read_entry(name: str) -> Entry:
         InputError: no such model, or a damaged entry.
     """
     if not isinstance(name, str):
-        raise InputError(f"model of the zoo: name one of {', '.join(entry_names())}; got {kind_of(name)}")
+        raise unknown("model of the zoo", name, entry_names())
     known, bare = entry_names(), name.removeprefix(PREFIX)
     if bare not in known:
         raise unknown("model of the zoo", bare, known)
