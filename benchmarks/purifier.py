@@ -92,6 +92,7 @@ def _purifier(device: str, width: float = 1.0) -> Purifier:
     torch.manual_seed(0)
     purifier = Purifier(width=width).to(device).eval()
     # a new purifier changes nothing, and has nothing to differentiate
+    assert purifier.estimator is not None
     nn.init.normal_(purifier.denoiser.last.weight, std=0.02)
     nn.init.normal_(purifier.estimator.last.weight, std=0.02)
     return purifier

@@ -1,4 +1,4 @@
-"""The spiking image purifier: a noise estimator and a denoiser as in CBDNet (paper, section 4.2)."""
+"""The spiking image purifier: noise estimator and denoiser as in CBDNet (paper, section 4.2), or another."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from purespike.checks import check_steps
 from purespike.errors import InputError, unknown
 from purespike.models.calibration import calibrate, natural_noise
 from purespike.models.coding import Coding, Direct, parse_coding
+from purespike.models.encoder_decoder import EncoderDecoder
 from purespike.models.frames import Events
 from purespike.models.layers import NeuronConfig, check_channels
 from purespike.models.output import OUTPUTS
@@ -20,6 +21,7 @@ from purespike.neurons import LIF_THRESHOLDS, Dynamics, Reset, Surrogate
 from purespike.scalars import check_number
 
 _DIRECT = Direct()
+NETWORKS = ("cbdnet", "encoder_decoder")
 
 
 class Purified(NamedTuple):
@@ -122,8 +124,8 @@ class Denoiser(nn.Module):
 class Purifier(nn.Module):
     """Removes adversarial noise from images, in front of any classifier (see ``Defended``).
 
-    A new purifier with the paper's output stage returns its images unchanged; all layers of any new purifier
-    fire (:func:`calibrate`).
+    A new purifier with the paper's output stage returns its images unchanged; all layers of any new one with
+    the paper's network fire (:func:`calibrate`).
 
     Args:
         in_channels: C of the images, usually 1 or 3.
@@ -140,6 +142,10 @@ class Purifier(nn.Module):
             forward from torch's global generator, in pixel units; 0 for none.
         passes: draws of the noise whose answers a :class:`~purespike.models.Defended` puts together.
         vote: ``"mean"`` of the predicted probabilities, or ``"majority"`` of the predicted classes.
+        network: ``"cbdnet"``, the paper's: a noise estimator and a U-Net without batch normalisation; or
+            ``"encoder_decoder"`` (:class:`~purespike.models.encoder_decoder.EncoderDecoder`), which holds
+            better where it is trained through the whole, and whose noise level is what it took away.
+        classes: K, for the guess of an encoder.
         coding: ``"direct"``, every step sees the image; or ``"events"``, step t sees frame t of an event
             camera, ``[N, 2T, H, W]``, and every step gives the purified frame.
         calibrated: whether to rescale the initialisation on synthetic images until all layers fire;
@@ -164,6 +170,8 @@ class Purifier(nn.Module):
         noise: float = 0.0,
         passes: int = 1,
         vote: str = "mean",
+        network: str = "cbdnet",
+        classes: int = 10,
         coding: Coding | str = "direct",
         calibrated: bool = True,
     ) -> None:
@@ -177,6 +185,9 @@ class Purifier(nn.Module):
             coding.check_steps(in_channels, time_steps)
         if output not in OUTPUTS:
             raise unknown("output stage of a purifier", str(output), OUTPUTS)
+        if network not in NETWORKS:
+            raise unknown("network of a purifier", str(network), NETWORKS)
+        painter, classes = network == "encoder_decoder", check_steps(classes, name="purifier: classes")
         self.config: dict[str, Any] = {
             "architecture": "purifier",
             "in_channels": in_channels,
@@ -188,6 +199,7 @@ class Purifier(nn.Module):
             **({} if reset == "attached" else {"reset": reset}),
             **({} if output == "residual" else {"output": output}),
             **({} if coding == _DIRECT else {"coding": coding.name}),
+            **({"network": network, "classes": classes} if painter else {}),
             **({"noise": check_number(noise, name="purifier: noise")} if noise else {}),
             **({} if passes == 1 else {"passes": check_steps(passes, name="purifier: passes"), "vote": vote}),
         }
@@ -201,9 +213,15 @@ class Purifier(nn.Module):
                 "have no values of their own; choose other dynamics"
             )
         filters, low, middle, high = (max(1, round(count * width)) for count in (32, 64, 128, 256))
-        self.estimator = NoiseEstimator(in_channels, filters, neurons, coding)
         self.output = OUTPUTS[output]
-        self.denoiser = Denoiser(in_channels, (low, middle, high), neurons, self.output.maps, coding)
+        maps = self.output.maps
+        stages = (low, middle, high)
+        self.estimator = None if painter else NoiseEstimator(in_channels, filters, neurons, coding)
+        self.denoiser: Denoiser | EncoderDecoder = (
+            EncoderDecoder(in_channels, stages, neurons, maps, classes, coding)
+            if painter
+            else Denoiser(in_channels, stages, neurons, maps, coding)
+        )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if calibrated:
             self.calibrate(natural_noise(8, in_channels, 32, seed=0))
@@ -213,15 +231,40 @@ class Purifier(nn.Module):
         if self.noise:
             images = images + self.noise * torch.randn_like(images)
         height, width = images.shape[-2:]
-        # the U-Net halves twice; replicated borders keep edges quiet, and work for any size
-        padding = (0, -width % 4, 0, -height % 4)
-        padded = functional.pad(images, padding, mode="replicate") if any(padding) else images
-        noise_level = self.estimator(padded)
-        purified = self.output.apply(padded, self.denoiser(padded, noise_level))
+        padded = _padded(images)
+        if self.estimator is None:
+            purified = self.output.apply(padded, self.denoiser(padded))
+            noise_level = (padded - purified).abs()
+        else:
+            noise_level = self.estimator(padded)
+            purified = self.output.apply(padded, self.denoiser(padded, noise_level))
         return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
 
+    def guesses(self, images: Tensor) -> Tensor:
+        """What an encoder says of ``images``, ``[N, C, H, W]``, before it paints: logits ``[N, K]``.
+
+        Raises:
+            InputError: a network without an encoder, or another channel count.
+        """
+        if not isinstance(self.denoiser, EncoderDecoder):
+            raise InputError("purifier: only network encoder_decoder guesses a class")
+        check_channels(images, self.in_channels)
+        return self.denoiser.guesses(_padded(images))
+
     def calibrate(self, images: Tensor) -> None:
-        """Rescale every layer so that it fires on ``images``; see :mod:`purespike.models.calibration`."""
+        """Rescale every layer so that it fires on ``images``; see :mod:`purespike.models.calibration`.
+
+        Batch normalisation does so by itself, hence nothing is done where a network has it.
+        """
+        if self.estimator is None:
+            return
         analog = (self.estimator.last, self.denoiser.last)
         firing = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in analog]
         calibrate(self, images, firing)
+
+
+def _padded(images: Tensor) -> Tensor:
+    """``images`` with replicated borders, which keep edges quiet, up to a size that can be halved twice."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % 4, 0, -height % 4)
+    return functional.pad(images, padding, mode="replicate") if any(padding) else images

@@ -54,10 +54,18 @@ class PurifierRecipe(Training):
             "trained."
         ),
     ] = "purifier"
+    network: Annotated[
+        Literal["cbdnet", "encoder_decoder"],
+        setting(
+            "cbdnet, the paper's noise estimator and U-Net; or encoder_decoder, which sees the whole image "
+            "before it paints, and is made for objective: end_to_end.",
+            scaling="encoder_decoder trains with sgd at a learning rate of 0.1 or so, as classifiers do.",
+        ),
+    ] = "cbdnet"
     width: Annotated[
         Width,
         setting(
-            "Factor of the channels of every layer; 1 has 4,365,382 parameters for three channels.",
+            "Factor of the channels of every layer; 1 has 4,365,382 parameters for three channels (cbdnet).",
             scaling="Time and parameters go with its square; 0.25 suits two CPU cores, 1 is the paper's.",
         ),
     ] = 1.0

@@ -216,6 +216,8 @@ def build_purifier(recipe: PurifierRecipe, data: ImageSet, sample: Tensor, *, se
             passes=recipe.passes,
             vote=recipe.vote,
             coding=recipe.coding,
+            network=recipe.network,
+            classes=data.num_classes,
             calibrated=False,
         )
     if recipe.start is not None:

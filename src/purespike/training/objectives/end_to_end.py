@@ -17,12 +17,14 @@ from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
 from purespike.budget import PARSERS
 from purespike.errors import InputError
+from purespike.models import Purifier
 from purespike.neurons import parse_surrogate
 from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
 from purespike.training.objectives.gaussian import answers, draw_sigma
+from purespike.training.objectives.guesses import Guesses, Guessing, encoder_of
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from purespike.training.objectives.registry import Objective, Stage, objective
@@ -40,11 +42,14 @@ class EndToEnd(Objective):
     With P the purifier, f the frozen classifier, x a clean image, y its class and x' the attacked image:
 
     .. math:: w_1 CE(f(P(x')), y) + w_2 CE(f(P(x)), y) + w_3 KL(f(x) \| f(P(x'))) + w_4 KL(f(x) \| f(P(x)))
-        + w_5 KL(f(P(x)) \| f(P(x'))) + w_6 |φ(P(x')) - φ(P(x))| + w_7 |P(x') - x|
+        + w_5 KL(f(P(x)) \| f(P(x'))) + w_6 |φ(P(x')) - φ(P(x))| + w_7 |P(x') - x| + w_8 CE(g(x'), y)
 
     A purifier trained on examples against the classifier alone does not see the attacker that it will meet,
     nor its own risk (Zhou et al., arXiv 2106.05453). The attack differentiates purifier and classifier, with
-    one surrogate after the other. Where no term needs labels, none are used: neither the loss nor the attack
+    one surrogate after the other. A purifier with an encoder has a guess g of its own
+    (:class:`~purespike.models.encoder_decoder.EncoderDecoder`): trained and attacked there as well, it learns
+    what an adversarially trained classifier learns, which the way through a frozen classifier hardly teaches.
+    Where no term needs labels, none are used: neither the loss nor the attack
     then asks for anything but the classifier's own predictions on clean images.
 
     Args:
@@ -66,6 +71,10 @@ class EndToEnd(Objective):
         trades: w₅, the divergence of TRADES (Zhang et al. 2019).
         features: w₆, mean absolute difference of what the classifier's last linear layer gets.
         pixel: w₇ at first, mean absolute difference of pixels; falls to 0 linearly.
+        guess: w₈, of a purifier with an encoder (``network: encoder_decoder``); others have no guess.
+        guided: share of the batches of such a purifier that are attacked by way of the guess alone.
+        blur: standard deviation of Gaussian noise on the purified images that the classifier is shown in the
+            loss, in pixel units: what it reads there is painted so that it bears a difference.
         guard: held-out training images that are watched for catastrophic overfitting
             (:mod:`~purespike.training.objectives.overfitting`), 0 for none; PGD-2 takes over if it comes.
 
@@ -93,6 +102,9 @@ class EndToEnd(Objective):
         trades: Weight = 0.0,
         features: Weight = 0.0,
         pixel: Weight = 0.1,
+        guess: Weight = 1.0,
+        guided: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        blur: Annotated[float, Field(ge=0, le=10)] = 0.0,
         guard: Annotated[int, Field(ge=0, le=100_000)] = 256,
     ) -> None:
         self.norm = "l0" if attack == "flips" else "linf"
@@ -105,6 +117,7 @@ class EndToEnd(Objective):
         self.clean_share = clean_share
         self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
         self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
+        self.guess, self.guided, self.blur = guess, guided, blur
         if not self.eps > 0:
             raise InputError("eps must be positive; objective paper trains against no attack on the whole")
         if not any((ce, clean_ce, kl, clean_kl, trades, features)):
@@ -127,8 +140,13 @@ class EndToEnd(Objective):
         labels = batch.labels if self.labelled else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
-        views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
+        with Guesses(encoder_of(batch.network.purifier) if self.guess else None) as guesses:
+            views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
         terms, right = self._terms(batch, views, wanted, 1 - share)
+        if guesses.value is not None:
+            found = guesses.value[: len(attacked)]
+            terms["guess"] = (self.guess, batch.criterion(found, labels))
+            right["guess_accuracy"] = count_correct(found, batch.labels)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         shown = {name: value.detach() for name, (_, value) in terms.items()}
         return Step(loss, right, shown, passes=self.steps + len(views) + wanted.cache_info().currsize)
@@ -141,7 +159,7 @@ class EndToEnd(Objective):
         ``wanted`` gives what the classifier says about the clean images; it is asked only if need be.
         """
         with Features(batch.classifier, wanted=self.features > 0) as features:
-            logits = [view.logits for view in views]
+            logits = [self._shown(batch, view) for view in views]
         moved, clean = logits[0], logits[-1]
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "ce": (self.ce, partial(batch.criterion, moved, batch.labels)),
@@ -157,6 +175,14 @@ class EndToEnd(Objective):
             right["accuracy"] = count_correct(clean, batch.labels)
         return {name: (weight, value()) for name, (weight, value) in terms.items() if weight > 0}, right
 
+    def _shown(self, batch: Batch, view: View) -> Tensor:
+        """What the classifier says of the purified images, blurred."""
+        if not self.blur:
+            return view.logits
+        assert batch.classifier is not None
+        images = view.outputs.images
+        return torch.as_tensor(batch.classifier(images + self.blur * torch.randn_like(images)))
+
     def _attack(self, batch: Batch, labels: Tensor, scale: float) -> Tensor:
         """The images of a batch, all but a share of them moved by an attack of ``scale`` times the budget."""
         eps, left = scale * self.eps, round(self.clean_share * len(batch.clean))
@@ -166,17 +192,21 @@ class EndToEnd(Objective):
         return torch.cat((batch.clean[:left], self._attacked(batch, images, labels, eps)))
 
     def _attacked(self, batch: Batch, images: Tensor, labels: Tensor, eps: float) -> Tensor:
+        network, purifier = batch.network, batch.network.purifier
+        if isinstance(purifier, Purifier) and encoder_of(purifier):
+            drawn = torch.rand((), generator=generator(batch.seed, "guided"))
+            network = Guessing(purifier) if drawn < self.guided else network
         with taking_turns(batch, self.surrogates):
             if self.single and not self.guard.tripped:
                 loss = partial(cross_entropy, labels=labels)
-                return noise_fgsm(batch.network, images, loss, eps=eps, seed=batch.seed)
+                return noise_fgsm(network, images, loss, eps=eps, seed=batch.seed)
             steps = max(self.steps, 2) if self.guard.tripped else self.steps
             if self.norm == "l0":
                 attack = create_attack("flips", eps=max(1, round(eps)), steps=steps, seed=batch.seed)
                 assert isinstance(attack, SignAttack)
-                return attack.perturb(batch.network, images, labels)
+                return attack.perturb(network, images, labels)
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
-            return replace(attack, seed=batch.seed).perturb(batch.network, images, labels)
+            return replace(attack, seed=batch.seed).perturb(network, images, labels)
 
     def _denoise(self, batch: Batch) -> Step:
         """Removal of Gaussian noise, of another deviation in each image, or of flips, by the pixels alone.
