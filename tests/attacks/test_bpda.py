@@ -8,7 +8,14 @@ from torch import nn
 from torch.nn import functional
 
 from purespike.attacks import create_attack
-from purespike.attacks.bpda import Approximation, IdentityBackward, LearnedBackward, fit_approximation
+from purespike.attacks.adaptive import adaptive_routes
+from purespike.attacks.bpda import (
+    Approximation,
+    GuessBackward,
+    IdentityBackward,
+    LearnedBackward,
+    fit_approximation,
+)
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier
 
@@ -254,3 +261,55 @@ def test_one_image_is_too_few():
 def test_the_network_is_the_identity_at_first():
     images = torch.rand(2, 1, 9, 7)
     assert torch.equal(Approximation(1)(images), images)
+
+
+def guessing(count=4):
+    """A purifier with an encoder before a linear classifier, both as after training."""
+    torch.manual_seed(0)
+    purifier = Purifier(
+        width=1 / 8, time_steps=2, network="encoder_decoder", output="reconstruction", classes=count
+    )
+    nn.init.normal_(purifier.denoiser.last.weight, std=0.5)
+    images, labels = photographs(16, 3, seed=1)
+    with torch.no_grad():
+        for _ in range(20):
+            purifier(images)
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), count))
+    return Defended(purifier, classifier).eval(), images, labels % count
+
+
+def test_a_guess_gives_the_gradient_and_the_whole_the_answer():
+    model, images, labels = guessing()
+    through = GuessBackward(model)
+    assert torch.equal(through(images), model(images))
+    with torch.no_grad():
+        assert torch.equal(through(images), model(images))
+    # J_g^T times the derivative of the loss at the whole's own logits
+    leaf = images.clone().requires_grad_()
+    slope = torch.softmax(model(images), 1) - functional.one_hot(labels, 4)
+    (expected,) = torch.autograd.grad(model.purifier.guesses(leaf), leaf, slope / len(images))
+    found = gradient(through, images, labels)
+    assert found.abs().max() > 0
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_adaptive_attacker_tries_the_guess_where_there_is_one():
+    model, _, _ = guessing()
+    attack = create_attack("pgd", eps="8/255", steps=2)
+    names = [
+        (route.name, route.loss)
+        for route in adaptive_routes(model, attack, surrogates=["atan(alpha=2)"], losses=["ce", "margin"])
+    ]
+    assert names[-2:] == [("guess", "ce"), ("guess", "margin")]
+    paper = Defended(Purifier(width=1 / 8), model.classifier)
+    routes = adaptive_routes(paper, attack, surrogates=["atan(alpha=2)"], losses=["ce"])
+    assert "guess" not in [route.name for route in routes]
+
+
+def test_images_that_the_guess_finds_break_the_whole():
+    model, images, labels = guessing()
+    labels = model(images).argmax(1)
+    attack = create_attack("pgd", eps="32/255", steps=5)
+    *_, route = adaptive_routes(model, attack, surrogates=["atan(alpha=2)"], losses=["ce"])
+    result = route.run(attack, images, labels)
+    assert torch.equal(result.success, model(result.images).argmax(1) != labels)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from purespike.attacks.bpda import GuessBackward
 from purespike.data import load_data
 from purespike.experiment import Run, share_of
 from purespike.models import Defended, Purifier
@@ -76,8 +77,11 @@ def test_labels_that_no_term_needs_are_not_looked_at(classifier):
     assert len(found[0]) > 10 and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+BOTH = {Guessing, GuessBackward}
+
+
 @pytest.mark.parametrize(
-    ("guided", "kinds"), [(0.0, {Defended}), (1.0, {Guessing}), (0.5, {Defended, Guessing})]
+    ("guided", "kinds"), [(0.0, {Defended}), (1.0, BOTH), (0.5, {Defended, *BOTH})], ids=str
 )
 def test_a_share_of_the_attacks_goes_by_way_of_the_guess(classifier, monkeypatch, guided, kinds):
     from purespike.training.objectives import end_to_end

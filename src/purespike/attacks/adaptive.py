@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from purespike.attacks.bpda import GuessBackward, guesses_first
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component, Route, direct, run_routes
 from purespike.errors import InputError
+from purespike.models.defended import Defended
 from purespike.neurons import Reset, accepted, exchangeable_neurons, other_resets, parse_surrogate
 
 
@@ -22,7 +24,8 @@ def adaptive_routes(
     """``model`` under every surrogate and loss; then the same with the other reset of its neurons.
 
     A model none of whose neurons takes another surrogate has one gradient only, and an attack without a loss
-    setting one loss. The reset matters to surrogates that differentiate through time.
+    setting one loss. The reset matters to surrogates that differentiate through time. Where a purifier has an
+    encoder, its guess is differentiated as well, with the surrogate that it was trained with.
 
     Args:
         model: images to logits.
@@ -42,11 +45,16 @@ def adaptive_routes(
     others = other_resets(model) if both_resets else ()
     gradients: list[tuple[str | None, Reset | None]] = [(name, None) for name in names or (None,)]
     gradients += [(name, reset) for reset in others for name in through_time]
-    return [
+    tried = losses if has_setting(attack, "loss") else [None]
+    routes = [
         direct(model, surrogate=surrogate, loss=loss, reset=reset)
         for surrogate, reset in gradients
-        for loss in (losses if has_setting(attack, "loss") else [None])
+        for loss in tried
     ]
+    if guesses_first(model):
+        assert isinstance(model, Defended)
+        routes += [direct(GuessBackward(model), name="guess", loss=loss) for loss in tried]
+    return routes
 
 
 def worst_case(

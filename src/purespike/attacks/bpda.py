@@ -6,8 +6,16 @@ from torch.autograd.function import FunctionCtx
 
 from purespike.attacks.approximation import Approximation, Fit, fit_approximation
 from purespike.models.defended import Defended
+from purespike.models.purifier import Purifier
 
-__all__ = ["Approximation", "Fit", "IdentityBackward", "LearnedBackward", "fit_approximation"]
+__all__ = [
+    "Approximation",
+    "Fit",
+    "GuessBackward",
+    "IdentityBackward",
+    "LearnedBackward",
+    "fit_approximation",
+]
 
 
 class _Replaced(torch.autograd.Function):
@@ -61,3 +69,34 @@ class IdentityBackward(LearnedBackward):
 
     def __init__(self, model: Defended) -> None:
         super().__init__(model, nn.Identity())
+
+
+class GuessBackward(nn.Module):
+    """A defended model whose gradient is that of what its purifier's encoder guesses.
+
+    Logits are exactly those of ``model``; backward takes them for the guess
+    (:meth:`~purespike.models.Purifier.guesses`), a way round the decoder and the classifier, in whose spikes
+    the gradient of the whole may be lost.
+
+    Args:
+        model: attacked model, whose purifier has an encoder; used as it is, in whatever mode it is in.
+    """
+
+    def __init__(self, model: Defended) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = self.model(images)
+        if not torch.is_grad_enabled():
+            return logits
+        assert isinstance(self.model.purifier, Purifier)
+        replaced: Tensor = _Replaced.apply(self.model.purifier.guesses(images), logits)
+        return replaced
+
+
+def guesses_first(model: nn.Module) -> bool:
+    """Whether ``model`` has a purifier with an encoder, which guesses one of the classifier's classes."""
+    purifier = model.purifier if isinstance(model, Defended) else None
+    return isinstance(purifier, Purifier) and purifier.guessing

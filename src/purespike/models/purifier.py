@@ -240,6 +240,11 @@ class Purifier(nn.Module):
             purified = self.output.apply(padded, self.denoiser(padded, noise_level))
         return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
 
+    @property
+    def guessing(self) -> bool:
+        """Whether an encoder guesses a class."""
+        return isinstance(self.denoiser, EncoderDecoder)
+
     def guesses(self, images: Tensor) -> Tensor:
         """What an encoder says of ``images``, ``[N, C, H, W]``, before it paints: logits ``[N, K]``.
 

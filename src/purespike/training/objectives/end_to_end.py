@@ -8,16 +8,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks import create_attack
+from purespike.attacks.bpda import GuessBackward, guesses_first
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
 from purespike.budget import PARSERS
 from purespike.errors import InputError
-from purespike.models import Purifier
+from purespike.models import Defended, Purifier
 from purespike.neurons import parse_surrogate
 from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
@@ -72,7 +73,9 @@ class EndToEnd(Objective):
         features: w₆, mean absolute difference of what the classifier's last linear layer gets.
         pixel: w₇ at first, mean absolute difference of pixels; falls to 0 linearly.
         guess: w₈, of a purifier with an encoder (``network: encoder_decoder``); others have no guess.
-        guided: share of the batches of such a purifier that are attacked by way of the guess alone.
+        guided: share of the batches of such a purifier that are attacked by way of the guess: half of them
+            until the guess is wrong, half until the classifier is
+            (:class:`~purespike.attacks.bpda.GuessBackward`).
         blur: standard deviation of Gaussian noise on the purified images that the classifier is shown in the
             loss, in pixel units: what it reads there is painted so that it bears a difference.
         guard: held-out training images that are watched for catastrophic overfitting
@@ -192,10 +195,7 @@ class EndToEnd(Objective):
         return torch.cat((batch.clean[:left], self._attacked(batch, images, labels, eps)))
 
     def _attacked(self, batch: Batch, images: Tensor, labels: Tensor, eps: float) -> Tensor:
-        network, purifier = batch.network, batch.network.purifier
-        if isinstance(purifier, Purifier) and encoder_of(purifier):
-            drawn = torch.rand((), generator=generator(batch.seed, "guided"))
-            network = Guessing(purifier) if drawn < self.guided else network
+        network = self._way(batch)
         with taking_turns(batch, self.surrogates):
             if self.single and not self.guard.tripped:
                 loss = partial(cross_entropy, labels=labels)
@@ -207,6 +207,17 @@ class EndToEnd(Objective):
                 return attack.perturb(network, images, labels)
             attack = SignAttack(steps=steps, eps=eps, step_size=min(1.25 / steps, 1) * eps, random_start=True)
             return replace(attack, seed=batch.seed).perturb(network, images, labels)
+
+    def _way(self, batch: Batch) -> nn.Module:
+        """The network whose gradient an attack follows: the whole, or in turn both ways by the guess."""
+        whole = batch.network
+        if not guesses_first(whole):
+            return whole
+        assert isinstance(whole, Defended) and isinstance(whole.purifier, Purifier)
+        drawn = float(torch.rand((), generator=generator(batch.seed, "guided")))
+        if drawn >= self.guided:
+            return whole
+        return Guessing(whole.purifier) if drawn < self.guided / 2 else GuessBackward(whole)
 
     def _denoise(self, batch: Batch) -> Step:
         """Removal of Gaussian noise, of another deviation in each image, or of flips, by the pixels alone.
