@@ -81,7 +81,9 @@ BOTH = {Guessing, GuessBackward}
 
 
 @pytest.mark.parametrize(
-    ("guided", "kinds"), [(0.0, {Defended}), (1.0, BOTH), (0.5, {Defended, *BOTH})], ids=str
+    ("guided", "kinds"),
+    [(0.0, {Defended}), (1.0, BOTH), (0.5, {Defended, *BOTH})],
+    ids=["none", "all", "half"],
 )
 def test_a_share_of_the_attacks_goes_by_way_of_the_guess(classifier, monkeypatch, guided, kinds):
     from purespike.training.objectives import end_to_end
