@@ -280,7 +280,7 @@ def guessing(count=4):
 
 def test_a_guess_gives_the_gradient_and_the_whole_the_answer():
     model, images, labels = guessing()
-    through = GuessBackward(model)
+    through = GuessBackward(model, model.purifier)
     assert torch.equal(through(images), model(images))
     with torch.no_grad():
         assert torch.equal(through(images), model(images))

@@ -1,10 +1,11 @@
-"""Trainings of a classifier that are stopped and started again."""
+"""Trainings that are stopped and started again."""
 
 import pytest
 
 import purespike.training.classifier as training
 from purespike.experiment import Run
-from purespike.training import accelerator
+from purespike.training import accelerator, train_purifier
+from purespike.training import purifier as purifier_training
 from training.tiny import checkpoint, history
 
 FILES = ("classifier.safetensors", "checkpoint/classifier.safetensors")
@@ -41,3 +42,19 @@ def assert_same(folder, other, *more):
             assert (one / name).exists() == (two / name).exists()
             if (one / name).exists():
                 assert checkpoint(one / name)[0] == checkpoint(two / name)[0], name
+
+
+def resumed_purifier(section, classifier, data, folder, monkeypatch, **given):
+    """The purifier of a recipe's ``section``; training stops after the first of two epochs, and goes on."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop(stage, tally, epoch):
+        if epoch == 2:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(purifier_training, "check_epoch", stop)
+        train_purifier(section, classifier, data, folder=folder, **given)
+    return train_purifier(section, classifier, data, folder=folder, **given)

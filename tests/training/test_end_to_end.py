@@ -16,6 +16,7 @@ from purespike.training.objectives import Batch, Stage, create_objective
 from purespike.training.objectives.end_to_end import OTHERS
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
+from training.stops import resumed_purifier
 from training.tiny import checkpoint, history, recipe
 
 EPS = 0.1
@@ -255,23 +256,8 @@ def test_a_run_trains_through_the_whole_and_resumes_bit_for_bit(tmp_path, monkey
     assert [row["epoch"] for row in rows] == [0, 1, 2] and "trades" in rows[-1]
     assert expected.config["output"] == "reconstruction"
 
-    # stopped after the first of two epochs
-    from purespike.training import purifier as module
-
-    class Stopped(Exception):
-        pass
-
-    def stop(stage, tally, epoch):
-        if epoch == 2:
-            raise Stopped
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(module, "check_epoch", stop)
-        train_purifier(
-            own.purifier, classifier, data.train, folder=tmp_path / "part", seed=3, accelerator=cpu
-        )
-    found = train_purifier(
-        own.purifier, classifier, data.train, folder=tmp_path / "part", seed=3, accelerator=cpu
+    found = resumed_purifier(
+        own.purifier, classifier, data.train, tmp_path / "part", monkeypatch, seed=3, accelerator=cpu
     )
     for name, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]), name

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from purespike.attacks.bpda import GuessBackward
+from purespike.attacks.bpda import GuessBackward, guessing_purifier
 from purespike.data import load_data
 from purespike.experiment import Run, share_of
 from purespike.models import Defended, Purifier
 from purespike.training import accelerator, train_purifier
 from purespike.training.objectives import Batch, create_objective
-from purespike.training.objectives.guesses import Guesses, Guessing, encoder_of
+from purespike.training.objectives.guesses import Guesses, Guessing
+from training.stops import resumed_purifier
 from training.tiny import history, recipe
 
 WHOLE = {"name": "end_to_end", "eps": 0.1, "denoise": 0.0, "ramp": 0.0, "guard": 0, "kl": 0.0, "pixel": 0.0}
@@ -122,13 +123,13 @@ def test_the_classifier_is_shown_blurred_paintings(classifier):
 def test_recording_ends_with_its_block():
     purifier = purifier_of()
     images = torch.rand(2, 1, 8, 8)
-    with Guesses(encoder_of(purifier)) as guesses:
+    with Guesses(purifier.encoder) as guesses:
         purifier(images)
     assert guesses.value.shape == (2, 4)
     assert not purifier.denoiser.guess._forward_hooks
     with Guesses(None) as guesses:
         pass
-    assert guesses.value is None and encoder_of(nn.Identity()) is None
+    assert guesses.value is None and guessing_purifier(nn.Identity()) is None
 
 
 def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
@@ -149,28 +150,12 @@ def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     data = share_of(own, load_data("digits16"))
     classifier = Run(own, tmp_path / "whole", cpu).classifier(data)
 
-    def train(name):
-        return train_purifier(
-            own.purifier, classifier, data.train, folder=tmp_path / name, seed=3, accelerator=cpu
-        )
-
-    expected = train("whole")
+    given = {"seed": 3, "accelerator": cpu}
+    expected = train_purifier(own.purifier, classifier, data.train, folder=tmp_path / "whole", **given)
     row = history(tmp_path / "whole")[-1]
     assert 0 <= row["guess_accuracy"] <= 1 and row["guess"] > 0
     assert expected.config["network"] == "encoder_decoder" and expected.config["classes"] == 10
 
-    from purespike.training import purifier as module
-
-    class Stopped(Exception):
-        pass
-
-    def stop(stage, tally, epoch):
-        if epoch == 2:
-            raise Stopped
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(module, "check_epoch", stop)
-        train("part")
-    found = train("part")
+    found = resumed_purifier(own.purifier, classifier, data.train, tmp_path / "part", monkeypatch, **given)
     for name, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]), name

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from purespike.attacks.bpda import GuessBackward, guesses_first
+from purespike.attacks.bpda import GuessBackward, guessing_purifier
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component, Route, direct, run_routes
 from purespike.errors import InputError
-from purespike.models.defended import Defended
 from purespike.neurons import Reset, accepted, exchangeable_neurons, other_resets, parse_surrogate
 
 
@@ -51,9 +50,9 @@ def adaptive_routes(
         for surrogate, reset in gradients
         for loss in tried
     ]
-    if guesses_first(model):
-        assert isinstance(model, Defended)
-        routes += [direct(GuessBackward(model), name="guess", loss=loss) for loss in tried]
+    purifier = guessing_purifier(model)
+    if purifier is not None:
+        routes += [direct(GuessBackward(model, purifier), name="guess", loss=loss) for loss in tried]
     return routes
 
 

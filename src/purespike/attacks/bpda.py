@@ -79,24 +79,23 @@ class GuessBackward(nn.Module):
     the gradient of the whole may be lost.
 
     Args:
-        model: attacked model, whose purifier has an encoder; used as it is, in whatever mode it is in.
+        model: attacked model; used as it is, in whatever mode it is in.
+        purifier: its purifier, which has an encoder.
     """
 
-    def __init__(self, model: Defended) -> None:
+    def __init__(self, model: nn.Module, purifier: Purifier) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.purifier = model, purifier
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             logits: Tensor = self.model(images)
-        if not torch.is_grad_enabled():
-            return logits
-        assert isinstance(self.model.purifier, Purifier)
-        replaced: Tensor = _Replaced.apply(self.model.purifier.guesses(images), logits)
-        return replaced
+        if torch.is_grad_enabled():
+            logits = _Replaced.apply(self.purifier.guesses(images), logits)
+        return logits
 
 
-def guesses_first(model: nn.Module) -> bool:
-    """Whether ``model`` has a purifier with an encoder, which guesses one of the classifier's classes."""
+def guessing_purifier(model: nn.Module) -> Purifier | None:
+    """The purifier of ``model``, where it has an encoder, which guesses a class; else ``None``."""
     purifier = model.purifier if isinstance(model, Defended) else None
-    return isinstance(purifier, Purifier) and purifier.guessing
+    return purifier if isinstance(purifier, Purifier) and purifier.encoder is not None else None

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from purespike.models.coding import Coding, Direct
 from purespike.models.layers import Layers, NeuronConfig, conv3x3, initialise
-from purespike.models.resnet import DormantSuppressedBlock
+from purespike.models.resnet import DormantSuppressedBlock, residual_stages
 
 _DIRECT = Direct()
 
@@ -44,14 +44,7 @@ class EncoderDecoder(nn.Module):
         self.neurons, self.coding = neurons, coding
         channels = coding.channels(channels)
         self.stem = nn.Sequential(conv3x3(channels, low), neurons.norm(low))
-        self.encoder = nn.Sequential(
-            neurons.make(low),
-            *(DormantSuppressedBlock(low, low, 1, neurons) for _ in range(2)),
-            DormantSuppressedBlock(low, middle, 2, neurons),
-            DormantSuppressedBlock(middle, middle, 1, neurons),
-            DormantSuppressedBlock(middle, high, 2, neurons),
-            DormantSuppressedBlock(high, high, 1, neurons),
-        )
+        self.encoder = nn.Sequential(*residual_stages(filters, 2, neurons))
         self.guess = nn.Linear(high, classes)
         self.hint = nn.Linear(classes, high)
         self.decoder = nn.Sequential(
@@ -65,18 +58,23 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         spikes = self._encode(images)
-        hint = self.hint(self.guess(spikes.mean((2, 3))))
+        hint = self.hint(self._guess(spikes))
         painted: Tensor = self.decoder(spikes + hint[:, :, None, None])
         return self.coding.readout(painted, self.neurons.time_steps, self.last)
 
     def guesses(self, images: Tensor) -> Tensor:
         """The guess alone, mean over time: logits ``[N, K]``."""
-        return self.neurons.mean(self.guess(self._encode(images).mean((2, 3))))
+        return self.neurons.mean(self._guess(self._encode(images)))
 
     def _encode(self, images: Tensor) -> Tensor:
         current = self.coding.currents(images, self.neurons.time_steps, self.stem)
         spikes: Tensor = self.encoder(current)
         return spikes
+
+    def _guess(self, spikes: Tensor) -> Tensor:
+        """The guess of every time step, ``[T·N, K]``."""
+        guess: Tensor = self.guess(spikes.mean((2, 3)))
+        return guess
 
 
 def _widen(inputs: int, outputs: int, neurons: NeuronConfig) -> list[nn.Module]:

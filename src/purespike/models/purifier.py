@@ -241,9 +241,9 @@ class Purifier(nn.Module):
         return Purified(purified[..., :height, :width], noise_level[..., :height, :width])
 
     @property
-    def guessing(self) -> bool:
-        """Whether an encoder guesses a class."""
-        return isinstance(self.denoiser, EncoderDecoder)
+    def encoder(self) -> EncoderDecoder | None:
+        """The network, where it has an encoder that guesses a class."""
+        return self.denoiser if isinstance(self.denoiser, EncoderDecoder) else None
 
     def guesses(self, images: Tensor) -> Tensor:
         """What an encoder says of ``images``, ``[N, C, H, W]``, before it paints: logits ``[N, K]``.
@@ -251,10 +251,10 @@ class Purifier(nn.Module):
         Raises:
             InputError: a network without an encoder, or another channel count.
         """
-        if not isinstance(self.denoiser, EncoderDecoder):
+        if self.encoder is None:
             raise InputError("purifier: only network encoder_decoder guesses a class")
         check_channels(images, self.in_channels)
-        return self.denoiser.guesses(_padded(images))
+        return self.encoder.guesses(_padded(images))
 
     def calibrate(self, images: Tensor) -> None:
         """Rescale every layer so that it fires on ``images``; see :mod:`purespike.models.calibration`.

@@ -1,5 +1,7 @@
 """DS-ResNet: residual networks whose shortcut adds spikes to spikes (Feng et al. 2022)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
@@ -30,17 +32,24 @@ class DormantSuppressedBlock(nn.Module):
         return self.residual(spikes) + self.shortcut(spikes)
 
 
+def residual_stages(channels: Sequence[int], blocks: int, neurons: NeuronConfig) -> list[nn.Module]:
+    """Neurons, then ``blocks`` blocks for each of ``channels``; all stages but the first halve the size."""
+    inputs = channels[0]
+    body: list[nn.Module] = [neurons.make(inputs)]
+    for stage, outputs in enumerate(channels):
+        for index in range(blocks):
+            stride = 2 if stage > 0 and index == 0 else 1
+            body.append(DormantSuppressedBlock(inputs, outputs, stride, neurons))
+            inputs = outputs
+    return body
+
+
 def _ds_resnet(blocks: int, settings: ClassifierSettings) -> SpikingClassifier:
     neurons = settings.neurons()
     channels = settings.channels(64, 128, 256)
-    inputs = channels[0]
-    stem = nn.Sequential(conv3x3(settings.frame_channels, inputs), neurons.norm(inputs))
-    body: list[nn.Module] = [neurons.make(inputs)]
-    for outputs, stride in zip(channels, (1, 2, 2), strict=True):
-        for index in range(blocks):
-            body.append(DormantSuppressedBlock(inputs, outputs, stride if index == 0 else 1, neurons))
-            inputs = outputs
-    return SpikingClassifier(stem, nn.Sequential(*body), inputs, settings, neurons)
+    stem = nn.Sequential(conv3x3(settings.frame_channels, channels[0]), neurons.norm(channels[0]))
+    body = nn.Sequential(*residual_stages(channels, blocks, neurons))
+    return SpikingClassifier(stem, body, channels[-1], settings, neurons)
 
 
 @register

@@ -12,20 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks import create_attack
-from purespike.attacks.bpda import GuessBackward, guesses_first
+from purespike.attacks.bpda import GuessBackward, guessing_purifier
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
 from purespike.budget import PARSERS
 from purespike.errors import InputError
-from purespike.models import Defended, Purifier
 from purespike.neurons import parse_surrogate
 from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
 from purespike.training.objectives.gaussian import answers, draw_sigma
-from purespike.training.objectives.guesses import Guesses, Guessing, encoder_of
+from purespike.training.objectives.guesses import Guesses, Guessing
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from purespike.training.objectives.registry import Objective, Stage, objective
@@ -143,7 +142,8 @@ class EndToEnd(Objective):
         labels = batch.labels if self.labelled else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
-        with Guesses(encoder_of(batch.network.purifier) if self.guess else None) as guesses:
+        purifier = guessing_purifier(batch.network)
+        with Guesses(None if purifier is None or not self.guess else purifier.encoder) as guesses:
             views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
         terms, right = self._terms(batch, views, wanted, 1 - share)
         if guesses.value is not None:
@@ -162,7 +162,7 @@ class EndToEnd(Objective):
         ``wanted`` gives what the classifier says about the clean images; it is asked only if need be.
         """
         with Features(batch.classifier, wanted=self.features > 0) as features:
-            logits = [self._shown(batch, view) for view in views]
+            logits = [self._shown(view) for view in views]
         moved, clean = logits[0], logits[-1]
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "ce": (self.ce, partial(batch.criterion, moved, batch.labels)),
@@ -178,13 +178,13 @@ class EndToEnd(Objective):
             right["accuracy"] = count_correct(clean, batch.labels)
         return {name: (weight, value()) for name, (weight, value) in terms.items() if weight > 0}, right
 
-    def _shown(self, batch: Batch, view: View) -> Tensor:
+    def _shown(self, view: View) -> Tensor:
         """What the classifier says of the purified images, blurred."""
-        if not self.blur:
-            return view.logits
-        assert batch.classifier is not None
-        images = view.outputs.images
-        return torch.as_tensor(batch.classifier(images + self.blur * torch.randn_like(images)))
+        if self.blur:
+            images = view.outputs.images
+            blurred = images + self.blur * torch.randn_like(images)
+            view = replace(view, outputs=view.outputs._replace(images=blurred))
+        return view.logits
 
     def _attack(self, batch: Batch, labels: Tensor, scale: float) -> Tensor:
         """The images of a batch, all but a share of them moved by an attack of ``scale`` times the budget."""
@@ -210,14 +210,13 @@ class EndToEnd(Objective):
 
     def _way(self, batch: Batch) -> nn.Module:
         """The network whose gradient an attack follows: the whole, or in turn both ways by the guess."""
-        whole = batch.network
-        if not guesses_first(whole):
+        whole, purifier = batch.network, guessing_purifier(batch.network)
+        if purifier is None:
             return whole
-        assert isinstance(whole, Defended) and isinstance(whole.purifier, Purifier)
         drawn = float(torch.rand((), generator=generator(batch.seed, "guided")))
         if drawn >= self.guided:
             return whole
-        return Guessing(whole.purifier) if drawn < self.guided / 2 else GuessBackward(whole)
+        return Guessing(purifier) if drawn < self.guided / 2 else GuessBackward(whole, purifier)
 
     def _denoise(self, batch: Batch) -> Step:
         """Removal of Gaussian noise, of another deviation in each image, or of flips, by the pixels alone.

@@ -1,12 +1,10 @@
 """What a purifier's encoder guesses before it paints: recorded in a forward, and as a model to attack."""
 
-from types import TracebackType
-from typing import Any, Self
-
 from torch import Tensor, nn
 
 from purespike.models import Purifier
 from purespike.models.encoder_decoder import EncoderDecoder
+from purespike.training.objectives.features import Recorded
 
 
 class Guessing(nn.Module):
@@ -20,33 +18,14 @@ class Guessing(nn.Module):
         return self.purifier.guesses(images)
 
 
-def encoder_of(purifier: Any) -> EncoderDecoder | None:
-    """The encoder and decoder of ``purifier``, if it has them."""
-    network = getattr(purifier, "denoiser", None)
-    return network if isinstance(network, EncoderDecoder) else None
-
-
-class Guesses:
-    """Records, inside its block, the guesses of an encoder in a forward, so that training sees them as well.
-
-    ``value`` is their mean over time, logits ``[N, K]``; ``None`` without an encoder.
-    """
+class Guesses(Recorded):
+    """Records the guesses of an encoder in a forward, so that training sees them as well."""
 
     def __init__(self, network: EncoderDecoder | None) -> None:
-        self.value: Tensor | None = None
+        super().__init__(None if network is None else network.guess)
         self._network = network
 
-    def __enter__(self) -> Self:
-        if self._network is not None:
-            self._handle = self._network.guess.register_forward_hook(self._record)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._network is not None:
-            self._handle.remove()
-
-    def _record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        assert self._network is not None
-        self.value = self._network.neurons.mean(output)
+    @property
+    def value(self) -> Tensor | None:
+        """Their mean over time in the last forward, logits ``[N, K]``; ``None`` without an encoder."""
+        return None if self._network is None else self._network.neurons.mean(self.outputs[-1])
