@@ -199,6 +199,20 @@ def test_routes_of_other_attackers_are_on_the_page(run: Path, content: dict[str,
     assert "Transfer attack on a substitute" in part_of(text, "robustness")
 
 
+def test_routes_that_broke_nothing_are_marked_and_counted(run: Path, content: dict[str, Any]) -> None:
+    cell = next(c for c in content["cells"] if c["attack"] == "pgd" and c["eps"] == 16 / 255)
+    parts = [
+        {"surrogate": name, "loss": "own", "attacked": 300, "broken": broken}
+        for name, broken in (("resnet14-seed2", 17), ("wideresnet", 0), ("vgg11", 0))
+    ]
+    content["cells"] += [{**cell, "threat": "transfer", "components": parts}]
+    content["worst_case"] = []
+    replace_evaluation(run, content)
+    text = written(run)
+    assert text.count('<tr class="idle">') == 2
+    assert "On paper without 2 that broke none." in part_of(text, "components")
+
+
 def test_an_l2_evaluation_has_a_whole_page(run: Path, content: dict[str, Any]) -> None:
     sizes = {8 / 255: 0.5, 16 / 255: 1.0}
     for one in content["cells"] + content["worst_case"]:

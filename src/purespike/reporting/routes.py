@@ -26,6 +26,11 @@ class Routes:
     rows: tuple[tuple[str, str, list[int | None]], ...]
     most: tuple[int, ...]
 
+    @property
+    def idle(self) -> int:
+        """Routes along which no attack broke an image."""
+        return sum(not any(counts) for *_, counts in self.rows)
+
 
 def routes(evaluation: Evaluation) -> Iterator[Routes]:
     """The routes at each bound of the tables and without one, the most knowing attacker first."""
