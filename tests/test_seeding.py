@@ -1,10 +1,12 @@
 """Streams of random numbers: named, repeatable, and apart from each other."""
 
+import contextlib
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purespike.seeding import derive, generator
+from purespike.seeding import derive, generator, seeded
 
 PARTS = st.lists(st.one_of(st.integers(0, 10**6), st.sampled_from(["order", "augment", "pgd"])), min_size=1)
 
@@ -38,3 +40,18 @@ def test_a_stream_leaves_the_global_one_alone():
     torch.manual_seed(0)
     torch.rand(9, generator=generator(1))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device", lambda gpu: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: None)
+    monkeypatch.setattr(
+        torch.random, "fork_rng", lambda devices: asked.append(devices) or contextlib.nullcontext()
+    )
+    for name in ("cuda", "cuda:0", "cuda:1"):
+        with seeded(3, device=torch.device(name)):
+            pass
+    assert asked == [[1], [0, 1], [1]]

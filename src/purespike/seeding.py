@@ -79,7 +79,9 @@ def seeded(*parts: object, device: torch.device) -> Iterator[None]:
     called inside may draw from any of them.
     """
     gpus = {torch.cuda.current_device()} if torch.cuda.is_initialized() else set()
-    gpus |= {device.index} if device.type == "cuda" else set()
+    if device.type == "cuda":
+        # a device without a number is the current one
+        gpus |= {torch.cuda.current_device() if device.index is None else device.index}
     with torch.random.fork_rng(devices=sorted(gpus)):
         seed = derive(*parts)
         torch.default_generator.manual_seed(seed)

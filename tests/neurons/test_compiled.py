@@ -95,7 +95,7 @@ def test_the_compiler_is_left_alone_when(monkeypatch, reason):
     elif reason == "switched off":
         monkeypatch.setenv("PURESPIKE_COMPILE", "0")
     else:
-        monkeypatch.setattr(compiled, "WORTH", 200 * 11)
+        monkeypatch.setitem(compiled.WORTH, "cpu", 200 * 11)
         passes = 10
     with warnings.catch_warnings(), compiled.expecting(passes):
         warnings.simplefilter("error")
@@ -104,7 +104,7 @@ def test_the_compiler_is_left_alone_when(monkeypatch, reason):
 
 @needs_compiler
 def test_it_is_called_where_the_passes_to_come_pay_for_it(monkeypatch):
-    monkeypatch.setattr(compiled, "WORTH", 200 * 11)
+    monkeypatch.setitem(compiled.WORTH, "cpu", 200 * 11)
     given = torch.randn(2, 100), torch.rand(2, 100), {"thresholds": (0.63,), "decay": 0.123}
     for passes, expected in ((10, 0), (11, 2), (10, 0)):
         before = graphs()
