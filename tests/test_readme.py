@@ -101,8 +101,9 @@ def test_quoted_numbers_are_the_measured_ones(path):
         if (cell["attack"], cell["settings"].get("steps"), cell["eps"]) == (name.lower(), int(steps), eps)
     }
     quoted = [clean["undefended"]["accuracy"], clean["defended"]["accuracy"]]
-    quoted += [pgd[threat] for threat in ("undefended", "oblivious", "bpda", "adaptive")]
-    assert re.findall(r"(\d+\.\d) \[", rows[0]) == [percent(value) for value in quoted]
+    threats = [pgd.get(threat) for threat in ("undefended", "oblivious", "bpda", "adaptive")]
+    expected = ["–" if value is None else percent(value) for value in [*quoted, *threats]]
+    assert re.findall(r"\| (\d+\.\d|–)(?= )", rows[0]) == expected
 
 
 def test_the_stronger_attack_it_quotes_is_the_measured_one():
@@ -112,6 +113,17 @@ def test_the_stronger_attack_it_quotes_is_the_measured_one():
     score = cell["score"]
     quoted = f"{score['accuracy']:.1%} [{score['low']:.1%}, {score['high']:.1%}] of {score['n']} images"
     assert quoted.replace("%", "") in README
+
+
+def test_the_worst_cases_it_quotes_beside_the_control_are_the_measured_ones():
+    rows = json.loads((ROOT / "results/reproduction/holding/result.json").read_text(encoding="utf-8"))["rows"]
+    found = {
+        row["method"]: percent(row["cells"]["Worst of all|adaptive"]["mean"])
+        for row in rows
+        if row["group"] == "Digits"
+    }
+    told = README[README.index("Trained twice as long") : README.index("On harder images")]
+    assert re.findall(r"\d+\.\d", told) == [found["holding purifier"], found["control"]]
 
 
 @pytest.mark.parametrize(
