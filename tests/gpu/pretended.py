@@ -103,8 +103,6 @@ def dispatch(func, args, kwargs):
         kwargs = {**kwargs, "device": torch.device("cpu")} if wrap else kwargs
     elif func is ATEN.copy_.default:
         wrap = isinstance(args[0], Pretended)
-    # autograd puts zeros where a gradient is missing, on the device that it takes the others to be on
-    wrap |= not tensors and torch._C._current_graph_task_id() != -1
     if wrap and isinstance(kwargs.get("generator"), torch.Generator):
         raise RuntimeError(f"{func}: a generator of the CPU, for a tensor of the GPU")
     args, kwargs = tree_map_only(Pretended, lambda tensor: tensor.held, (args, kwargs))
