@@ -12,12 +12,15 @@ from purespike.attacks.adaptive import adaptive_routes
 from purespike.attacks.bpda import (
     Approximation,
     GuessBackward,
+    Guessing,
     IdentityBackward,
     LearnedBackward,
     fit_approximation,
+    guess_of,
 )
 from purespike.errors import InputError
 from purespike.models import Defended, Purifier
+from purespike.models.draws import KnownDraws
 
 from .conftest import photographs
 
@@ -280,7 +283,7 @@ def guessing(count=4):
 
 def test_a_guess_gives_the_gradient_and_the_whole_the_answer():
     model, images, labels = guessing()
-    through = GuessBackward(model, model.purifier)
+    through = GuessBackward(model, Guessing(model.purifier))
     assert torch.equal(through(images), model(images))
     with torch.no_grad():
         assert torch.equal(through(images), model(images))
@@ -313,3 +316,38 @@ def test_images_that_the_guess_finds_break_the_whole():
     *_, route = adaptive_routes(model, attack, surrogates=["atan(alpha=2)"], losses=["ce"])
     result = route.run(attack, images, labels)
     assert torch.equal(result.success, model(result.images).argmax(1) != labels)
+
+
+class Margin(nn.Module):
+    """Logits and one column more, with a gradient of its own."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        return torch.cat((self.inner(images), images.square().sum((1, 2, 3))[:, None]), 1)
+
+
+def test_a_column_beyond_the_classes_keeps_its_own_gradient():
+    model, images, _ = guessing()
+    leaf = images.clone().requires_grad_()
+    way = Margin(model)
+    output = GuessBackward(way, Guessing(model.purifier), own=True)(leaf)
+    assert torch.equal(output, way(images))
+    (beyond,) = torch.autograd.grad(output[:, -1].sum(), leaf, retain_graph=True)
+    torch.testing.assert_close(beyond, 2 * images)
+    (found,) = torch.autograd.grad(output[:, 0].sum(), leaf)
+    (expected,) = torch.autograd.grad(model.purifier.guesses(leaf)[:, 0].sum(), leaf)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_guess_is_found_inside_what_wraps_a_model():
+    model, images, _ = guessing()
+    model.purifier.noise = 0.1
+    known = guess_of(KnownDraws(model, seed=3))
+    assert isinstance(known, KnownDraws) and known.seed == 3
+    # the draws are those that the wrapped model makes, whatever was drawn before
+    assert torch.equal(known(images), known(images))
+    assert isinstance(guess_of(model), Guessing)
+    assert guess_of(model.classifier) is None

@@ -12,7 +12,7 @@ from purespike import evaluate_rejection
 from purespike.attacks import create_attack
 from purespike.attacks.routes import run_routes
 from purespike.errors import InputError
-from purespike.models import Defended
+from purespike.models import Defended, Purifier
 from purespike.rejection import Gated, Rejecting, Rejection, gate_routes
 from purespike.rejection.adversary import ways
 from purespike.rejection.findings import _implied
@@ -94,6 +94,22 @@ def test_the_worst_of_both_branches_counts():
             flags = model.flagged(result.images)
             assert not flags.any() and (model(result.images).argmax(1) != 0).all()
     assert won == {"unpurified": len(labels), "purified": 0}
+
+
+def test_the_guess_of_an_encoder_is_a_route_of_every_way_that_purifies():
+    purifier = Purifier(
+        width=1 / 8, time_steps=1, network="encoder_decoder", output="reconstruction", classes=2
+    )
+    pair = Defended(purifier, Sum())
+    attack = create_attack("pgd", eps=EPS, steps=2)
+    for model, branches in (
+        (Rejecting(pair, "purification_distance", 0.1), [""]),
+        (Gated(purifier, Sum(), "purification_distance", 0.1), ["purified"]),
+    ):
+        routes = gate_routes(model, attack, surrogates=("atan(alpha=2)",), losses=("margin",))
+        found = [route.loss for route in routes if route.name == "guess"]
+        assert len(found) == 4 and all(branch in name for name in found for branch in branches)
+        assert not any("unpurified" in name for name in found)
 
 
 @pytest.mark.parametrize("model", [rejecting(), gated(0.08), Rejecting(gated(0.08), "disagreement", 0.5)])

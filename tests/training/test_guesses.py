@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from purespike.attacks.bpda import GuessBackward, guessing_purifier
+from purespike.attacks.bpda import GuessBackward, Guessing, guessing_purifier
 from purespike.data import load_data
 from purespike.experiment import Run, share_of
 from purespike.models import Defended, Purifier
 from purespike.training import accelerator, train_purifier
 from purespike.training.objectives import Batch, create_objective
-from purespike.training.objectives.guesses import Guesses, Guessing
+from purespike.training.objectives.guesses import Guesses
 from training.stops import resumed_purifier
 from training.tiny import history, recipe
 

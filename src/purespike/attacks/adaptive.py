@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from purespike.attacks.bpda import GuessBackward, guessing_purifier
+from purespike.attacks.bpda import GuessBackward, guess_of
 from purespike.attacks.protocol import Attack, has_setting
 from purespike.attacks.result import AttackResult
 from purespike.attacks.routes import Component, Route, direct, run_routes
@@ -50,10 +50,13 @@ def adaptive_routes(
         for surrogate, reset in gradients
         for loss in tried
     ]
-    purifier = guessing_purifier(model)
-    if purifier is not None:
-        routes += [direct(GuessBackward(model, purifier), name="guess", loss=loss) for loss in tried]
-    return routes
+    guess = guess_of(model)
+    return routes if guess is None else routes + guess_routes(GuessBackward(model, guess), tried)
+
+
+def guess_routes(model: GuessBackward, losses: Sequence[str | None]) -> list[Route]:
+    """``model``, whose gradient is its purifier's guess, with every loss; its own surrogates are kept."""
+    return [direct(model, name="guess", loss=loss) for loss in losses]
 
 
 def worst_case(

@@ -6,12 +6,14 @@ from torch.autograd.function import FunctionCtx
 
 from purespike.attacks.approximation import Approximation, Fit, fit_approximation
 from purespike.models.defended import Defended
+from purespike.models.draws import KnownDraws
 from purespike.models.purifier import Purifier
 
 __all__ = [
     "Approximation",
     "Fit",
     "GuessBackward",
+    "Guessing",
     "IdentityBackward",
     "LearnedBackward",
     "fit_approximation",
@@ -71,6 +73,17 @@ class IdentityBackward(LearnedBackward):
         super().__init__(model, nn.Identity())
 
 
+class Guessing(nn.Module):
+    """A purifier as a classifier: images to what its encoder guesses, logits ``[N, K]``."""
+
+    def __init__(self, purifier: Purifier) -> None:
+        super().__init__()
+        self.purifier = purifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.purifier.guesses(images)
+
+
 class GuessBackward(nn.Module):
     """A defended model whose gradient is that of what its purifier's encoder guesses.
 
@@ -80,19 +93,36 @@ class GuessBackward(nn.Module):
 
     Args:
         model: attacked model; used as it is, in whatever mode it is in.
-        purifier: its purifier, which has an encoder.
+        guess: images to the guess of its purifier, logits ``[N, K]``.
+        own: whether ``model`` has columns beyond the K logits, which keep their own gradient: the margin of a
+            gate.
     """
 
-    def __init__(self, model: nn.Module, purifier: Purifier) -> None:
+    def __init__(self, model: nn.Module, guess: nn.Module, *, own: bool = False) -> None:
         super().__init__()
-        self.model, self.purifier = model, purifier
+        self.model, self.guess, self.own = model, guess, own
 
     def forward(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = self.model(images)
-        if torch.is_grad_enabled():
-            logits = _Replaced.apply(self.purifier.guesses(images), logits)
-        return logits
+        with torch.set_grad_enabled(self.own and torch.is_grad_enabled()):
+            output: Tensor = self.model(images)
+        if not torch.is_grad_enabled():
+            return output
+        guess: Tensor = self.guess(images)
+        classes = guess.shape[1]
+        logits = _Replaced.apply(guess, output[:, :classes].detach())
+        return torch.cat((logits, output[:, classes:]), 1)
+
+
+def guess_of(model: nn.Module) -> nn.Module | None:
+    """Images to what the purifier of ``model`` guesses, where it has an encoder, else ``None``.
+
+    Also inside modules that wrap a ``model``; that of one whose draws are known is made from the same draws.
+    """
+    purifier, wrapped = guessing_purifier(model), getattr(model, "model", None)
+    if purifier is not None:
+        return Guessing(purifier)
+    found = guess_of(wrapped) if isinstance(wrapped, nn.Module) else None
+    return KnownDraws(found, model.seed) if found is not None and isinstance(model, KnownDraws) else found
 
 
 def guessing_purifier(model: nn.Module) -> Purifier | None:

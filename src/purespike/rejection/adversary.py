@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks import Attack, AttackResult
-from purespike.attacks.adaptive import adaptive_routes
+from purespike.attacks.adaptive import adaptive_routes, guess_routes
+from purespike.attacks.bpda import GuessBackward, guess_of
 from purespike.attacks.gate import GATES, passes_and_misses
 from purespike.attacks.objective import frozen_eval
 from purespike.attacks.precision import achieved
@@ -27,17 +28,17 @@ class Way(nn.Module):
     The margin is not negative exactly where the model goes this way and accepts the image.
 
     Args:
-        model: a ``Rejecting``, or a ``Gated``, or a ``Rejecting`` of one.
+        gate: a ``Rejecting``, or a ``Gated``, or a ``Rejecting`` of one.
         branch: branch of the ``Gated``, ``"unpurified"`` or ``"purified"``; empty without one.
         unit: score that counts as 1 in the margin, so that penalties have a scale.
     """
 
-    def __init__(self, model: nn.Module, branch: str = "", *, unit: float = 1.0) -> None:
+    def __init__(self, gate: nn.Module, branch: str = "", *, unit: float = 1.0) -> None:
         super().__init__()
-        self.model, self.branch, self.unit = model, branch, unit
+        self.gate, self.branch, self.unit = gate, branch, unit
 
     def forward(self, images: Tensor) -> Tensor:
-        inner = self.model.model if isinstance(self.model, Rejecting) else self.model
+        inner = self.gate.model if isinstance(self.gate, Rejecting) else self.gate
         seen = Seen(inner, images)
         margin = torch.full((len(images),), torch.inf, device=images.device)
         logits = None
@@ -47,8 +48,8 @@ class Way(nn.Module):
             flagged = torch.where(excess > 0, excess, excess - torch.finfo(excess.dtype).tiny)
             margin = flagged if self.branch == PURIFIED else -excess
             logits = seen.purified_logits if self.branch == PURIFIED else seen.bare_logits
-        if isinstance(self.model, Rejecting):
-            margin = torch.minimum(margin, -self._excess(self.model, seen))
+        if isinstance(self.gate, Rejecting):
+            margin = torch.minimum(margin, -self._excess(self.gate, seen))
         logits = seen.logits if logits is None else logits
         return torch.cat((logits, margin[:, None].to(logits.dtype)), 1)
 
@@ -74,6 +75,8 @@ def gate_routes(
 ) -> list[Route]:
     """Routes that win only with images accepted and misclassified; the worst of all per image counts.
 
+    Where the purifier has an encoder, its guess is differentiated in place of the logits as well.
+
     Args:
         model: a ``Rejecting`` or a ``Gated``.
         attack: attack that follows the routes, with the setting ``gate``.
@@ -82,9 +85,12 @@ def gate_routes(
         unit: see :class:`Way`.
     """
     found = []
+    guess = guess_of(model)
     for gate in GATES:
         for way in ways(model, unit=unit):
             routes = adaptive_routes(way, attack, surrogates=surrogates, losses=losses)
+            if guess is not None and way.branch != UNPURIFIED:
+                routes += guess_routes(GuessBackward(way, guess, own=True), losses)
             found += [_through(route, way, gate) for route in routes]
     return found
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks import create_attack
-from purespike.attacks.bpda import GuessBackward, guessing_purifier
+from purespike.attacks.bpda import GuessBackward, guess_of, guessing_purifier
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
@@ -24,7 +24,7 @@ from purespike.training.objectives.adversarial import taking_turns
 from purespike.training.objectives.batch import Batch, Step, View, count_correct
 from purespike.training.objectives.features import Features
 from purespike.training.objectives.gaussian import answers, draw_sigma
-from purespike.training.objectives.guesses import Guesses, Guessing
+from purespike.training.objectives.guesses import Guesses
 from purespike.training.objectives.noise_fgsm import noise_fgsm
 from purespike.training.objectives.overfitting import Guard
 from purespike.training.objectives.registry import Objective, Stage, objective
@@ -210,13 +210,13 @@ class EndToEnd(Objective):
 
     def _way(self, batch: Batch) -> nn.Module:
         """The network whose gradient an attack follows: the whole, or in turn both ways by the guess."""
-        whole, purifier = batch.network, guessing_purifier(batch.network)
-        if purifier is None:
+        whole, guess = batch.network, guess_of(batch.network)
+        if guess is None:
             return whole
         drawn = float(torch.rand((), generator=generator(batch.seed, "guided")))
         if drawn >= self.guided:
             return whole
-        return Guessing(purifier) if drawn < self.guided / 2 else GuessBackward(whole, purifier)
+        return guess if drawn < self.guided / 2 else GuessBackward(whole, guess)
 
     def _denoise(self, batch: Batch) -> Step:
         """Removal of Gaussian noise, of another deviation in each image, or of flips, by the pixels alone.

@@ -1,21 +1,9 @@
-"""What a purifier's encoder guesses before it paints: recorded in a forward, and as a model to attack."""
+"""What a purifier's encoder guesses before it paints, recorded in a forward."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from purespike.models import Purifier
 from purespike.models.encoder_decoder import EncoderDecoder
 from purespike.training.objectives.features import Recorded
-
-
-class Guessing(nn.Module):
-    """A purifier as a classifier: images to what its encoder guesses, logits ``[N, K]``."""
-
-    def __init__(self, purifier: Purifier) -> None:
-        super().__init__()
-        self.purifier = purifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.purifier.guesses(images)
 
 
 class Guesses(Recorded):
