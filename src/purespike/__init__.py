@@ -1,6 +1,7 @@
 """purespike: adversarial purification for spiking neural networks, measured honestly."""
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 from purespike.errors import InputError
@@ -65,11 +66,15 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # PyTorch takes seconds to import; the command line's help and its errors need none of it
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in __all__:
-        return importlib.import_module(f"purespike.{name}")
-    raise AttributeError(f"module 'purespike' has no attribute {name!r}")
+    if name not in _HOMES and name not in __all__:
+        raise AttributeError(f"module 'purespike' has no attribute {name!r}")
+    # rich draws a number when it is imported
+    drawn = random.getstate()
+    try:
+        home = importlib.import_module(_HOMES.get(name, f"purespike.{name}"))
+    finally:
+        random.setstate(drawn)
+    return getattr(home, name) if name in _HOMES else home
 
 
 def __dir__() -> list[str]:

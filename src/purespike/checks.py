@@ -99,8 +99,16 @@ def as_float(images: Tensor) -> Tensor:
 
 def copy_for(model: nn.Module, images: Tensor) -> Tensor:
     """A differentiable copy of ``images``, in the type of all parameters of ``model`` if they share one."""
+    return images.to(_taken(model, images), copy=True)
+
+
+def cast_for(model: nn.Module, images: Tensor) -> Tensor:
+    """``images``, in the type of all parameters of ``model`` if they share another one."""
+    return images.to(_taken(model, images))
+
+
+def _taken(model: nn.Module, images: Tensor) -> torch.dtype:
     types = (each.dtype for each in model.parameters() if each.is_floating_point())
     own = next(types, images.dtype)
     # the first parameter tells most models; only of others are all of them looked at
-    cast = own != images.dtype and all(each == own for each in types)
-    return images.to(own if cast else images.dtype, copy=True)
+    return own if own != images.dtype and all(each == own for each in types) else images.dtype

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from purespike import InputError
+from purespike import InputError, attacks
 from purespike.attacks import create_attack, cw, mifgsm, pgd, square
+from purespike.attacks.spsa import spsa_gradient
 
 
 class Counts(nn.Module):
@@ -57,6 +58,120 @@ def test_what_is_not_a_number_is_broken(name, plain):
     # C&W minimises a distance, and meets nothing but infinite costs
     assert found.success.all() or name == "cw"
     assert found.images.isfinite().all()
+
+
+class NanOffCentre(nn.Module):
+    """Of one class at grey images, and not a number anywhere else."""
+
+    def __init__(self, label):
+        super().__init__()
+        self.label, self.inner = label, nn.Linear(16, 4)
+
+    def forward(self, seen):
+        off = (seen - 0.5).flatten(1).abs().amax(1, keepdim=True) > 1e-6
+        logits = self.inner(seen.flatten(1)) + 10 * torch.eye(4)[self.label]
+        return torch.where(off, torch.nan, logits)
+
+
+@pytest.mark.parametrize("label", [0, 1, 3])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd_ce", "apgd_dlr", "autoattack_rand"])
+def test_what_is_not_a_number_is_broken_whatever_the_class(name, label):
+    images, labels = torch.full((6, 1, 4, 4), 0.5), torch.full((6,), label)
+    settings = {} if name == "fgsm" else {"steps": 3}
+    found = create_attack(name, eps=0.1, **settings)(NanOffCentre(label), images, labels)
+    assert found.success.all() and found.images.isfinite().all()
+
+
+class Offset(nn.Module):
+    """A float64 model whose logits differ by less than float32 tells apart at their size."""
+
+    def __init__(self):
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.weights = nn.Parameter(torch.randn(16, 4, generator=draw, dtype=torch.float64))
+
+    def forward(self, images):
+        return 1e9 + images.flatten(1).double() @ self.weights
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "apgd_dlr"])
+def test_logits_of_a_float64_model_are_told_apart(name):
+    images = torch.rand((20, 1, 4, 4), generator=torch.Generator().manual_seed(1))
+    model = Offset()
+    labels = model(images).argmax(1)
+    found = create_attack(name, eps=0.3, steps=20)(model, images, labels)
+    # a linear model falls to a step along the difference of two columns, if it falls at all
+    worst = torch.stack(
+        [
+            ((model.weights[:, other] - model.weights[:, label]).abs().sum() * 0.3)
+            >= logits[label] - logits[other]
+            for logits, label in zip(model(images).detach(), labels, strict=True)
+            for other in [int(logits.scatter(0, label, -torch.inf).argmax())]
+        ]
+    )
+    assert found.success.sum() >= 0.8 * worst.sum() > 8
+
+
+class Detached(nn.Module):
+    """Its own weights want a gradient, and none leads to the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(16, 4)
+
+    def forward(self, images):
+        return self.inner(images.detach().flatten(1))
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["frozen by the attack", "out of its reach"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "mifgsm", "cw", "apgd_ce", "apgd_dlr"])
+def test_a_model_without_a_path_to_its_images_is_named(name, hidden):
+    inner = Detached()
+    model = (lambda images: inner(images)) if hidden else inner
+    images = torch.rand((4, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    attack = getattr(attacks, name)
+    settings = {} if name == "fgsm" else {"steps": 2}
+    found = attack(model, images, inner(images).argmax(1), **settings)
+    assert "autograd finds no path from the logits to the images: no gradient was followed" in found.warnings
+
+
+def test_spsa_leaves_out_the_probes_that_are_not_numbers():
+    def loss(images):
+        value = images.flatten(1).sum(1)
+        # a third of the directions raise the first pixel and lower the second
+        bad = (images[:, 0, 0, 0] > 0.5) & (images[:, 0, 0, 1] < 0.5)
+        return torch.where(bad, torch.nan, value)
+
+    draws = torch.Generator().manual_seed(0)
+    images = torch.full((1, 1, 1, 3), 0.5)
+    found = spsa_gradient(loss, images, samples=400, delta=0.1, generator=draws)
+    assert found.isfinite().all()
+    # what is left moves the first two pixels alike: each seems to have the slope of both
+    torch.testing.assert_close(found.flatten(), torch.tensor([2.0, 2.0, 1.0]), atol=0.35, rtol=0)
+    model = NanOffCentre(0)
+    result = attacks.spsa(
+        model, images.new_full((1, 1, 4, 4), 0.5), torch.zeros(1).long(), steps=1, samples=2
+    )
+    assert any("times the loss of an image was not finite" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("queries", [1, 2, 50])
+def test_sparse_search_keeps_to_its_queries(queries):
+    seen = []
+
+    def constant(images):
+        seen.append(len(images))
+        return torch.tensor([9.0, 0, 0]) + 0 * images.flatten(1).sum(1, keepdim=True)
+
+    images, labels = torch.rand(3, 1, 4, 4), torch.zeros(3, dtype=torch.long)
+    found = attacks.sparse_search(constant, images, labels, eps=4, queries=queries)
+    assert found.forwards == sum(seen) == 3 * queries
+    assert not found.success.any()
+
+
+def test_square_says_that_it_searched_nothing(plain):
+    model, images, labels = plain
+    assert any("nothing was searched" in line for line in square(model, images, labels, queries=2).warnings)
 
 
 class Gamma(nn.Module):

@@ -1,5 +1,8 @@
 """What an evaluation may be given, and how much of it is attacked."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -66,3 +69,47 @@ def test_a_class_that_the_sample_lacks_is_in_the_description():
     labels = torch.tensor([0] * 50 + [1] * 50 + [7])
     described = read_images((torch.zeros(101, 1, 4, 4), labels), limit=4, seed=0)[2]
     assert described.to_json()["missing_classes"] == [7]
+
+
+@pytest.mark.parametrize("parts", [("float32", "float32"), ("float64", "float64"), ("float32", "float64")])
+@pytest.mark.parametrize("kind", ["float64", "float16", "numpy"])
+def test_each_part_of_a_defended_model_gets_its_own_type(kind, parts):
+    torch.manual_seed(0)
+    purifier = nn.Conv2d(1, 1, 3, padding=1).to(getattr(torch, parts[0]))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to(getattr(torch, parts[1]))
+    model, images = Defended(purifier, classifier), torch.rand(6, 1, 8, 8)
+    labels = model(images).argmax(1)
+    given = images.double().numpy() if kind == "numpy" else images.to(getattr(torch, kind))
+    found = purespike.evaluate(
+        model, (given, labels), attacks=["fgsm"], threat="all", eps="1/255", diagnose=0
+    )
+    assert found.clean.defended.accuracy == 1
+    assert {cell.threat for cell in found.cells} >= {"undefended", "oblivious", "adaptive"}
+
+
+def test_bfloat16_images_are_taken():
+    torch.manual_seed(0)
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), torch.rand(6, 1, 8, 8).bfloat16()
+    labels = model(images.float()).argmax(1)
+    found = purespike.evaluate(model, (images, labels), attacks=["fgsm"], diagnose=0)
+    assert found.clean.undefended.accuracy == 1
+
+
+def test_weights_made_in_inference_mode_are_refused_before_anything_else():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    images = torch.rand(6, 1, 8, 8), torch.zeros(6, dtype=torch.long)
+    with pytest.raises(InputError, match=r"made inside torch\.inference_mode"):
+        purespike.evaluate(model, images, attacks=["fgsm"], threat="undefended", diagnose=0)
+
+
+def test_the_first_evaluation_of_a_process_draws_nothing_from_pythons_generator():
+    code = (
+        "import random; before = random.getstate()\n"
+        "import torch, purespike\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
+        "data = torch.rand(4, 1, 2, 2), torch.zeros(4).long()\n"
+        "purespike.evaluate(model, data, attacks=['fgsm'], diagnose=0)\n"
+        "assert random.getstate() == before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,5 +1,6 @@
 """Which attacks are run at which budgets, and with which steps."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from purespike.evaluation.plan import (
     suite,
 )
 from purespike.neurons import parse_surrogate
+from purespike.results import Evaluation
 
 
 def steps(spec, *budgets, norm="linf"):
@@ -126,6 +128,25 @@ def test_a_suite_on_three_classes(monkeypatch, capsys):
     with pytest.raises(InputError, match="needs at least 4 classes"):
         labels = model(images).argmax(1)
         purespike.evaluate(model, (images, labels), attacks=["fgsm", "apgd_dlr"], **given)
+
+
+def test_a_suite_on_two_classes_at_the_shell(monkeypatch, tmp_path, call):
+    monkeypatch.setitem(SUITES, "full", Suite(("fgsm", "apgd_dlr"), learned_bpda=False))
+    draw = np.random.default_rng(0)
+    for split in ("train", "test"):
+        pixels = draw.integers(0, 256, (8, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / f"two-{split}.npz", x=pixels, y=np.arange(8) % 2)
+    code = "from torch import nn\n\ndef model():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))\n"
+    (tmp_path / "two_classes.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    call(
+        *("evaluate", "two_classes:model", "--data", "npz:two", "--suite", "full", "--eps", "8/255"),
+        *("--threat", "undefended", "--diagnose", "0", "--out", "out"),
+    )
+    found = Evaluation.read(tmp_path / "out" / "evaluation.json")
+    assert [cell.attack for cell in found.cells] == ["fgsm"]
+    assert found.settings.left_out[0].startswith("apgd_dlr is left out: the DLR loss")
 
 
 def test_a_budget_given_twice_is_measured_once():

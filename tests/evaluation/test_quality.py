@@ -109,3 +109,34 @@ class Function(nn.Module):
 
     def forward(self, images):
         return self.function(images)
+
+
+class Spoiling(nn.Module):
+    """Makes no numbers of images whose first pixel is above a value."""
+
+    def __init__(self, above):
+        super().__init__()
+        self.above = above
+
+    def forward(self, images):
+        return torch.where(images[:, :1, :1, :1] > self.above, torch.nan, images)
+
+
+@pytest.mark.parametrize("above", [-1.0, 0.5, 0.99])
+def test_a_purifier_that_makes_no_numbers_is_measured_all_the_same(above):
+    torch.manual_seed(0)
+    classifier, images = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), torch.rand(8, 1, 8, 8)
+    images[:, 0, 0, 0] = torch.linspace(0.1, 0.98, 8)
+    labels = classifier(images).argmax(1)
+    spoilt = int((images[:, 0, 0, 0] > above).sum())
+    found = evaluate(
+        Defended(Spoiling(above), classifier),
+        (images, labels),
+        attacks=["fgsm"],
+        threat="oblivious,adaptive",
+        eps="8/255",
+        diagnose=0,
+    )
+    assert found.clean.defended.correct == 8 - spoilt
+    shown = {quality.images.rpartition(" ")[2] for quality in found.quality}
+    assert ("purified" in shown) == (spoilt < 8)

@@ -284,3 +284,14 @@ def test_what_cannot_be_is_refused(settings, message, sample):
 def test_a_cell_that_was_not_measured_is_named(matrix):
     with pytest.raises(InputError, match="holds no pgd from spiking to foreign at eps 3/255"):
         matrix.cell("pgd", "spiking", "foreign", "3/255")
+
+
+def test_a_target_whose_logits_are_no_numbers_is_named(sample):
+    class Nan(nn.Module):
+        def forward(self, images):
+            return torch.full((len(images), 4), torch.nan)
+
+    found = transfer_matrix({"foreign": foreign()}, {"nan": Nan()}, sample, attacks=["fgsm"], eps=EPS)
+    (cell,) = found.cells
+    assert cell.score.correct == 0
+    assert "target nan: logits that are not finite count as misclassified" in cell.warnings

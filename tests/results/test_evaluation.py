@@ -46,8 +46,11 @@ def test_worst_cases_follow_from_the_outcomes(path):
 def test_the_line_of_a_cell_names_its_threat_model():
     evaluation = Evaluation.read(ROOT / "results" / "digits" / "evaluation.json")
     lines = str(evaluation).splitlines()
-    assert len(lines) == 3 + len(evaluation.cells)
-    for line, cell in zip(lines[2:-1], evaluation.cells, strict=True):
+    worst = evaluation.worst_cases
+    assert worst and len(lines) == 3 + len(evaluation.cells) + len(worst)
+    for line, case in zip(lines[-1 - len(worst) : -1], worst, strict=True):
+        assert line.startswith("worst case (L∞, eps ") and f", {case.threat}: {case.score.text}% [" in line
+    for line, cell in zip(lines[2 : -1 - len(worst)], evaluation.cells, strict=True):
         tenths = (2000 * cell.score.correct + cell.score.n) // (2 * cell.score.n)
         assert f", {cell.threat}: {tenths // 10}.{tenths % 10}% [" in line
     assert lines[-1].startswith("VERDICT: suspicious (")

@@ -54,7 +54,7 @@ class LearnedBackward(nn.Module):
             purified = self.model.purify(images)
         if torch.is_grad_enabled():
             purified = _Replaced.apply(self.approximation(images), purified)
-        logits: Tensor = self.model.classifier(purified)
+        logits = self.model.classify(purified)
         if self.model.by_parts:
             return logits
         # the answer of a vote, or of a forward of its own, with the gradient of the parts

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import finite, frozen_eval, input_gradient, objective
+from purespike.attacks.objective import finite, frozen_eval, input_gradient, leads, objective
 from purespike.attacks.precision import (
     check_precision,
     full_precision_logits,
@@ -14,7 +14,7 @@ from purespike.attacks.precision import (
 )
 from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle_scalars
 from purespike.attacks.registry import attack, attacking
-from purespike.attacks.result import AttackResult, remarks
+from purespike.attacks.result import NO_PATH, AttackResult, remarks
 from purespike.attacks.targets import aimed, check_target
 from purespike.checks import check_images, check_labels, check_seed, check_steps
 from purespike.models.answer import correct, logits_of
@@ -155,6 +155,7 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
     best_step = torch.zeros(count, dtype=torch.long, device=device)
     trace = torch.full((attack.search_steps * attack.steps + 1, count), torch.nan, device=device)
     forwards = backwards = 0
+    path = True
     dropped = torch.zeros((), dtype=torch.long, device=device)
     verify = is_reduced_precision(attack.precision, images)
     margin = objective("margin", targeted=attack.targeted)
@@ -169,6 +170,8 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
             with gradients_in(attack.precision, images):
                 logits = logits_of(model, candidate)
             margins = margin(logits, labels)
+            if search == step == 0:
+                path = leads(margins, candidate)
             forwards += count
             index = search * attack.steps + step
             trace[index] = margins.detach()
@@ -195,4 +198,5 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
         c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
 
     reached = ~torch.isinf(best_distance)
-    return AttackResult(best, reached, best_step, trace, forwards, backwards, warnings=remarks(dropped))
+    lines = (*(() if path else (NO_PATH,)), *remarks(dropped))
+    return AttackResult(best, reached, best_step, trace, forwards, backwards, warnings=lines)

@@ -47,6 +47,10 @@ def run(attack: "AutoAttack", model: nn.Module, images: Tensor, labels: Tensor) 
         _check(attack, victim, images[~success], labels[~success], messages)
     for name in attack.attacks:
         if name == "square" and attack.queries < LEAST_QUERIES:
+            messages.append(
+                f"square: nothing was searched: {LEAST_QUERIES} queries are the fewest, those of the clean "
+                "image, the start and the verdict"
+            )
             continue
         rows = (~success).nonzero().squeeze(1)
         for start in range(attack.restarts if name == "square" else 1):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import Objective, Reached, finite, input_gradient, misses
+from purespike.attacks.objective import Objective, Reached, finite, gradient_if_any, misses
 from purespike.attacks.precision import gradients_in, majority
 from purespike.checks import check_labels
 from purespike.models.answer import logits_of
@@ -20,12 +20,14 @@ class IterateInfo:
         success: bool ``[N]``: goal reached in more than half of the passes.
         gradient: gradient of the mean loss, ``[N, C, H, W]``; ``None`` if it was not asked for.
         dropped: number of entries of gradients that were not finite, and are taken as zero.
+        reached: whether autograd found a path from the logits to the images, where it was asked to.
     """
 
     losses: Tensor
     success: Tensor
     gradient: Tensor | None
     dropped: Tensor | None = None
+    reached: bool = True
 
 
 def evaluate_iterate(
@@ -60,6 +62,7 @@ def evaluate_iterate(
     """
     images = images.detach().requires_grad_(differentiate)
     losses, votes, gradient, dropped = None, None, None, None
+    path = True
     with torch.set_grad_enabled(differentiate):
         for _ in range(passes):
             with gradients_in(precision, images):
@@ -68,7 +71,9 @@ def evaluate_iterate(
                 check_labels(labels, count=len(images), classes=logits.shape[1])
             found = loss(logits, labels)
             if differentiate:
-                part, lost = finite(input_gradient(found, images))
+                own = gradient_if_any(found, images)
+                path = path and own is not None
+                part, lost = finite(torch.zeros_like(images) if own is None else own)
                 gradient, dropped = _add(gradient, part), _add(dropped, lost)
             losses = _add(losses, found.detach())
             votes = _add(votes, reached(logits.detach(), labels).long())
@@ -76,7 +81,7 @@ def evaluate_iterate(
     if passes > 1:
         losses = losses / passes
         gradient = None if gradient is None else gradient / passes
-    return IterateInfo(losses, majority(votes, passes), gradient, dropped)
+    return IterateInfo(losses, majority(votes, passes), gradient, dropped, path)
 
 
 def _add(total: Tensor | None, part: Tensor) -> Tensor:

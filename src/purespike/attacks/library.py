@@ -111,6 +111,7 @@ class Component:
 
         def begun(x: Tensor, *rest: Any, **settings: Any) -> Any:
             draws.begin(x)
+            self.victim.labels = rest[0] if rest else settings.get("y")
             return single_run(x, *rest, **settings)
 
         self.made.attack_single_run = begun

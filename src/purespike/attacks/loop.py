@@ -10,7 +10,7 @@ from purespike.attacks.gate import goal_of
 from purespike.attacks.iterate import IterateInfo, evaluate_iterate
 from purespike.attacks.precision import achieved, gradients_in, is_reduced_precision
 from purespike.attacks.protocol import settings_of
-from purespike.attacks.result import AttackResult, merge, remarks
+from purespike.attacks.result import NO_PATH, AttackResult, merge, remarks
 from purespike.attacks.spsa import spsa_gradient
 from purespike.attacks.steps import Ascent, permitted, step_sizes
 from purespike.attacks.watching import Sighting, watcher
@@ -56,7 +56,7 @@ def _run(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor)
             if not len(rows):
                 break
         iterate = stepper(step, clean, iterate, labels[rows], gradient)
-    return record.result(probes=stepper.probes)
+    return record.result(stepper)
 
 
 def perturb(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -104,6 +104,7 @@ class Stepper:
         self.sizes = step_sizes(attack.step_length, steps=attack.steps, schedule=attack.schedule)
         self.directions = generator(attack.seed, "spsa")
         self.probes = 0
+        self.unbounded = torch.zeros((), dtype=torch.long, device=images.device)
 
     def __call__(
         self, step: int, clean: Tensor, iterate: Tensor, labels: Tensor, gradient: Tensor | None
@@ -120,7 +121,9 @@ class Stepper:
             with gradients_in(attack.precision, probes):
                 logits = logits_of(self.model, probes)
             check_labels(labels, count=len(probes), classes=logits.shape[1])
-            return goal_of(attack).loss(logits, labels)
+            losses = goal_of(attack).loss(logits, labels)
+            self.unbounded += (~losses.isfinite()).sum()
+            return losses
 
         samples = attack.samples * attack.eot
         self.probes += 2 * samples * len(images)
@@ -141,6 +144,7 @@ class _Record:
         self.forwards = self.backwards = 0
         self.dropped = torch.zeros((), dtype=torch.long, device=device)
         self.unbounded = torch.zeros_like(self.dropped)
+        self.reached = True
         # successes in half precision are judged once more
         self.verify = is_reduced_precision(attack.precision, images)
 
@@ -149,6 +153,7 @@ class _Record:
         self.forwards += len(rows) * self.attack.eot
         self.backwards += 0 if info.gradient is None else len(rows) * self.attack.eot
         self.unbounded += (~info.losses.isfinite()).sum()
+        self.reached = self.reached and info.reached
         if info.dropped is not None:
             self.dropped += info.dropped
         if self.loss.dtype != info.losses.dtype:
@@ -184,8 +189,8 @@ class _Record:
         reached = goal_of(attack).reached
         return achieved(self.model, images, labels, reached=reached, passes=attack.eot)
 
-    def result(self, *, probes: int) -> AttackResult:
-        """The result of one start, which took ``probes`` forwards besides those recorded."""
+    def result(self, stepper: Stepper) -> AttackResult:
+        """The result of one start, whose ``stepper`` may have made forwards besides those recorded."""
         if self.verify and not self.success.all():
             # a failure in half precision may be a success
             left = (~self.success).nonzero().squeeze(1)
@@ -195,9 +200,12 @@ class _Record:
             self.success,
             self.step,
             self.trace,
-            self.forwards + probes,
+            self.forwards + stepper.probes,
             self.backwards,
             settings_of(self.attack),
             self.attack.seed,
-            warnings=remarks(self.dropped, losses=self.unbounded),
+            warnings=(
+                *(() if self.reached else (NO_PATH,)),
+                *remarks(self.dropped, losses=self.unbounded + stepper.unbounded),
+            ),
         )

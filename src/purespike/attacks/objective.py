@@ -61,12 +61,18 @@ def reaching(*, targeted: bool) -> Reached:
 def input_gradient(losses: Tensor, images: Tensor) -> Tensor:
     """Gradient of the sum of ``losses`` in ``images``, same shape; zero where autograd finds no path.
 
-    An attack on a model that is detached from its images leaves them as they are; the diagnostics say so.
+    An attack on a model that is detached from its images leaves them as they are, and says so.
     """
-    if not losses.requires_grad:
-        return torch.zeros_like(images)
-    (gradient,) = torch.autograd.grad(losses.sum(), images, allow_unused=True)
+    gradient = gradient_if_any(losses, images)
     return torch.zeros_like(images) if gradient is None else gradient
+
+
+def gradient_if_any(losses: Tensor, images: Tensor) -> Tensor | None:
+    """Gradient of the sum of ``losses`` in ``images``; ``None`` where autograd finds no path."""
+    if not losses.requires_grad:
+        return None
+    (gradient,) = torch.autograd.grad(losses.sum(), images, allow_unused=True)
+    return gradient
 
 
 def finite(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,10 +90,33 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
     Raises:
         InputError: parameters that were made in inference mode, or are on the meta device.
     """
+    check_differentiable(model)
+    with guarded(model), frozen(model), outside_inference_mode(), mode(model, training=False):
+        yield
+
+
+def check_differentiable(model: nn.Module) -> None:
+    """Refuse a model that autograd cannot work with.
+
+    Raises:
+        InputError: its parameters were made in inference mode.
+    """
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise InputError(
             f"{type(model).__name__}: its weights were made inside torch.inference_mode, where nothing can "
             "be differentiated; create or load the model outside"
         )
-    with guarded(model), frozen(model), outside_inference_mode(), mode(model, training=False):
-        yield
+
+
+def leads(outputs: Tensor, inputs: Tensor) -> bool:
+    """Whether autograd finds a path from ``outputs`` to ``inputs``, no leaf; nothing is computed."""
+    seen, left = set(), [outputs.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node is inputs.grad_fn:
+            return True
+        seen.add(node)
+        left += [following for following, _ in node.next_functions]
+    return False

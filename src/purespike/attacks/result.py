@@ -63,6 +63,9 @@ def merge(whole: AttackResult, part: AttackResult, rows: Tensor) -> AttackResult
     )
 
 
+NO_PATH = "autograd finds no path from the logits to the images: no gradient was followed"
+
+
 def remarks(dropped: Tensor, *, losses: Tensor | None = None) -> tuple[str, ...]:
     """Warnings of an attack that met numbers that are not finite.
 

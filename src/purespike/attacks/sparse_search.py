@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import frozen_eval, margin
-from purespike.attacks.precision import misclassified
+from purespike.attacks.precision import is_reduced_precision, misclassified
 from purespike.attacks.protocol import Attack, settings_of, settle, settle_scalars
 from purespike.attacks.registry import attack, attacking
 from purespike.attacks.result import AttackResult
@@ -83,7 +83,10 @@ class SparseSearch(Attack):
         found, best, forwards = images.clone(), torch.full((len(images),), -torch.inf), 0
         best = best.to(images.device)
         turned = torch.zeros_like(images, dtype=torch.bool)
-        for query in range(self.queries if len(images) else 0):
+        won = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        # successes in half precision are judged once more, which is a query as well
+        verify = is_reduced_precision("fp32", images)
+        for query in range(self.queries - verify if len(images) else 0):
             tried = self._exchanged(turned[rows], draws.uniform(0, 1, images.shape[1:]), query)
             points = torch.where(tried, far[rows], images[rows])
             logits = logits_of(model, points)
@@ -93,16 +96,19 @@ class SparseSearch(Attack):
             better = success | (losses >= best[rows])
             kept = rows[better]
             turned[kept], found[kept], best[kept] = tried[better], points[better], losses[better]
+            won[rows[success]] = True
             draws.keep(~success)
             rows = rows[~success]
             if not len(rows):
                 break
+        if verify and len(images):
+            won, forwards = misclassified(model, found, labels), forwards + len(images)
         return AttackResult(
             images=found,
-            success=misclassified(model, found, labels) if len(images) else labels.bool(),
+            success=won,
             best_step=torch.zeros(len(images), dtype=torch.long, device=images.device),
             loss_trace=best[None],
-            forwards=forwards + len(images),
+            forwards=forwards,
             backwards=0,
             config=settings_of(self),
             seed=self.seed,

@@ -38,7 +38,7 @@ def spsa_gradient(
     with Rademacher directions :math:`v_s \in \{-1, 1\}^{C \times H \times W}`, the same for all images of a
     batch, so that an image's estimate is independent of the rest of the batch. Probes are clipped to [0, 1]
     and the quotient is taken over the distance that remains of :math:`2 \delta`: the mean is still the
-    gradient of a linear loss.
+    gradient of a linear loss. A pair of probes of which one has a loss that is not finite is left out.
 
     Args:
         loss: images ``[M, C, H, W]`` to one value each, ``[M]``; called ``2 * samples`` times with as many
@@ -67,12 +67,15 @@ def spsa_gradient(
     exact = torch.promote_types(images.dtype, torch.float32)
     upper, lower = (images + delta).clamp(max=1), (images - delta).clamp(min=0)
     total = torch.zeros_like(images, dtype=exact)
+    used = total.new_zeros((len(images), 1, 1, 1))
     for _ in range(samples):
         bits = torch.randint(2, images.shape[1:], generator=generator, device=generator.device)
         up = bits.to(images.device).bool()
         ahead, behind = torch.where(up, upper, lower), torch.where(up, lower, upper)
-        rise = loss(ahead).to(exact) - loss(behind).to(exact)
-        total += rise.view(-1, 1, 1, 1) * torch.where(up, 1.0, -1.0).to(exact)
+        rise = (loss(ahead).to(exact) - loss(behind).to(exact)).view(-1, 1, 1, 1)
+        usable = rise.isfinite()
+        total += torch.where(usable, rise, 0) * torch.where(up, 1.0, -1.0).to(exact)
+        used += usable
     # the distance between the probes as they were rounded and clipped
     gap = upper.to(exact) - lower.to(exact)
-    return torch.where(gap > 0, total / (samples * gap), 0).to(images.dtype)
+    return torch.where(gap > 0, total / (used.clamp(min=1) * gap), 0).to(images.dtype)

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from purespike.attacks.objective import finite, margin
-from purespike.attacks.result import remarks
+from purespike.attacks.objective import finite, leads, margin
+from purespike.attacks.result import NO_PATH, remarks
 from purespike.models.answer import correct, logits_of
 
 # a logit that stands for infinity: its square is finite in float32
 _HUGE = 1e15
+# logits beyond it are told apart in float64 alone
+_LARGE = 100.0
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -25,7 +27,11 @@ class Victim(nn.Module):
         self.model, self.dtype = model, dtype
         self.forwards = self.backwards = 0
         self.finite = True
+        self.reached: bool | None = None
+        """Whether autograd finds a path from the logits to the images; ``None`` until it was asked."""
         self.dropped = torch.zeros((), dtype=torch.long)
+        self.labels: Tensor | None = None
+        """True classes of the images of a run, where each pass has one row for each of them."""
 
     def forward(self, images: Tensor) -> Tensor:
         self.forwards += len(images)
@@ -34,11 +40,24 @@ class Victim(nn.Module):
         if inputs.requires_grad:
             inputs.register_hook(self._finite)
         logits = logits_of(self.model, inputs)
+        if inputs.requires_grad and self.reached is None:
+            self.reached = leads(logits, inputs)
+        if inputs.requires_grad and not self.reached:
+            # the library differentiates whatever it is given
+            logits = logits + 0 * inputs.flatten(1).sum(1, keepdim=True).to(logits)
         if logits.requires_grad:
             logits.register_hook(self._differentiated)
-        self.finite = self.finite and bool(torch.isfinite(logits).all())
-        # argmax takes a NaN for the largest: so does the library this way
-        return logits.float().nan_to_num(nan=2 * _HUGE, posinf=_HUGE, neginf=-_HUGE).contiguous()
+        usable = torch.isfinite(logits).all(1)
+        if not usable.all():
+            self.finite = False
+            logits = torch.where(usable[:, None], logits, self._broken(logits))
+        return _in_float32(logits).contiguous()
+
+    def _broken(self, logits: Tensor) -> Tensor:
+        """Logits that stand for an answer that is no number: wrong for every class, as far as it is known."""
+        if self.labels is None or len(self.labels) != len(logits):
+            return torch.full_like(logits, 2 * _HUGE)
+        return torch.zeros_like(logits).scatter_(1, (self.labels[:, None] + 1) % logits.shape[1], _HUGE)
 
     def margin_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Margin and loss that Square minimises; a tie is a success, and slightly negative.
@@ -58,6 +77,8 @@ class Victim(nn.Module):
             lines.append(
                 "the model gave logits that are not finite; the attacks met large numbers in their place"
             )
+        if self.reached is False:
+            lines.append(NO_PATH)
         return [*lines, *remarks(self.dropped)]
 
     def _differentiated(self, gradient: Tensor) -> None:
@@ -67,3 +88,11 @@ class Victim(nn.Module):
         gradient, lost = finite(gradient)
         self.dropped = self.dropped.to(lost.device) + lost
         return gradient
+
+
+def _in_float32(logits: Tensor) -> Tensor:
+    """``logits`` in float32; of large ones in float64 the distances to the largest, which decide all."""
+    if logits.dtype != torch.float64:
+        return logits.float()
+    largest = logits.detach().amax(1, keepdim=True)
+    return torch.where(largest.abs() > _LARGE, logits - largest, logits).float()

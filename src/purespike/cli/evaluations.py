@@ -79,7 +79,8 @@ def evaluate(
     from purespike.training.engine import main_first
 
     accelerator = start(device)
-    chosen = check(EvaluationSettings.of(**settings))
+    given = EvaluationSettings.of(**settings)
+    chosen = check(given)
     name = name or model_name(model)
     others = read_beside(beside, name=name, folder=out)
     if out is not None:
@@ -97,7 +98,8 @@ def evaluate(
         evaluation = measure(
             attacked,
             pictures,
-            chosen,
+            # not what the suite stands for: of that, what cannot apply is left out
+            given,
             substitutes=foreign,
             seed=seed,
             accelerator=accelerator,

@@ -287,6 +287,7 @@ def _quality(job: Job, parts: Sequence[Part]) -> list[Quality]:
     # a chunk without attacked images has no quality
     shown = [part.quality for part in parts if part.quality]
     return [
-        mean_quality(f"{name}{budget}: {kind}", [each[kind] for each in shown])
+        quality
         for kind in (shown[0] if shown else ())
+        for quality in mean_quality(f"{name}{budget}: {kind}", [each[kind] for each in shown])
     ]

@@ -123,9 +123,8 @@ def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Findin
     """The findings of the rules that are asked, and one that names the others."""
     count = len(plan.examination)
     if plan.allowance is not None and count < min(MOST, sum(plan.examination.clean["defended"])):
-        progress.say(
-            f"{count} images are examined, which costs no more than the attacks; --diagnose {MOST} takes more"
-        )
+        cheap = "" if plan.allowance <= LEAST else ", which costs no more than the attacks"
+        progress.say(f"{count} images are examined{cheap}; --diagnose {MOST} takes more")
     for name, passes in plan.asked.items():
         # the budget was asked about first
         left = passes if name != "check_budget" else 0

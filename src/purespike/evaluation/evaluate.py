@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from purespike.attacks.approximation import Approximation
 from purespike.attacks.bpda import fit_approximation
+from purespike.attacks.objective import check_differentiable
 from purespike.attacks.protocol import recorded
 from purespike.checks import as_float, check_seed
 from purespike.chunks import accelerator_for
@@ -123,6 +124,8 @@ def evaluate(
         whole = attack(data, given, save=save)
         return with_corrupted(whole, model, corruptions, partial(attack, save=place), given, **kept)
     others = as_modules(substitutes, name="substitutes")
+    for network in (model, *others.values()):
+        check_differentiable(network)
     threats = select_threats(settings.threats, model, others)
     budgets = parse_budgets(settings.eps, settings.norm)
     curve_budgets = parse_budgets(settings.curve_eps, settings.norm) if settings.curve_eps else []

@@ -63,7 +63,9 @@ def read_images(
     if limit is not None and limit < len(labels):
         rows = stratified_indices(labels, limit, seed=seed)
         images, labels = images[rows.to(images.device)], labels[rows.to(labels.device)]
-    digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
+    # NumPy knows no bfloat16
+    pixels = images.float() if images.dtype == torch.bfloat16 else images
+    digest = hashlib.sha256(pixels.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
     missing = _missing(everything, labels)
     described = DataDescription(source="tensors", split="given", n=len(labels), fingerprint=digest, **missing)
     return images, labels, described

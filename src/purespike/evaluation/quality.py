@@ -1,5 +1,6 @@
 """Image quality relative to clean versions: PSNR and SSIM."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -30,7 +31,7 @@ def image_quality(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
     if images.shape != clean.shape or not images.is_floating_point():
         made, given = (f"{each.dtype} {list(each.shape)}" for each in (images, clean))
         raise InputError(f"the purifier makes {made} of images {given}; it must keep shape and floats")
-    images = images.clamp(0, 1)
+    images = images.to(clean.dtype).clamp(0, 1)
     error = (images - clean).square().mean((1, 2, 3))
     values = peak_signal_noise_ratio(images, clean, data_range=1.0, reduction="none", dim=(1, 2, 3))
     values = values.where(error > _SMALLEST_ERROR, values.new_tensor(100.0))
@@ -42,7 +43,13 @@ def image_quality(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
     return result
 
 
-def mean_quality(description: str, parts: Sequence[dict[str, list[float]]]) -> Quality:
-    """The mean over the images of all ``parts``, each a result of :func:`image_quality`."""
-    columns = {name: [value for part in parts for value in part[name]] for name in parts[0]}
-    return Quality(images=description, **{name: sum(each) / len(each) for name, each in columns.items()})
+def mean_quality(description: str, parts: Sequence[dict[str, list[float]]]) -> list[Quality]:
+    """The mean over the images of all ``parts``, each a result of :func:`image_quality`.
+
+    Images that a purifier made no numbers of have no quality; where it did so with all, there is no mean.
+    """
+    rows = [row for part in parts for row in zip(*part.values(), strict=True) if all(map(math.isfinite, row))]
+    if not rows:
+        return []
+    means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    return [Quality(images=description, **dict(zip(parts[0], means, strict=True)))]

@@ -85,7 +85,7 @@ class Runner:
         names = ("undefended", "defended", "tied", "not_finite")
         outcomes = {name: [value for row in rows for value in row[at]] for at, name in enumerate(names)}
         qualities = [row[-1] for row in rows]
-        return outcomes, [mean_quality("clean, purified", qualities)] if qualities[0] else []
+        return outcomes, mean_quality("clean, purified", qualities) if qualities[0] else []
 
     def _answers(self, model: nn.Module, images: Tensor, labels: Tensor) -> list[list[int]]:
         """1 for each image that most passes classify correctly; that ties; whose logits are not finite."""

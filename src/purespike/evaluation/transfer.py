@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from purespike.attacks.objective import frozen_eval
-from purespike.attacks.precision import misclassified
+from purespike.attacks.precision import full_precision_logits
 from purespike.attacks.protocol import recorded, settings_of
 from purespike.attacks.run import run_attack
 from purespike.attacks.transfer import check_pair, full_strength
@@ -25,6 +25,7 @@ from purespike.evaluation.inputs import Pair, describe_model, read_images
 from purespike.evaluation.plan import AttackSpec, Job, parse_budgets, passes_of, plan_jobs
 from purespike.models import fit
 from purespike.models.adapters import as_modules
+from purespike.models.answer import correct
 from purespike.models.guard import lent
 from purespike.models.identity import code_of, identity
 from purespike.modes import normal, outside_inference_mode
@@ -280,7 +281,8 @@ class _Matrix:
 
         def compute(start: int, images: Tensor, labels: Tensor) -> Judged:
             with frozen_eval(model), seeded(self.seed, "clean", start, device=images.device):
-                return Judged(right=[_right(model, images, labels)])
+                right, _ = _right(model, images, labels)
+                return Judged(right=[right])
 
         rows = self._rows(compute, ["clean", identity(model)], models=1)
         return [value for row in rows for value in row.right[0]]
@@ -295,17 +297,20 @@ class _Matrix:
             attack = replace(full_strength(job.attack), seed=derive(self.seed, job.attack.name))
             with seeded(self.seed, job.attack.name, start, "transfer", device=images.device):
                 found = run_attack(attack, substitute, images, labels)
-            right = []
-            for target in targets.values():
+            right, lines = [], list(found.warnings)
+            for name, target in targets.items():
                 with frozen_eval(target), seeded(self.seed, "judge", start, device=images.device):
-                    right.append(_right(target, found.images, labels))
+                    each, unbounded = _right(target, found.images, labels)
+                right.append(each)
+                if unbounded:
+                    lines.append(f"target {name}: logits that are not finite count as misclassified")
             return Judged(
                 right=right,
                 forwards=found.forwards,
                 backwards=found.backwards,
                 seconds=time.monotonic() - begun,
                 distances=(found.images - images).square().sum((1, 2, 3)).sqrt().tolist(),
-                warnings=found.warnings,
+                warnings=tuple(lines),
             )
 
         models = [identity(model) for model in (substitute, *targets.values())]
@@ -339,5 +344,8 @@ class _Matrix:
         return chunk_results(parts, self.store, Json(Judged), key, compute, complete=complete, done=done)
 
 
-def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[int]:
-    return (~misclassified(model, images, labels)).int().tolist()
+def _right(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[list[int], bool]:
+    """1 for each image that is classified correctly; and whether any logit is not finite."""
+    with torch.no_grad():
+        logits = full_precision_logits(model, images)
+    return correct(logits, labels).int().tolist(), not bool(logits.isfinite().all())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.checks import copy_for
-from purespike.errors import InputError
+from purespike.models.fit import as_logits
 
 Tell = Callable[[int, bool], None]
 _told: ContextVar[Tell | None] = ContextVar("told", default=None)
@@ -39,11 +39,7 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     logits = model(copy_for(model, images))
     if tell := _told.get():
         tell(len(images), images.requires_grad)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(
-            f"{type(model).__name__} returned {shape} for {len(images)} images; it must return logits [N, K]"
-        )
+    logits = as_logits(logits, len(images), type(model).__name__)
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

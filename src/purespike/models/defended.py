@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from purespike.checks import cast_for
 from purespike.errors import InputError, kind_of
 from purespike.models.purifier import Purifier
 from purespike.models.vote import vote
@@ -12,8 +13,8 @@ from purespike.models.vote import vote
 class Defended(nn.Module):
     """Images ``[N, C, H, W]`` in [0, 1] to logits ``[N, K]``, through a purifier and then a classifier.
 
-    A purifier that draws may ask for several passes, whose answers are put together
-    (:func:`~purespike.models.vote.vote`).
+    Each part gets its images in the type of its parameters. A purifier that draws may ask for several passes,
+    whose answers are put together (:func:`~purespike.models.vote.vote`).
 
     Args:
         purifier: images to ``Purified``; any module whose result has ``.images``, or is a tensor of images.
@@ -42,7 +43,7 @@ class Defended(nn.Module):
 
     def purify(self, images: Tensor) -> Tensor:
         """The purified images alone, ``[N, C, H, W]``, not clipped."""
-        purified = self.purifier(images)
+        purified = self.purifier(cast_for(self.purifier, images))
         return purified if isinstance(purified, Tensor) else purified.images
 
     @property
@@ -54,7 +55,12 @@ class Defended(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if not isinstance(self.purifier, Purifier) or self.purifier.passes == 1:
-            return self.classifier(self.purify(images))
+            return self.classify(self.purify(images))
         passes, how = self.purifier.passes, self.purifier.vote
-        logits = self.classifier(self.purify(images.repeat(passes, 1, 1, 1)))
+        logits = self.classify(self.purify(images.repeat(passes, 1, 1, 1)))
         return vote(logits.unflatten(0, (passes, -1)), how)
+
+    def classify(self, purified: Tensor) -> Tensor:
+        """The classifier's logits of purified images, ``[N, K]``."""
+        logits: Tensor = self.classifier(cast_for(self.classifier, purified))
+        return logits

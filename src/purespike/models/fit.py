@@ -62,7 +62,7 @@ def check_fit(model: nn.Module, images: Tensor, labels: Tensor, *, name: str = "
         raise InputError(
             f"{name} fails on images of shape {shape}: {brief(error)}{_hint(model, images)}"
         ) from error
-    logits = _logits(outputs, len(images), name)
+    logits = as_logits(outputs, len(images), name)
     if logits.device != images.device:
         raise InputError(f"{name} returns logits on {logits.device}, but takes images on {images.device}")
     if logits.shape[1] < 2:
@@ -88,7 +88,7 @@ def _hint(model: nn.Module, images: Tensor) -> str:
     return f"; the images have {channels} channel(s), its first convolution takes {wanted}{fitting}"
 
 
-def _logits(outputs: Any, count: int, name: str) -> Tensor:
+def as_logits(outputs: Any, count: int, name: str) -> Tensor:
     """``outputs`` if they are logits of ``count`` images.
 
     Raises:

@@ -21,7 +21,7 @@ from purespike.results.finding import Finding, Verdict
 from purespike.results.provenance import DataDescription, ModelDescription, Provenance
 from purespike.results.record import Count, Number, Record
 from purespike.results.score import Score
-from purespike.results.vocabulary import KEPT, THREATS, ThreatWords, attack_words, threat_words
+from purespike.results.vocabulary import KEPT, NORMS, THREATS, ThreatWords, attack_words, threat_words
 from purespike.scalars import parse_number
 
 if TYPE_CHECKING:
@@ -301,13 +301,21 @@ class Evaluation(Record):
         return str(self.verdict or "VERDICT: not examined (the diagnostics were turned off)")
 
     def __str__(self) -> str:
-        """One line per cell, each with its threat model, and the verdict."""
+        """One line per cell, each with its threat model, the worst cases, and the verdict."""
         lines = [f"Evaluation on {self.data.text}, {self.model.text}"]
         lines.append(f"clean: {self.clean.undefended.text}% {self.clean.undefended.interval}")
         if self.clean.defended is not None:
             lines[-1] += f", purified {self.clean.defended.text}% {self.clean.defended.interval}"
         lines += [
-            f"{self.label(cell)} ({cell.condition}), {cell.threat}: {_score(cell)}" for cell in self.cells
+            f"{self.label(cell)} ({cell.condition}), {cell.threat}: {_score(cell.score)}"
+            for cell in self.cells
+        ]
+        # more than one line where several attacks, or those of attackers who know less, are put together
+        norm = NORMS[self.settings.norm or "linf"]
+        lines += [
+            f"worst case ({norm}, eps {format_eps(case.eps)}), {case.threat}: {_score(case.score)}"
+            for case in self.worst_cases
+            if len(self.cells) > 1
         ]
         lines.append(self.verdict_line)
         return "\n".join(lines)
@@ -319,5 +327,5 @@ def _within(eps: float | None, budget: float) -> bool:
     return eps is not None and (eps < budget or same_eps(eps, budget))
 
 
-def _score(cell: Cell) -> str:
-    return f"{cell.score.text}% {cell.score.interval} of {cell.score.n}"
+def _score(score: Score) -> str:
+    return f"{score.text}% {score.interval} of {score.n}"

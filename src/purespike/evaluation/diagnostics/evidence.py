@@ -84,8 +84,8 @@ def _images(e: Examination) -> Iterator[Finding]:
         yield _finding(
             "better than chance",
             "unreliable",
-            f"clean accuracy, {score.text}%, is no better than the {percent(most)}% of always answering the "
-            "most frequent class: nothing can be concluded on the robustness of such a model",
+            f"clean accuracy, {score.text}%, is not significantly better than the {percent(most)}% of always "
+            "answering the most frequent class: nothing can be concluded on the robustness of such a model",
             "check weights, channel order, value range and labels",
         )
 
