@@ -176,7 +176,9 @@ def test_an_evaluation_takes_at_most_twice_the_passes_of_its_attacks(steps, diag
         return
     assert FEWEST <= images < MOST
     assert 0 < passed.count - alone <= max(alone, LEAST)
-    assert f"{images} images are examined, which costs no more than the attacks" in said
+    # the least that an examination may cost can be more than the attacks did
+    cheap = ", which costs no more than the attacks" if steps == 10 else ""
+    assert f"{images} images are examined{cheap}; --diagnose" in said
 
 
 def quick(**settings):
