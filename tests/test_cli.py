@@ -29,17 +29,22 @@ def test_the_version(call):
 
 def test_names_of_the_shell_are_those_of_the_registries():
     from purespike.attacks import list_attacks
+    from purespike.attacks.objective import OBJECTIVES
     from purespike.ball import Ball
     from purespike.cli import names
     from purespike.data.sources import _SOURCES, SPLITS
     from purespike.evaluation.plan import SUITES
+    from purespike.neurons import Surrogate
     from purespike.rejection import SCORES
     from purespike.reproduction import EXPERIMENTS, SCALES
     from purespike.results.vocabulary import THREATS
+    from purespike.training.engine import DEVICES
 
     assert set(names.SUITES) == set(SUITES) and set(names.THREATS) <= set(THREATS)
     assert set(names.ATTACKS) == set(list_attacks())
     assert set(names.SCORES) == set(SCORES)
+    assert set(names.SURROGATES) == set(Surrogate.known) and set(names.LOSSES) == set(OBJECTIVES)
+    assert names.DEVICES == DEVICES
     assert set(names.NORMS) == set(Ball.known) and names.SPLITS == SPLITS
     assert tuple(EXPERIMENTS) == names.EXPERIMENTS and names.SCALES == SCALES
     assert set(names.SOURCES) == {form or name for name, (_, form) in _SOURCES.items()}
@@ -92,6 +97,9 @@ MISTYPED = {
     "train purifier tiny.yaml --classifier nosuch": "nosuch: no such checkpoint",
     "reproduce table9": "did you mean 'table4'",
     "reproduce table1 --scale cp": "did you mean 'cpu'",
+    "evaluate zoo:digits16 --surrogates rectangl": "unknown surrogate 'rectangl': did you mean 'rectangle'?",
+    "evaluate zoo:digits16 --losses foo": "unknown attack loss 'foo': known: ce, margin",
+    "evaluate zoo:digits16 --device cuuda": "unknown device 'cuuda': did you mean 'cuda'?",
 }
 
 

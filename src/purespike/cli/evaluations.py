@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from purespike.cli.names import check_names
+from purespike.cli.names import check_device, check_names
 from purespike.cli.options import Beside, Data, Device, Model, Split, app, start, takes_settings
 from purespike.console import show
 
@@ -61,6 +61,7 @@ def evaluate(
 
     models = [model, *([purifier] if purifier else []), *map(place_of, substitutes)]
     check_names(settings, models, data=data, split=split)
+    check_device(device)
     from purespike.data import given_images, load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure

@@ -38,6 +38,12 @@ EXPERIMENTS = (
 )
 SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2", "l0")
+SURROGATES = (
+    *("assg", "atan", "bptr", "exponential", "gaussian", "hart", "pdsg", "ratebased", "rectangle"),
+    *("straightthrough", "triangle"),
+)
+LOSSES = ("ce", "margin")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 SPLITS = ("test", "train", "all")
 SCORES = (
     *("disagreement", "firing_rate", "noise_max", "noise_mean", "prediction_change"),
@@ -49,10 +55,12 @@ VALUES: dict[str, Sequence[str]] = {
     "curve": ATTACKS,
     "threats": (*THREATS, "all"),
     "norm": NORMS,
+    "surrogates": SURROGATES,
+    "losses": LOSSES,
     "score": SCORES,
     # typed up to the colon
     "data": [name[: name.find(":") + 1] or name for name in SOURCES],
-    "device": ("auto", "cpu", "cuda", "mps"),
+    "device": DEVICES,
     "precision": ("fp32", "bf16", "fp16"),
     "track": ("tensorboard",),
 }
@@ -98,10 +106,23 @@ def check_names(
         for threat in checked.threats:
             _check("threat model", threat, (*THREATS, "all"))
         _check("norm", checked.norm, NORMS)
+        for surrogate in checked.surrogates or ():
+            _check("surrogate", surrogate.partition("(")[0].strip().lower(), SURROGATES)
+        for loss in checked.losses or ():
+            _check("attack loss", loss, LOSSES)
     _check("split", split, SPLITS)
     check_models(*models)
     if data is not None and not own:
         check_source(data)
+
+
+def check_device(device: str) -> None:
+    """Check the name of a device.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    _check("device", device, DEVICES)
 
 
 def check_score(score: str | None, models: Sequence[str]) -> None:
