@@ -106,6 +106,30 @@ def test_quoted_numbers_are_the_measured_ones(path):
     assert re.findall(r"\| (\d+\.\d|–)(?= )", rows[0]) == expected
 
 
+def test_its_headline_is_the_mean_of_three_seeds_with_the_spread():
+    told = README[README.index("Mean of three seeds") : README.index("A verdict stands beside")]
+    expected = []
+    for run, threat in (
+        ("digits16", "undefended"),
+        ("digits16", "adaptive"),
+        ("digits16-holding", "adaptive"),
+        ("digits16", "oblivious"),
+    ):
+        values = []
+        for seed in (".", "seed1", "seed2"):
+            path = ROOT / "results" / run / seed / "evaluation.json"
+            evaluation = json.loads(path.read_text(encoding="utf-8"))
+            values += [
+                cell["score"]["accuracy"]
+                for cell in evaluation["cells"]
+                if (cell["attack"], cell["threat"], cell["settings"].get("steps")) == ("pgd", threat, 40)
+                and cell["eps"] in evaluation["settings"]["eps"]
+            ]
+        assert len(values) == 3
+        expected += [percent(sum(values) / 3), percent(min(values)), percent(max(values))]
+    assert re.findall(r"\d+\.\d", told) == expected
+
+
 def test_the_stronger_attack_it_quotes_is_the_measured_one():
     evaluation = json.loads((ROOT / "results/mnist-small/pgd100/evaluation.json").read_text(encoding="utf-8"))
     (cell,) = evaluation["cells"]
