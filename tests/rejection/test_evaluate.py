@@ -112,6 +112,21 @@ def test_the_guess_of_an_encoder_is_a_route_of_every_way_that_purifies():
         assert not any("unpurified" in name for name in found)
 
 
+@pytest.mark.parametrize("kind", [Rejecting, Gated])
+def test_a_purifier_with_an_encoder_is_evaluated_to_the_end(kind):
+    torch.manual_seed(0)
+    network = {"network": "encoder_decoder", "output": "reconstruction", "classes": 4}
+    purifier = Purifier(width=1 / 8, time_steps=1, **network)
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    pixels = torch.rand(6, 3, 8, 8)
+    parts = (Defended(purifier, classifier),) if kind is Rejecting else (purifier, classifier)
+    model = kind(*parts, "purification_distance", 1.0).eval()
+    found = evaluate_rejection(
+        model, (pixels, model(pixels).argmax(1)), attacks="pgd:steps=2", eps=1e-5, surrogates="atan(alpha=2)"
+    )
+    assert any(part.gradient == "guess" for part in found.cell("adaptive").components)
+
+
 @pytest.mark.parametrize("model", [rejecting(), gated(0.08), Rejecting(gated(0.08), "disagreement", 0.5)])
 def test_a_way_is_passed_exactly_where_the_model_goes_it(model):
     draw = torch.Generator().manual_seed(0)

@@ -118,11 +118,11 @@ class Refused(nn.Module):
     An attack on the first class makes images be rejected, and needs no labels.
     """
 
-    def __init__(self, model: Rejecting, *, unit: float = 1.0) -> None:
+    def __init__(self, gate: Rejecting, *, unit: float = 1.0) -> None:
         super().__init__()
-        self.model, self.unit = model, unit
+        self.gate, self.unit = gate, unit
 
     def forward(self, images: Tensor) -> Tensor:
-        excess = (self.model.scores(images) - threshold_of(self.model)) / self.unit
+        excess = (self.gate.scores(images) - threshold_of(self.gate)) / self.unit
         excess = torch.where(excess > 0, excess, excess - torch.finfo(excess.dtype).tiny)
         return torch.stack((torch.zeros_like(excess), excess), 1)
