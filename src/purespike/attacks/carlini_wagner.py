@@ -14,7 +14,7 @@ from purespike.attacks.precision import (
 )
 from purespike.attacks.protocol import RECORDED_IF_SET, Attack, settings_of, settle_scalars
 from purespike.attacks.registry import attack, attacking
-from purespike.attacks.result import NO_PATH, AttackResult, remarks
+from purespike.attacks.result import AttackResult, remarks
 from purespike.attacks.targets import aimed, check_target
 from purespike.checks import check_images, check_labels, check_seed, check_steps
 from purespike.models.answer import correct, logits_of
@@ -198,5 +198,5 @@ def _search(attack: CarliniWagner, model: nn.Module, images: Tensor, labels: Ten
         c = torch.where(torch.isinf(high), c * 10, (low + high) / 2)
 
     reached = ~torch.isinf(best_distance)
-    lines = (*(() if path else (NO_PATH,)), *remarks(dropped))
+    lines = remarks(dropped, reached=path)
     return AttackResult(best, reached, best_step, trace, forwards, backwards, warnings=lines)

@@ -10,7 +10,7 @@ from purespike.attacks.gate import goal_of
 from purespike.attacks.iterate import IterateInfo, evaluate_iterate
 from purespike.attacks.precision import achieved, gradients_in, is_reduced_precision
 from purespike.attacks.protocol import settings_of
-from purespike.attacks.result import NO_PATH, AttackResult, merge, remarks
+from purespike.attacks.result import AttackResult, merge, remarks
 from purespike.attacks.spsa import spsa_gradient
 from purespike.attacks.steps import Ascent, permitted, step_sizes
 from purespike.attacks.watching import Sighting, watcher
@@ -204,8 +204,5 @@ class _Record:
             self.backwards,
             settings_of(self.attack),
             self.attack.seed,
-            warnings=(
-                *(() if self.reached else (NO_PATH,)),
-                *remarks(self.dropped, losses=self.unbounded + stepper.unbounded),
-            ),
+            warnings=remarks(self.dropped, losses=self.unbounded + stepper.unbounded, reached=self.reached),
         )

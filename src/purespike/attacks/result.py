@@ -66,15 +66,17 @@ def merge(whole: AttackResult, part: AttackResult, rows: Tensor) -> AttackResult
 NO_PATH = "autograd finds no path from the logits to the images: no gradient was followed"
 
 
-def remarks(dropped: Tensor, *, losses: Tensor | None = None) -> tuple[str, ...]:
-    """Warnings of an attack that met numbers that are not finite.
+def remarks(dropped: Tensor, *, losses: Tensor | None = None, reached: bool | None = True) -> tuple[str, ...]:
+    """Warnings of an attack that met numbers that are not finite, or a model without a gradient.
 
     Args:
         dropped: count of entries of gradients, which were taken as zero.
         losses: count of images and steps whose loss was not finite.
+        reached: whether autograd found a path from the logits to the images; ``None`` if nobody asked.
     """
     counts = {
         "entries of gradients were not finite, and taken as zero": int(dropped),
         "times the loss of an image was not finite": 0 if losses is None else int(losses),
     }
-    return tuple(f"{count} {what}" for what, count in counts.items() if count)
+    lines = tuple(f"{count} {what}" for what, count in counts.items() if count)
+    return (NO_PATH, *lines) if reached is False else lines

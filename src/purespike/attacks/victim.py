@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.attacks.objective import finite, leads, margin
-from purespike.attacks.result import NO_PATH, remarks
+from purespike.attacks.result import remarks
 from purespike.models.answer import correct, logits_of
 
 # a logit that stands for infinity: its square is finite in float32
@@ -77,9 +77,7 @@ class Victim(nn.Module):
             lines.append(
                 "the model gave logits that are not finite; the attacks met large numbers in their place"
             )
-        if self.reached is False:
-            lines.append(NO_PATH)
-        return [*lines, *remarks(self.dropped)]
+        return [*lines, *remarks(self.dropped, reached=self.reached)]
 
     def _differentiated(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
