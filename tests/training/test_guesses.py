@@ -68,14 +68,60 @@ def test_without_weight_or_encoder_there_is_no_guess(classifier):
     assert "guess" not in step_of({}, batch_of(purifier_of(network="cbdnet"), classifier)).terms
 
 
-def test_labels_that_no_term_needs_are_not_looked_at(classifier):
+def test_without_labels_the_guess_learns_what_the_classifier_says(classifier):
     found = []
     for labels in ((0, 1, 2, 3, 0), (3, 3, 1, 0, 2)):
         purifier = purifier_of()
-        step = step_of({"ce": 0.0, "kl": 1.0}, batch_of(purifier, classifier, labels=labels))
+        batch = batch_of(purifier, classifier, labels=labels)
+        step = step_of({"labels": False, "clean_share": 0.99}, batch)
+        said = classifier(batch.clean).argmax(1)
+        expected = nn.functional.cross_entropy(purifier.guesses(batch.clean), said)
+        assert step.terms["guess"].item() == pytest.approx(expected.item(), rel=1e-5)
         step.loss.backward()
         found.append([p.grad for p in purifier.parameters() if p.grad is not None])
     assert len(found[0]) > 10 and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def parts_of(purifier):
+    """Parameters of the encoder with its guess, and those of the decoder."""
+    network = purifier.denoiser
+    encoder = [network.stem, network.encoder, network.guess]
+    return [
+        [p for module in modules for p in module.parameters()]
+        for modules in (encoder, [network.hint, network.decoder, network.last])
+    ]
+
+
+def test_the_decoder_is_asked_for_what_the_guess_says(classifier):
+    purifier = purifier_of()
+    batch = batch_of(purifier, classifier)
+    step = step_of({"clean_share": 0.99}, batch)
+    said = purifier.train().guesses(batch.clean).argmax(1)
+    assert (said != batch.labels).any(), "or the test tells nothing"
+    painted = classifier(purifier(batch.clean).images)
+    assert step.terms["ce"].item() == pytest.approx(
+        nn.functional.cross_entropy(painted, said).item(), rel=1e-5
+    )
+    asked_for_classes = step_of({"clean_share": 0.99, "painting": "class"}, batch_of(purifier, classifier))
+    assert asked_for_classes.terms["ce"].item() == pytest.approx(
+        nn.functional.cross_entropy(painted, batch.labels).item(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("painting", ["guess", "class"])
+def test_the_gradient_of_the_paintings_stops_at_the_encoder(classifier, painting):
+    given = {"painting": painting, "clean_share": 0.99, "pixel": 0.5, "kl": 0.3}
+    gradients = []
+    for weight in (1e-30, 1.0):
+        purifier = purifier_of()
+        step_of({**given, "guess": weight}, batch_of(purifier, classifier)).loss.backward()
+        gradients.append([[p.grad for p in part] for part in parts_of(purifier)])
+    (encoder, decoder), (whole, same) = gradients
+    assert all(torch.equal(a, b) for a, b in zip(decoder, same, strict=True)), "the guess leaves it alone"
+    reached = max(gradient.abs().max().item() for gradient in encoder)
+    assert reached < 1e-20 if painting == "guess" else reached > 1e-6
+    assert max(gradient.abs().max().item() for gradient in whole) > 1e-6
+    assert not purifier.denoiser.apart, "only while it trains"
 
 
 BOTH = {Guessing, GuessBackward}

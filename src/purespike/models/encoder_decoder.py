@@ -15,7 +15,8 @@ class EncoderDecoder(nn.Module):
     The encoder is that of DS-ResNet14. Its spikes' mean over space gives a guess, one number for each class,
     which the decoder is shown at every place. Training through the whole asks the guess for the class
     (``objective: end_to_end``): the encoder then learns as an adversarially trained classifier does, by a way
-    that leads neither through the decoder nor through the frozen classifier.
+    that leads neither through the decoder nor through the frozen classifier. While ``apart`` is set, the
+    decoder's gradient stops at the encoder, so that it learns to paint what the encoder has found.
 
     Takes images ``[N, C, H, W]`` and returns what the output stage needs
     (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4. Its
@@ -41,7 +42,7 @@ class EncoderDecoder(nn.Module):
     ) -> None:
         super().__init__()
         low, middle, high = filters
-        self.neurons, self.coding = neurons, coding
+        self.neurons, self.coding, self.apart = neurons, coding, False
         channels = coding.channels(channels)
         self.stem = nn.Sequential(conv3x3(channels, low), neurons.norm(low))
         self.encoder = nn.Sequential(*residual_stages(filters, 2, neurons))
@@ -58,7 +59,10 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         spikes = self._encode(images)
-        hint = self.hint(self._guess(spikes))
+        guess = self._guess(spikes)
+        if self.apart:
+            spikes, guess = spikes.detach(), guess.detach()
+        hint = self.hint(guess)
         painted: Tensor = self.decoder(spikes + hint[:, :, None, None])
         return self.coding.readout(painted, self.neurons.time_steps, self.last)
 

@@ -49,8 +49,8 @@ class EndToEnd(Objective):
     one surrogate after the other. A purifier with an encoder has a guess g of its own
     (:class:`~purespike.models.encoder_decoder.EncoderDecoder`): trained and attacked there as well, it learns
     what an adversarially trained classifier learns, which the way through a frozen classifier hardly teaches.
-    Where no term needs labels, none are used: neither the loss nor the attack
-    then asks for anything but the classifier's own predictions on clean images.
+    Its decoder is then asked for what the guess says, and not for y: of most attacked images y can no longer
+    be told, and a decoder that is asked for it paints the few classes that are safe bets.
 
     Args:
         eps: L∞ budget of the attack, in pixel units; of ``flips`` a number of pixels, of event frames bins.
@@ -64,6 +64,9 @@ class EndToEnd(Objective):
         sigma: largest standard deviation of that noise.
         clean_share: share of each batch that is shown without an attack: images with a flat background look
             to spiking neurons like none with noise on it, and are misread if they were never seen.
+        labels: whether y is the label; else what the classifier says of the clean image.
+        painting: what w₁ asks of the paintings of a purifier whose guess is trained: its ``"guess"``
+            argmax g(x') in place of y, all terms but w₈ then leaving the encoder alone; or the ``"class"`` y.
         ce: w₁.
         clean_ce: w₂.
         kl: w₃.
@@ -97,6 +100,8 @@ class EndToEnd(Objective):
         denoise: Share = 0.2,
         sigma: Annotated[float, Field(gt=0, le=1)] = 0.25,
         clean_share: Share = 0.25,
+        labels: bool = True,
+        painting: Literal["guess", "class"] = "guess",
         ce: Weight = 1.0,
         clean_ce: Weight = 0.0,
         kl: Weight = 0.5,
@@ -116,7 +121,7 @@ class EndToEnd(Objective):
         )
         self.steps = 1 if attack == "n_fgsm" else steps
         self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
-        self.clean_share = clean_share
+        self.clean_share, self.labels, self.painting = clean_share, labels, painting
         self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
         self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
         self.guess, self.guided, self.blur = guess, guided, blur
@@ -129,25 +134,22 @@ class EndToEnd(Objective):
             raise InputError(f"surrogates: leave one of {', '.join(OTHERS)} to the guard, or set guard to 0")
         self.guard = Guard(other or self.surrogates[0], self.eps, self.norm)
 
-    @property
-    def labelled(self) -> bool:
-        """Whether labels are used."""
-        return self.ce > 0 or self.clean_ce > 0
-
     def __call__(self, batch: Batch) -> Step:
         if batch.progress < self.denoise:
             return self._denoise(batch)
         wanted = functools.cache(partial(answers, batch))
         share = (batch.progress - self.denoise) / (1 - self.denoise)
-        labels = batch.labels if self.labelled else wanted().argmax(1)
+        labels = batch.labels if self.labels else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
         purifier = guessing_purifier(batch.network)
-        with Guesses(None if purifier is None or not self.guess else purifier.encoder) as guesses:
+        encoder = None if purifier is None or not self.guess else purifier.encoder
+        with Guesses(encoder, apart=self.painting == "guess") as guesses:
             views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
-        terms, right = self._terms(batch, views, wanted, 1 - share)
-        if guesses.value is not None:
-            found = guesses.value[: len(attacked)]
+        found = None if guesses.value is None else guesses.value[: len(attacked)]
+        asked = labels if found is None or self.painting == "class" else found.argmax(1)
+        terms, right = self._terms(batch, views, asked, labels, wanted, 1 - share)
+        if found is not None:
             terms["guess"] = (self.guess, batch.criterion(found, labels))
             right["guess_accuracy"] = count_correct(found, batch.labels)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -155,18 +157,25 @@ class EndToEnd(Objective):
         return Step(loss, right, shown, passes=self.steps + len(views) + wanted.cache_info().currsize)
 
     def _terms(
-        self, batch: Batch, views: list[View], wanted: Callable[[], Tensor], pixel: float
+        self,
+        batch: Batch,
+        views: list[View],
+        asked: Tensor,
+        labels: Tensor,
+        wanted: Callable[[], Tensor],
+        pixel: float,
     ) -> tuple[dict[str, tuple[float, Tensor]], dict[str, Tensor]]:
         """Weight and value of every term that counts, and the numbers of images that were right.
 
-        ``wanted`` gives what the classifier says about the clean images; it is asked only if need be.
+        ``asked`` is what the attacked images are to be painted as; ``wanted`` gives what the classifier says
+        about the clean images, and is called only if need be.
         """
         with Features(batch.classifier, wanted=self.features > 0) as features:
             logits = [self._shown(view) for view in views]
         moved, clean = logits[0], logits[-1]
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "ce": (self.ce, partial(batch.criterion, moved, batch.labels)),
-            "clean_ce": (self.clean_ce, partial(batch.criterion, clean, batch.labels)),
+            "ce": (self.ce, partial(batch.criterion, moved, asked)),
+            "clean_ce": (self.clean_ce, partial(batch.criterion, clean, labels)),
             "kl": (self.kl, lambda: divergence(wanted(), moved).mean()),
             "clean_kl": (self.clean_kl, lambda: divergence(wanted(), clean).mean()),
             "trades": (self.trades, lambda: divergence(clean, moved).mean()),
