@@ -70,6 +70,11 @@ def test_the_purifier_stands_before_the_plain_classifier_or_before_the_control(c
     assert not same("plain", "control")
     assert same("holding", "plain") and same("holding-before-the-control", "control")
     assert isinstance(holder(context, "mnist"), Defended)
+    outputs = [
+        yaml.safe_load((models / run / "seed0" / "recipe.yaml").read_text())["purifier"]["output"]
+        for run in ("holding", "holding-before-the-control")
+    ]
+    assert outputs == ["reconstruction", "gated"]
 
 
 def test_what_one_attack_breaks_stays_broken(context):

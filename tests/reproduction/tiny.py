@@ -37,6 +37,7 @@ holding:
     eps: 16/255
     control: {{classifier: {{objective: {{name: fgsm, eps: 16/255, surrogates: [rectangle, atan]}}}}}}
     purifier: {{purifier: {{output: reconstruction, objective: {{name: end_to_end, eps: 16/255, guard: 0}}}}}}
+    before_control: {{purifier: {{output: gated}}}}
     briefly: {{purifier: {{batch_size: 64}}}}
     ablations:
       as it is: {{}}

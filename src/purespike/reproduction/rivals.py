@@ -76,16 +76,23 @@ class Holding(Section):
     """A purifier trained through the whole on one data set, and the rival it has to beat.
 
     ``eps`` is the L∞ budget. ``control`` changes the recipe so that the classifier is adversarially trained,
-    ``purifier`` so that the purifier is. ``ablations`` change that purifier's recipe once more, after the
-    changes of ``briefly`` that all of them share, such as fewer epochs; ``purifier.start: paper`` begins with
-    the weights of the paper's purifier.
+    ``purifier`` so that the purifier is, and ``before_control`` changes that once more for the purifier in
+    front of the control, which can read by itself what another classifier needs painted anew. ``ablations``
+    change that purifier's recipe once more, after the changes of ``briefly`` that all of them share, such as
+    fewer epochs; ``purifier.start: paper`` begins with the weights of the paper's purifier.
     """
 
     eps: str
     control: dict[str, Any]
     purifier: dict[str, Any]
+    before_control: dict[str, Any] = Field(default_factory=dict)
     briefly: dict[str, Any] = Field(default_factory=dict)
     ablations: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def stacked(self) -> dict[str, Any]:
+        """The changes for the control and for the purifier in front of it."""
+        return changed(changed(self.control, self.purifier), self.before_control)
 
 
 class Quoted(Section):

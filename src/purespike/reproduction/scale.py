@@ -109,7 +109,8 @@ def load_scale(name: str) -> Scale:
         plain = scale.recipe(dataset).model_dump(mode="json")
         brief = changed(part.purifier, part.briefly)
         ablations = {name: changed(brief, changes) for name, changes in part.ablations.items()}
-        for name, changes in {"control": part.control, "purifier": part.purifier, **ablations}.items():
+        stages = {"control": part.control, "purifier": part.purifier, "before_control": part.stacked}
+        for name, changes in {**stages, **ablations}.items():
             parse_recipe(changed(plain, changes), source=f"holding, {dataset}, {name}")
     if scale.peers is not None:
         _check_peers(scale, scale.peers)

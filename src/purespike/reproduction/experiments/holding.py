@@ -11,7 +11,7 @@ from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import COLUMNS, READING, measure_defence
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import Models
-from purespike.reproduction.scale import TITLES, Scale, changed
+from purespike.reproduction.scale import TITLES, Scale
 
 SENDERS = ("control", "paper's purifier")
 """Rows whose adversarial images are sent to the others."""
@@ -52,8 +52,7 @@ def holder(context: ExperimentContext, dataset: str, seed: int = 0) -> Defended:
 
 
 def _before_control(context: ExperimentContext, dataset: str, seed: int) -> Defended:
-    part = context.scale.holding[dataset]
-    changes = changed(part.control, part.purifier)
+    changes = context.scale.holding[dataset].stacked
     return context.behind(dataset, BEFORE_CONTROL, changes, seed, classifier=context.control(dataset, seed))
 
 
