@@ -13,6 +13,7 @@ from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.experiments.holding import holder
 from purespike.reproduction.hardest import Survivors
 from purespike.reproduction.registry import check_experiments
+from purespike.reproduction.rivals import changed
 from purespike.tensors import read_tensors
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
@@ -98,6 +99,19 @@ def test_the_ablation_changes_one_choice_before_the_same_classifier(context):
     assert [recipe["batch_size"] for recipe in recipes] == [64, 64]
     assert recipes[0]["start"] is None
     assert recipes[1]["start"] == str(context.place("mnist", "plain") / "purifier.safetensors")
+
+
+def test_a_purifier_may_see_other_images_than_the_classifier_before_it(tmp_path):
+    part = TINY["holding"]["mnist"]
+    own = {**part, "purifier": changed(part["purifier"], {"data": {"train_limit": 48}})}
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "holding": {"mnist": own}}))
+    other = ExperimentContext(load_scale(str(path)), tmp_path / "out", accelerator(device="cpu"))
+    holder(other, "mnist")
+    assert other.passes("mnist", "plain", "classifier") == 64
+    # a batch denoises; then an attack of one step, what the classifier says, and a pass
+    assert other.passes("mnist", "holding", "purifier") == 32 + 3 * (48 - 32)
+    assert len(other.data("mnist").train) == 64
 
 
 def test_they_are_not_among_the_experiments_of_the_paper():

@@ -53,7 +53,7 @@ class ExperimentContext:
         self.scale, self.folder, self.accelerator = scale, folder, accelerator
         self.sources = dict(sources or {})
         self.seeds, self.rows, self.held_out = range(seeds), tuple(rows), held_out
-        self._data: dict[tuple[str, int], Data] = {}
+        self._data: dict[tuple[str, int, str], Data] = {}
         self._classifiers: dict[tuple[str, str, int], nn.Module] = {}
         self._defended: dict[tuple[str, str, int], Defended] = {}
 
@@ -61,15 +61,20 @@ class ExperimentContext:
         """See :meth:`Scale.recipe`."""
         return self.scale.recipe(dataset, variant, seed=seed, source=self.sources.get(dataset, ""))
 
-    def data(self, dataset: str, seed: int = 0) -> Data:
+    def data(self, dataset: str, seed: int = 0, *, recipe: Recipe | None = None) -> Data:
         """Training and test images of the runs of ``seed``.
+
+        Args:
+            dataset: data set.
+            seed: seed of the runs.
+            recipe: recipe whose section ``data`` counts; by default the plain one.
 
         Raises:
             Unavailable: the images cannot be loaded.
         """
-        key = dataset, seed
+        recipe = self.recipe(dataset, seed=seed) if recipe is None else recipe
+        key = dataset, seed, recipe.data.model_dump_json()
         if key not in self._data:
-            recipe = self.recipe(dataset, seed=seed)
             try:
                 with main_first(self.accelerator):
                     loaded = load_data(recipe.data.source)
@@ -104,8 +109,8 @@ class ExperimentContext:
         """A variant's classifier, trained or read back; ``changes`` as for :meth:`run`."""
         key = dataset, variant, seed
         if key not in self._classifiers:
-            data = self.data(dataset, seed)
             run = self.run(dataset, variant, seed, changes)
+            data = self.data(dataset, seed, recipe=run.recipe)
             run.claim()
             self._classifiers[key] = run.classifier(data).eval()
         return self._classifiers[key]
@@ -147,7 +152,7 @@ class ExperimentContext:
         classifier = self.classifier(dataset, seed=seed) if classifier is None else classifier
         run = self.run(dataset, name, seed, changes)
         run.claim()
-        purifier = run.purifier(self.data(dataset, seed), run.adopt(classifier))
+        purifier = run.purifier(self.data(dataset, seed, recipe=run.recipe), run.adopt(classifier))
         return Defended(purifier, classifier).eval()
 
     def control(self, dataset: str, seed: int = 0) -> nn.Module:
