@@ -66,7 +66,8 @@ class EndToEnd(Objective):
             to spiking neurons like none with noise on it, and are misread if they were never seen.
         labels: whether y is the label; else what the classifier says of the clean image.
         painting: what w₁ asks of the paintings of a purifier whose guess is trained: its ``"guess"``
-            argmax g(x') in place of y, all terms but w₈ then leaving the encoder alone; or the ``"class"`` y.
+            argmax g(x') in place of y, or the ``"class"`` y.
+        apart: whether w₈ alone trains the encoder: the gradients of all other terms then stop there.
         ce: w₁.
         clean_ce: w₂.
         kl: w₃.
@@ -102,6 +103,7 @@ class EndToEnd(Objective):
         clean_share: Share = 0.25,
         labels: bool = True,
         painting: Literal["guess", "class"] = "guess",
+        apart: bool = False,
         ce: Weight = 1.0,
         clean_ce: Weight = 0.0,
         kl: Weight = 0.5,
@@ -121,7 +123,7 @@ class EndToEnd(Objective):
         )
         self.steps = 1 if attack == "n_fgsm" else steps
         self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
-        self.clean_share, self.labels, self.painting = clean_share, labels, painting
+        self.clean_share, self.labels, self.painting, self.apart = clean_share, labels, painting, apart
         self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
         self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
         self.guess, self.guided, self.blur = guess, guided, blur
@@ -144,7 +146,7 @@ class EndToEnd(Objective):
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
         purifier = guessing_purifier(batch.network)
         encoder = None if purifier is None or not self.guess else purifier.encoder
-        with Guesses(encoder, apart=self.painting == "guess") as guesses:
+        with Guesses(encoder, apart=self.apart) as guesses:
             views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
         found = None if guesses.value is None else guesses.value[: len(attacked)]
         asked = labels if found is None or self.painting == "class" else found.argmax(1)
