@@ -182,26 +182,28 @@ def test_an_escalated_attack_goes_on_from_the_images_that_are_robust(threats, ex
     assert list(outcomes["defended"]) == list(outcomes["undefended"]) == columns[expected]
 
 
-def test_an_examination_is_followed_pass_by_pass(monkeypatch):
-    told, totals = [], []
+def test_an_examination_and_its_escalation_are_followed_pass_by_pass(monkeypatch):
+    phases = []
 
     class Followed(Bar):
         def begin(self, title, total, *, unit):
             super().begin(title, total, unit=unit)
-            # an examination begins anew after a budget was escalated
-            told.clear()
-            totals.append(total)
+            phases.append((title.split()[0], total, []))
 
         def advance(self, count, note="", *values):
             super().advance(count, note, *values)
-            told.append((count, note))
+            if phases:
+                phases[-1][2].append((count, note))
 
     monkeypatch.setattr("purespike.progress.Bar", Followed)
-    evaluate(max_cost=4)
-    assert sum(count for count, _ in told) == totals[-1] > 0
-    # a rule of many passes is seen on its way
-    seen = Counter(note for count, note in told if count)
-    assert max(seen.values()) > 5
+    evaluate.__wrapped__(max_cost=4)
+    # an examination begins anew after a budget was escalated
+    assert [name for name, _, _ in phases[:3]] == ["examination", "escalation", "examination"]
+    for name, total, told in [*phases[-1:], *(phase for phase in phases if phase[0] == "escalation")]:
+        assert sum(count for count, _ in told) == total > 0, name
+        # what takes many passes is seen on its way
+        seen = Counter(note for count, note in told if count)
+        assert max(seen.values()) > 3, name
 
 
 def test_an_attack_is_followed_within_its_chunks(monkeypatch):

@@ -15,6 +15,7 @@ from purespike.evaluation.allowance import LEAST, MOST, Plan, everything, passes
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
 from purespike.evaluation.diagnostics.rule import RULES, ask
+from purespike.evaluation.followed import costs, followed
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
 from purespike.models import Defended
@@ -109,14 +110,12 @@ def examine_and_escalate(
         if not further:
             return list(_all_findings(now, asked, progress))
         spent += now.asked["check_budget"]
-        progress.begin("escalation", len(further), unit="attacks")
-        for job in further:
-            found = runner.attack(job, *still_robust(job, cells, clean, runner.threats))
+        raised = [(job, *still_robust(job, cells, clean, runner.threats)) for job in further]
+        routes = sum(sum(costs(job, runner.scene, threats).values()) for job, _, threats in raised)
+        progress.begin("escalation", routes * len(runner.labels), unit="passes")
+        for job, before, threats in raised:
+            cells += followed(runner, job, before, threats, progress)
             jobs.append(job)
-            cells += found
-            for cell in found:
-                progress.say(cell.line())
-            progress.advance(1)
 
 
 def _all_findings(plan: Plan, asked: "_Asked", progress: Bar) -> Iterator[Finding]:

@@ -20,12 +20,13 @@ from purespike.data import ImageSet, given_images
 from purespike.data.corrupted import Corruptions
 from purespike.environment import provenance
 from purespike.errors import InputError
-from purespike.evaluation.cell import Outcomes, units
+from purespike.evaluation.cell import units
 from purespike.evaluation.corrupted import open_fitting, with_corrupted
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
+from purespike.evaluation.followed import costs, followed
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
-from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, passes_of, plan_jobs, resolve
+from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, plan_jobs, resolve
 from purespike.evaluation.runner import Runner, store_of
 from purespike.evaluation.threat import THREATS, Scene, select_threats
 from purespike.files import as_path
@@ -35,7 +36,7 @@ from purespike.models.answer import passes_told
 from purespike.models.guard import ModelFailure, check_values, lent
 from purespike.modes import mode, normal, outside_inference_mode
 from purespike.neurons import accepted, unknown_spiking_modules
-from purespike.progress import Bar, bar
+from purespike.progress import bar
 from purespike.results import (
     Cell,
     CleanOutcomes,
@@ -263,12 +264,12 @@ def _measure(
     stochastic: bool,
 ) -> _Measured:
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
-    costs = {job: _costs(job, runner.scene, runner.threats) for job in jobs}
+    each = [costs(job, runner.scene, runner.threats) for job in jobs]
     count = len(runner.labels)
     # with and without the purifier
     others = 0 if full_set is None else len(full_set) * (2 if isinstance(runner.model, Defended) else 1)
     others *= runner.passes
-    work = others + count * (1 + sum(sum(each.values()) for each in costs.values()))
+    work = others + count * (1 + sum(sum(cost.values()) for cost in each))
     speaks = runner.accelerator.is_main_process
     with bar("evaluation", work, unit="passes", show=speaks, at_most=True) as progress:
         for sentence in left_out:
@@ -281,7 +282,7 @@ def _measure(
                 clean_whole = runner.clean_whole(full_set)
         cells: list[Cell] = []
         for job in jobs:
-            cells += _attack(runner, job, clean, costs[job], progress)
+            cells += followed(runner, job, clean, runner.threats, progress)
         findings = None
         if settings.diagnose != 0:
             findings = examine_and_escalate(
@@ -352,33 +353,3 @@ def _imitate(
     assert isinstance(model, Defended)
     seen = as_float(pixels[:BPDA_FIT_IMAGES].to(device))
     return fit_approximation(model.purifier, seen, eps=max(budgets), norm=norm, seed=seed)
-
-
-def _attack(runner: Runner, job: Job, clean: Outcomes, costs: Mapping[str, int], progress: Bar) -> list[Cell]:
-    shown = 0
-    """Passes of the chunk in progress that were shown: an estimate, which its end corrects."""
-
-    def tell(images: int, differentiated: bool) -> None:
-        nonlocal shown
-        shown += images
-        progress.advance(images, job.attack.name)
-
-    def done(threat: str, images: int) -> None:
-        nonlocal shown
-        took = images * costs[threat]
-        progress.advance(max(took - shown, 0), f"{job.attack.name}, {threat}")
-        shown = max(shown - took, 0)
-
-    with passes_told(tell):
-        cells = runner.attack(job, clean, done=done)
-    for cell in cells:
-        progress.say(cell.line())
-    return cells
-
-
-def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
-    """Approximate passes per image under each unit of threat models, by the last of the unit."""
-    return {
-        unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
-        for unit in units(job, scene, threats)
-    }
