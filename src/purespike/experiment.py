@@ -27,6 +27,7 @@ from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
+from purespike.models.released import Released, with_released
 from purespike.models.resolve import resolve as resolve_model
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
@@ -152,12 +153,15 @@ class Run:
         return classifier
 
     def purifier(self, data: Data, classifier: nn.Module) -> nn.Module:
-        """Train the purifier against ``classifier``, or read it; a filter without weights is only made."""
+        """Train the purifier against ``classifier``, or read it; a filter without weights is only made.
+
+        What the recipe releases of ``classifier`` is changed in place.
+        """
 
         def make() -> nn.Module:
             if self.recipe.purifier.architecture == "background_activity":
                 return BackgroundActivityFilter()
-            return train_purifier(
+            purifier = train_purifier(
                 self.recipe.purifier,
                 classifier,
                 data.train,
@@ -166,8 +170,11 @@ class Run:
                 accelerator=self.accelerator,
                 follow=self._follow,
             )
+            if self.recipe.purifier.release is not None:
+                Released(classifier, self.recipe.purifier.release).write(self.folder)
+            return purifier
 
-        return self._stage(
+        purifier = self._stage(
             "purifier",
             make,
             origin_of(
@@ -178,6 +185,8 @@ class Run:
                 classifier=classifier,
             ),
         )
+        with_released(classifier, self.folder)
+        return purifier
 
     def evaluation(self, data: Data, model: Defended) -> Evaluation:
         """Run the evaluation of the recipe, or read its result."""

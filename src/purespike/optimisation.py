@@ -23,6 +23,10 @@ def _pattern(text: str) -> str:
     return text
 
 
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression."""
+
+
 def _ascending(epochs: tuple[int, ...]) -> tuple[int, ...]:
     if any(later <= earlier for earlier, later in pairwise(epochs)):
         raise InputError(f"must ascend, each epoch once, got {brief(list(epochs))}")
@@ -37,9 +41,7 @@ class ParameterGroup(Section):
     multiplies the learning rate; ``weight_decay`` replaces that of the optimiser.
     """
 
-    pattern: Annotated[
-        str, AfterValidator(_pattern), setting("Regular expression, found in the name of the parameter.")
-    ]
+    pattern: Annotated[Pattern, setting("Regular expression, found in the name of the parameter.")]
     rate: Annotated[Rate, setting("Factor of the learning rate.")] = 1.0
     weight_decay: Annotated[NotNegative | None, setting("In place of the optimiser's.")] = None
 

@@ -17,6 +17,7 @@ from purespike.models.guard import Guard
 from purespike.models.identity import settings_of
 from purespike.models.purifier import Purifier
 from purespike.models.registry import create
+from purespike.models.released import with_released
 from purespike.modes import float32_by_default
 from purespike.reading import brief, parse_json
 from purespike.results import read_history
@@ -131,7 +132,7 @@ def load(path: str | Path) -> nn.Module:
         if whole.exists() and not purifier.exists() and not classifier.exists():
             return load(whole)
         if purifier.exists() and classifier.exists():
-            return Defended(load(purifier), load(classifier)).eval()
+            return Defended(load(purifier), with_released(load(classifier), Path(path))).eval()
         return load(purifier if purifier.exists() else classifier)
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or "config" not in metadata:

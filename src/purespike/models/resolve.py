@@ -12,6 +12,7 @@ from purespike.models.adapters import as_module
 from purespike.models.checkpoint import load
 from purespike.models.defended import Defended
 from purespike.models.guard import brief, check_values, own_code
+from purespike.models.released import with_released
 from purespike.recipe import load_recipe
 
 
@@ -33,7 +34,7 @@ def resolve(name: str) -> nn.Module:
         return shipped(name)
     path = Path(name)
     if source := _foreign_classifier(path):
-        return Defended(load(path), resolve(source)).eval()
+        return Defended(load(path), with_released(resolve(source), path)).eval()
     if path.suffix == ".safetensors" or path.exists() or ":" not in name:
         return load(path)
     return _call(name)

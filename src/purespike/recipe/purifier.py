@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from purespike.optimisation import Adam, AdamUnlessNamed, Constant, ConstantUnlessNamed
+from purespike.optimisation import Adam, AdamUnlessNamed, Constant, ConstantUnlessNamed, Pattern
 from purespike.recipe.training import (
     DECAY,
     THRESHOLDS,
@@ -44,7 +44,8 @@ class PurifierRecipe(Training):
 
     ``output`` is the output stage (:data:`purespike.models.output.OUTPUTS`), ``start`` a purifier whose
     weights training begins with. ``noise`` is the standard deviation of noise that a purifier adds to its
-    images first, and ``vote`` puts the answers of ``passes`` draws together.
+    images first, and ``vote`` puts the answers of ``passes`` draws together. ``release`` names parameters of
+    the classifier that are trained along (:mod:`purespike.models.released`), an ablation of its being frozen.
     """
 
     architecture: Annotated[
@@ -90,6 +91,14 @@ class PurifierRecipe(Training):
     ] = "residual"
     start: Annotated[
         str | None, setting("Purifier whose weights training begins with, of the same settings.")
+    ] = None
+    release: Annotated[
+        Pattern | None,
+        setting(
+            "Regular expression, found in the names of parameters of the classifier (as for "
+            "optimiser.groups): these are trained along. objective: end_to_end only.",
+            scaling="Leave it out: the classifier then stays as it was given, to the bit.",
+        ),
     ] = None
     noise: Annotated[
         float,

@@ -1,5 +1,6 @@
 """Models and measurements that the experiments share: each is made once and kept."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,8 @@ class ExperimentContext:
         classifier = self.classifier(dataset, seed=seed) if classifier is None else classifier
         run = self.run(dataset, name, seed, changes)
         run.claim()
+        if run.recipe.purifier.release is not None:
+            classifier = copy.deepcopy(classifier)
         purifier = run.purifier(self.data(dataset, seed, recipe=run.recipe), run.adopt(classifier))
         return Defended(purifier, classifier).eval()
 

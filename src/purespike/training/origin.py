@@ -13,6 +13,7 @@ from torch import nn
 from purespike.data import ImageSet
 from purespike.errors import InputError
 from purespike.models.checkpoint import part_config
+from purespike.models.released import FILE
 from purespike.recipe import Training
 
 KEY = "trained"
@@ -95,6 +96,9 @@ def made_for(path: Path, classifier: nn.Module) -> bool:
         path: a checkpoint, or a run folder.
         classifier: any module.
     """
+    if path.is_dir() and (path / FILE).exists():
+        # its classifier was trained along, and is of the same folder
+        return True
     try:
         with safe_open(path / "purifier.safetensors" if path.is_dir() else path, framework="pt") as file:
             kept = json.loads((file.metadata() or {}).get(KEY, "null"))

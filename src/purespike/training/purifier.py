@@ -5,6 +5,7 @@ The loss is one of :mod:`purespike.training.objectives`.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,16 +20,17 @@ from purespike.errors import InputError
 from purespike.models import Defended, Purifier, load
 from purespike.models.guard import check_values
 from purespike.models.predict import as_float, predict
+from purespike.models.released import Released, opened
 from purespike.neurons import firing_rates
 from purespike.reading import brief
 from purespike.recipe import PurifierRecipe
 from purespike.seeding import derive, seeded
-from purespike.training.averaging import averaged, keep_average
+from purespike.training.averaging import Averaged, averaged, keep_average
 from purespike.training.batches import batch_count, batches
 from purespike.training.clock import Clock
 from purespike.training.estimate import say_estimate
 from purespike.training.examples import craft
-from purespike.training.objectives import Batch, Stage, create_objective
+from purespike.training.objectives import Batch, Composition, Stage, create_objective
 from purespike.training.optimiser import create_optimiser, set_learning_rate
 from purespike.training.origin import check_origin, origin_of
 from purespike.training.state import History, TrainingState
@@ -51,7 +53,8 @@ def train_purifier(
 ) -> Purifier:
     """Train the purifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
-    The examples are crafted once against ``classifier``, which is not changed; each step moves an example
+    The examples are crafted once against ``classifier``, which is not changed unless the recipe says
+    ``release``; each step moves an example
     and its clean image by the same random crop and flip. The recipe's ``clean_share`` of each batch is shown
     without an attack. An objective that attacks the defended model itself gets clean images alone.
 
@@ -65,7 +68,8 @@ def train_purifier(
         follow: function that is told the rows of ``history.jsonl`` whenever they are written.
 
     Returns:
-        The trained purifier in evaluation mode.
+        The trained purifier in evaluation mode. Parameters of ``classifier`` that the recipe releases are
+        changed in place.
 
     Raises:
         InputError: a setting out of range, a checkpoint that does not fit, or a classifier that fails.
@@ -75,6 +79,7 @@ def train_purifier(
     origin = origin_of("purifier", recipe, data, seed=seed, classifier=classifier)
     # before the examples, which take their time
     check_origin(folder / "checkpoint" / "purifier.safetensors", origin)
+    released = release(recipe, classifier, objective, accelerator)
     data, held_out = keep_from(data, objective.objective.held_out, seed=seed)
     attacked = data.images
     if objective.objective.crafted:
@@ -89,28 +94,34 @@ def train_purifier(
         )
     sample = as_float(attacked[:64])
     purifier = build_purifier(recipe, data, sample, seed=seed)
-    optimiser = create_optimiser(recipe.optimiser, purifier, recipe.learning_rate)
+    stage = Stage(
+        *("purifier", purifier, data, recipe, folder, seed, accelerator, classifier, held_out),
+        released=released,
+    )
+    optimiser = create_optimiser(recipe.optimiser, stage.trained, recipe.learning_rate)
     model, stepper = accelerator.prepare(purifier, optimiser)
     device, speaks = accelerator.device, accelerator.is_main_process
-    average = averaged(purifier, recipe)
+    average = averaged(stage.trained, recipe)
+    stage = replace(stage, average=average)
     state = TrainingState(
-        *(folder, "purifier", purifier, optimiser),
+        *(folder, "purifier", stage.trained, optimiser),
         average=average,
         objective=objective,
         origin=origin,
         follow=follow,
     )
     done = state.restore()
-    stage = Stage(
-        "purifier", purifier, data, recipe, folder, seed, accelerator, classifier, held_out, average
-    )
 
     images, attacked_images, labels = (part.to(device) for part in (data.images, attacked, data.labels))
     sample = sample.to(device)
     defended = Defended(purifier, classifier)
     count, steps = len(data), batch_count(len(data), recipe)
     clock = Clock(recipe, steps, accelerator, spent=state.seconds())
-    with frozen_eval(classifier), clock.bar("purifier", count, done=done, show=speaks) as progress:
+    with (
+        frozen_eval(classifier),
+        opened(released),
+        clock.bar("purifier", count, done=done, show=speaks) as progress,
+    ):
         if not clock.finished(done) and speaks:
             what = f"purifier: width {recipe.width:g}, {recipe.time_steps} time steps"
             say_estimate(progress, what, purifier, sample, recipe, count)
@@ -163,20 +174,44 @@ def train_purifier(
                 }
                 if clock.finished(epoch):
                     with seeded(seed, "purifier", "watch", epoch, device=device):
-                        row["firing_rates"] = firing_rates(
-                            purifier if average is None else average.module, sample
-                        )
+                        row["firing_rates"] = firing_rates(_purifier_in(average) or purifier, sample)
                 state.save(epoch, row)
                 terms = [f"{name} {value:.4f}" for name, value in losses.items()]
                 terms += [f"{name.replace('_', ' ')} {row[name]:.1%}" for name in (*shares, *figures)]
                 terms += [f"{row['images_per_second']:.0f} images/s"]
                 progress.say(f"purifier {clock.named(epoch)}: {', '.join(terms)}")
             accelerator.wait_for_everyone()
-        keep_average(average, purifier)
+        keep_average(average, stage.trained)
         objective.finish(stage)
         if speaks:
             warn_if_lost(purifier, classifier, data.take(WATCHED, seed=seed).images.to(device))
     return purifier.eval()
+
+
+def release(
+    recipe: PurifierRecipe, classifier: nn.Module, objective: Composition, accelerator: Accelerator
+) -> Released | None:
+    """The parameters of ``classifier`` that are trained along with the purifier; ``None`` for none.
+
+    Raises:
+        InputError: an objective without a gradient there, several processes, or no parameter of that name.
+    """
+    if recipe.release is None:
+        return None
+    if not objective.objective.reaches_classifier:
+        raise InputError(
+            f"purifier.release: {objective.name} has no gradient in the classifier; use end_to_end, or leave "
+            "release out"
+        )
+    if accelerator.num_processes > 1:
+        raise InputError("purifier.release: trains in one process; start one, or leave release out")
+    return Released(classifier, recipe.release)
+
+
+def _purifier_in(average: Averaged | None) -> Purifier | None:
+    """The purifier of an average that may hold parameters of the classifier as well."""
+    modules = () if average is None else average.modules()
+    return next((module for module in modules if isinstance(module, Purifier)), None)
 
 
 def warn_if_lost(purifier: Purifier, classifier: nn.Module, images: Tensor) -> None:

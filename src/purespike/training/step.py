@@ -81,7 +81,7 @@ def check_epoch(stage: Stage, tally: Tally, epoch: int) -> None:
     worst = stage.accelerator.reduce(tally.loss(), reduction="sum").item()
     if not math.isfinite(worst):
         raise diverged(stage, f"the loss is {worst} in epoch {epoch}")
-    if name := first_not_finite(stage.model.state_dict()):
+    if name := first_not_finite(stage.trained.state_dict()):
         raise diverged(stage, f"{name} is not finite")
 
 
@@ -117,11 +117,11 @@ def take_steps(
             optimiser.zero_grad()
             accelerator.backward(step.loss)
             if stage.recipe.clip is not None:
-                accelerator.clip_grad_norm_(stage.model.parameters(), stage.recipe.clip)
+                accelerator.clip_grad_norm_(stage.trained.parameters(), stage.recipe.clip)
             optimiser.step()
             objective.project(stage.model, *place, index, device=accelerator.device)
             if stage.average is not None:
-                stage.average.update_parameters(stage.model)
+                stage.average.update_parameters(stage.trained)
             tally.add(step, len(batch.images))
     # several processes must stop together, and a GPU runs ahead: there the epoch's end tells
     if accelerator.num_processes == 1 and (accelerator.device.type == "cpu" or number % 50 == 0):

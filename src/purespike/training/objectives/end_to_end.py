@@ -88,7 +88,7 @@ class EndToEnd(Objective):
         InputError: no surrogate, an unknown one, none left to the guard, or no term at all.
     """
 
-    crafted = False
+    crafted, reaches_classifier = False, True
 
     def __init__(
         self,

@@ -51,10 +51,10 @@ class Guard:
         if accuracy >= self.best - FALL:
             if accuracy >= self.best or not self.good:
                 self.best = accuracy
-            self.good = copy.deepcopy(stage.model.state_dict())
+            self.good = copy.deepcopy(stage.trained.state_dict())
         else:
             self.tripped, self.best = True, accuracy
-            for model in (stage.model, None if stage.average is None else stage.average.module):
+            for model in (stage.trained, None if stage.average is None else stage.average.module):
                 if model is not None:
                     model.load_state_dict(self.good)
         return {"held_out_accuracy": accuracy}

@@ -1,5 +1,6 @@
 """Objectives, penalties and projections by name, registered where they are defined."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Stage:
             asked for.
         average: the moving average of the weights, if the recipe asks for one.
         test: test images, to watch a training by; where a classifier is trained.
+        released: parameters of the classifier that are trained along.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Stage:
     held_out: ImageSet | None = None
     average: AveragedModel | None = None
     test: ImageSet | None = None
+    released: nn.Module | None = None
+
+    @functools.cached_property
+    def trained(self) -> nn.Module:
+        """All that is trained: the network, and what is released of the classifier behind it."""
+        return self.model if self.released is None else nn.ModuleList([self.model, self.released])
 
 
 class Part:
@@ -88,6 +96,8 @@ class Objective(Part):
 
     crafted = True
     """Whether a purifier's batches hold examples against the classifier alone (``purifier.attack``)."""
+    reaches_classifier = False
+    """Whether its gradient reaches the classifier behind a purifier, which may then be trained along."""
     held_out = 0
     """Number of training images to keep from the batches, for :meth:`Part.after_epoch`."""
 
