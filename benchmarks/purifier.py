@@ -40,6 +40,10 @@ def run(settings: Settings) -> Result:
 
         return side
 
+    def holding() -> None:
+        for seed in _two_ways():
+            _trained_through(HOLDING, painter, *given, seed=seed)
+
     sides: dict[str, Side] = {
         "classifier": forward(classifier),
         "both": forward(both),
@@ -50,7 +54,7 @@ def run(settings: Settings) -> Result:
         "through": partial(_trained_through, THROUGH, _purifier(device), *given),
         "PGD-7": partial(_trained, senet(device), images, labels),
         "encoder and decoder": forward(painter),
-        "holding": lambda: [_trained_through(HOLDING, painter, *given, seed=seed) for seed in _two_ways()],
+        "holding": holding,
     }
     with torch.inference_mode():
         apart = (both(images) - classifier(purifier(images).images)).abs().max().item()
