@@ -16,7 +16,7 @@ from purespike.training.objectives import Batch, create_objective
 
 HALF = 0.7
 """Width that leaves about half of the multiplications."""
-THROUGH = {"name": "end_to_end", "eps": "8/255", "denoise": 0.0, "ramp": 0.0, "guard": 0, "kl": 0.0}
+THROUGH = {"name": "end_to_end", "eps": "8/255", "attack": "n_fgsm", "denoise": 0.0, "ramp": 0.0, "guard": 0}
 HOLDING = {**THROUGH, "attack": "pgd", "guided": 1.0, "apart": True}
 """As on CIFAR-10: PGD-2 by way of the guess, half of the batches until the classifier is wrong."""
 PGD_7 = {"name": "pgd", "eps": "8/255", "steps": 7, "step_size": "2/255"}

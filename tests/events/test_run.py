@@ -85,6 +85,7 @@ def test_the_objective_attacks_the_whole_by_flips():
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(256, 4)).eval()
     images = (torch.rand(6, 4, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.3).float()
     spec = {"name": "end_to_end", "attack": "flips", "eps": 9, "denoise": 0.5, "ramp": 0.0, "guard": 0}
+    spec["clean_share"] = 0.25
     objective = create_objective(spec, stage="purifier")
     seen = []
     purifier.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))

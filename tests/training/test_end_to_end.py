@@ -20,7 +20,8 @@ from training.stops import resumed_purifier
 from training.tiny import checkpoint, history, recipe
 
 EPS = 0.1
-WHOLE = {"name": "end_to_end", "eps": EPS, "denoise": 0.0, "ramp": 0.0, "guard": 0}
+WHOLE = {"name": "end_to_end", "eps": EPS, "attack": "n_fgsm", "denoise": 0.0, "ramp": 0.0, "guard": 0}
+WHOLE |= {"clean_share": 0.25, "kl": 0.5, "pixel": 0.1, "blur": 0.0}
 NOTHING = dict.fromkeys(("ce", "clean_ce", "kl", "clean_kl", "trades", "features", "pixel"), 0.0)
 
 
@@ -266,6 +267,34 @@ def test_a_run_trains_through_the_whole_and_resumes_bit_for_bit(tmp_path, monkey
     kept = {name: value.numpy().tobytes() for name, value in found.state_dict().items()}
     assert {name: tensors[f"average/module.{name}"] for name in kept} == kept, "the average is what is kept"
     assert any(tensors[f"model/{name}"] != value for name, value in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("progress", "settings", "denoises"), [(0.1, {}, True), (0.2, {}, False), (0.1, {"denoise": 0.0}, False)]
+)
+def test_without_an_encoder_the_pixels_come_first(classifier, progress, settings, denoises):
+    _check_denoising(purifier_of(), classifier, progress, denoises, settings)
+
+
+@pytest.mark.parametrize(("settings", "denoises"), [({}, False), ({"denoise": 0.2}, True)])
+def test_an_encoder_needs_no_denoising(classifier, settings, denoises):
+    torch.manual_seed(0)
+    purifier = Purifier(
+        in_channels=1,
+        width=1 / 16,
+        time_steps=2,
+        network="encoder_decoder",
+        classes=4,
+        output="reconstruction",
+    )
+    _check_denoising(purifier, classifier, 0.1, denoises, settings)
+
+
+def _check_denoising(purifier, classifier, progress, denoises, settings):
+    batch = batch_of(purifier, classifier, progress=progress)
+    spec = {"name": "end_to_end", "eps": EPS, "guard": 0, **settings}
+    (step,) = create_objective(spec, stage="purifier").steps(batch)
+    assert (not step.terms) == denoises
 
 
 def test_training_starts_from_the_weights_of_another_purifier(tmp_path):

@@ -14,7 +14,8 @@ from purespike.training.objectives.guesses import Guesses
 from training.stops import resumed_purifier
 from training.tiny import history, recipe
 
-WHOLE = {"name": "end_to_end", "eps": 0.1, "denoise": 0.0, "ramp": 0.0, "guard": 0, "kl": 0.0, "pixel": 0.0}
+WHOLE = {"name": "end_to_end", "eps": 0.1, "attack": "n_fgsm", "denoise": 0.0, "ramp": 0.0, "guard": 0}
+WHOLE |= {"clean_share": 0.25, "pixel": 0.0, "blur": 0.0}
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from purespike.training.objectives.trades import divergence
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+DENOISE = 0.2
 OTHERS = ("triangle(width=1)", "exponential(alpha=2)", "gaussian(width=0.5)")
 
 
@@ -60,7 +61,7 @@ class EndToEnd(Objective):
         ramp: share of the training in which the budget rises from 0 to eps.
         denoise: share of the training, at its beginning, in which the purifier learns to remove Gaussian
             noise instead, or in L0 random flips, four times the budget at most: an output stage without a
-            path from the image has to learn images first.
+            path from the image has to learn images first. ``None`` for none with an encoder, else a fifth.
         sigma: largest standard deviation of that noise.
         clean_share: share of each batch that is shown without an attack: images with a flat background look
             to spiking neurons like none with noise on it, and are misread if they were never seen.
@@ -94,26 +95,26 @@ class EndToEnd(Objective):
         self,
         *,
         eps: float | str = "8/255",
-        attack: Literal["n_fgsm", "pgd", "flips"] = "n_fgsm",
+        attack: Literal["n_fgsm", "pgd", "flips"] = "pgd",
         steps: Annotated[int, Field(ge=1, le=1000)] = 2,
         surrogates: Annotated[tuple[str, ...], Field(min_length=1)] = ("rectangle(width=1)", "atan(alpha=2)"),
         ramp: Share = 0.25,
-        denoise: Share = 0.2,
+        denoise: Share | None = None,
         sigma: Annotated[float, Field(gt=0, le=1)] = 0.25,
-        clean_share: Share = 0.25,
+        clean_share: Share = 0.1,
         labels: bool = True,
         painting: Literal["guess", "class"] = "guess",
         apart: bool = False,
         ce: Weight = 1.0,
         clean_ce: Weight = 0.0,
-        kl: Weight = 0.5,
+        kl: Weight = 0.0,
         clean_kl: Weight = 0.0,
         trades: Weight = 0.0,
         features: Weight = 0.0,
-        pixel: Weight = 0.1,
+        pixel: Weight = 1.0,
         guess: Weight = 1.0,
         guided: Annotated[float, Field(ge=0, le=1)] = 0.5,
-        blur: Annotated[float, Field(ge=0, le=10)] = 0.0,
+        blur: Annotated[float, Field(ge=0, le=10)] = 0.3,
         guard: Annotated[int, Field(ge=0, le=100_000)] = 256,
     ) -> None:
         self.norm = "l0" if attack == "flips" else "linf"
@@ -137,14 +138,17 @@ class EndToEnd(Objective):
         self.guard = Guard(other or self.surrogates[0], self.eps, self.norm)
 
     def __call__(self, batch: Batch) -> Step:
-        if batch.progress < self.denoise:
+        purifier = guessing_purifier(batch.network)
+        denoise = self.denoise
+        if denoise is None:
+            denoise = DENOISE if purifier is None else 0.0
+        if batch.progress < denoise:
             return self._denoise(batch)
         wanted = functools.cache(partial(answers, batch))
-        share = (batch.progress - self.denoise) / (1 - self.denoise)
+        share = (batch.progress - denoise) / (1 - denoise)
         labels = batch.labels if self.labels else wanted().argmax(1)
         attacked = self._attack(batch, labels, min(share / self.ramp, 1.0) if self.ramp else 1.0)
         paired = any((self.clean_ce, self.clean_kl, self.trades, self.features))
-        purifier = guessing_purifier(batch.network)
         encoder = None if purifier is None or not self.guess else purifier.encoder
         with Guesses(encoder, apart=self.apart) as guesses:
             views = batch.forward(attacked, batch.clean) if paired else batch.forward(attacked)
