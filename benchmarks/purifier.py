@@ -58,13 +58,13 @@ def run(settings: Settings) -> Result:
     }
     with torch.inference_mode():
         apart = (both(images) - classifier(purifier(images).images)).abs().max().item()
-    work = {
-        name: multiplications(model, images[:1])
-        for name, model in (
-            *(("purifier", purifier), ("classifier", classifier)),
-            *(("half", half), ("encoder and decoder", painter)),
-        )
+    counted_of = {
+        "purifier": purifier,
+        "classifier": classifier,
+        "half": half,
+        "encoder and decoder": painter,
     }
+    work = {name: multiplications(model, images[:1]) for name, model in counted_of.items()}
     seconds = times(sides, settings)
     # two batches, one for each way of the attack
     seconds["holding"] = [each / 2 for each in seconds["holding"]]

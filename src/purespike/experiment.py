@@ -27,7 +27,7 @@ from purespike.files import replacing, write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
-from purespike.models.released import Released, with_released
+from purespike.models.released import with_released
 from purespike.models.resolve import resolve as resolve_model
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
@@ -161,7 +161,7 @@ class Run:
         def make() -> nn.Module:
             if self.recipe.purifier.architecture == "background_activity":
                 return BackgroundActivityFilter()
-            purifier = train_purifier(
+            return train_purifier(
                 self.recipe.purifier,
                 classifier,
                 data.train,
@@ -170,9 +170,6 @@ class Run:
                 accelerator=self.accelerator,
                 follow=self._follow,
             )
-            if self.recipe.purifier.release is not None:
-                Released(classifier, self.recipe.purifier.release).write(self.folder)
-            return purifier
 
         purifier = self._stage(
             "purifier",

@@ -15,7 +15,7 @@ from purespike.evaluation.allowance import LEAST, MOST, Plan, everything, passes
 from purespike.evaluation.cell import Outcomes
 from purespike.evaluation.diagnostics.examination import Examination, strongest
 from purespike.evaluation.diagnostics.rule import RULES, ask
-from purespike.evaluation.followed import costs, followed
+from purespike.evaluation.followed import followed, most_passes
 from purespike.evaluation.plan import Job
 from purespike.evaluation.runner import Runner
 from purespike.models import Defended
@@ -111,8 +111,8 @@ def examine_and_escalate(
             return list(_all_findings(now, asked, progress))
         spent += now.asked["check_budget"]
         raised = [(job, *still_robust(job, cells, clean, runner.threats)) for job in further]
-        routes = sum(sum(costs(job, runner.scene, threats).values()) for job, _, threats in raised)
-        progress.begin("escalation", routes * len(runner.labels), unit="passes")
+        work = sum(most_passes(job, runner.scene, threats) for job, _, threats in raised)
+        progress.begin("escalation", work * len(runner.labels), unit="passes")
         for job, before, threats in raised:
             cells += followed(runner, job, before, threats, progress)
             jobs.append(job)

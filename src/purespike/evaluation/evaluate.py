@@ -24,7 +24,7 @@ from purespike.evaluation.cell import units
 from purespike.evaluation.corrupted import open_fitting, with_corrupted
 from purespike.evaluation.diagnostics.determinism import in_training
 from purespike.evaluation.escalation import examine_and_escalate
-from purespike.evaluation.followed import costs, followed
+from purespike.evaluation.followed import followed, most_passes
 from purespike.evaluation.inputs import Pair, check_fit, describe_model, is_stochastic, read_images
 from purespike.evaluation.plan import Job, applicable, averaged, parse_budgets, plan_jobs, resolve
 from purespike.evaluation.runner import Runner, store_of
@@ -264,12 +264,11 @@ def _measure(
     stochastic: bool,
 ) -> _Measured:
     """Clean accuracy, every job, and the examination; escalated jobs are appended to ``jobs``."""
-    each = [costs(job, runner.scene, runner.threats) for job in jobs]
     count = len(runner.labels)
     # with and without the purifier
     others = 0 if full_set is None else len(full_set) * (2 if isinstance(runner.model, Defended) else 1)
     others *= runner.passes
-    work = others + count * (1 + sum(sum(cost.values()) for cost in each))
+    work = others + count * (1 + sum(most_passes(job, runner.scene, runner.threats) for job in jobs))
     speaks = runner.accelerator.is_main_process
     with bar("evaluation", work, unit="passes", show=speaks, at_most=True) as progress:
         for sentence in left_out:

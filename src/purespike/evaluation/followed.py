@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from purespike.attacks.protocol import Attack
 from purespike.evaluation.cell import Outcomes, units
 from purespike.evaluation.plan import Job, passes_of
 from purespike.evaluation.runner import Runner
@@ -12,13 +11,17 @@ from purespike.progress import Bar
 from purespike.results import Cell
 
 
-def costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
+def most_passes(job: Job, scene: Scene, threats: Sequence[str]) -> int:
+    """Passes that an image takes at most in an attack."""
+    return sum(_costs(job, scene, threats).values())
+
+
+def _costs(job: Job, scene: Scene, threats: Sequence[str]) -> dict[str, int]:
     """Passes that an image takes at most under each unit of threat models, by the last of the unit."""
-    return {unit[-1]: _cost(job.attack, unit[0], scene) for unit in units(job, scene, threats)}
-
-
-def _cost(attack: Attack, threat: str, scene: Scene) -> int:
-    return passes_of(attack) * len(THREATS[threat].routes(scene, attack))
+    return {
+        unit[-1]: passes_of(job.attack) * len(THREATS[unit[0]].routes(scene, job.attack))
+        for unit in units(job, scene, threats)
+    }
 
 
 def followed(runner: Runner, job: Job, before: Outcomes, threats: Sequence[str], progress: Bar) -> list[Cell]:
@@ -31,7 +34,7 @@ def followed(runner: Runner, job: Job, before: Outcomes, threats: Sequence[str],
         threats: threat models of the attacker.
         progress: display whose units are passes.
     """
-    each = costs(job, runner.scene, threats)
+    each = _costs(job, runner.scene, threats)
     shown = 0
     """Passes of the chunk in progress that were shown: an estimate, which its end corrects."""
 

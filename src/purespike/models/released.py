@@ -1,7 +1,6 @@
 """Parameters of a classifier that are trained along with its purifier, and so no longer as given."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from purespike.errors import InputError
+from purespike.models.parameters import NAMES, found_in, named_twice
 from purespike.tensors import first_not_finite, read_tensors, write_tensors
 
 FILE = "released.safetensors"
@@ -29,16 +29,12 @@ class Released(nn.Module):
 
     def __init__(self, classifier: nn.Module, pattern: str) -> None:
         super().__init__()
-        found = {}
-        for path, module in classifier.named_modules():
-            for own, parameter in module.named_parameters(recurse=False):
-                name = f"{path}.{own}".lstrip(".")
-                if any(re.search(pattern, text) for text in (name, f"{type(module).__name__}.{own}")):
-                    found[name] = parameter
+        found = {
+            names[0]: parameter for parameter, names in named_twice(classifier) if found_in(pattern, names)
+        }
         if not found:
             raise InputError(
-                f"purifier.release: no parameter of the classifier matches the pattern {pattern!r}; names "
-                "look like readout.weight, or BatchNorm2d.weight by their layer's class"
+                f"purifier.release: no parameter of the classifier matches the pattern {pattern!r}; {NAMES}"
             )
         self.names = tuple(found)
         self.values = nn.ParameterList(found.values())

@@ -1,13 +1,11 @@
 """The optimiser of a recipe, and the learning rate of every step."""
 
-import re
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
 from purespike.errors import InputError
+from purespike.models.parameters import NAMES, found_in, named_twice
 from purespike.neurons import SpikingNeuron
 from purespike.optimisation import Constant, Cosine, Milestones, OneCycle, Optimiser, ParameterGroup, Schedule
 
@@ -38,18 +36,14 @@ def parameter_groups(model: nn.Module, groups: tuple[ParameterGroup, ...]) -> li
         InputError: a pattern that no parameter matches.
     """
     members: list[list[nn.Parameter]] = [[] for _ in range(len(groups) + 1)]
-    for parameter, *names in _names(model):
-        found = (
-            number
-            for number, group in enumerate(groups, start=1)
-            if any(re.search(group.pattern, name) for name in names)
-        )
+    for parameter, names in named_twice(model):
+        found = (number for number, group in enumerate(groups, start=1) if found_in(group.pattern, names))
         members[next(found, 0)].append(parameter)
     for group, matched in zip(groups, members[1:], strict=True):
         if not matched:
             raise InputError(
                 f"optimiser.groups: no parameter matches the pattern {group.pattern!r}, or an earlier group "
-                "has them all; names look like readout.weight, or BatchNorm2d.weight by their layer's class"
+                f"has them all; {NAMES}"
             )
     result: list[dict[str, object]] = [{"params": members[0], "rate": 1.0}] if members[0] else []
     for group, matched in zip(groups, members[1:], strict=True):
@@ -66,18 +60,9 @@ def without_neurons(settings: Optimiser, model: nn.Module) -> Optimiser:
         if isinstance(module, SpikingNeuron)
         for parameter in module.parameters()
     }
-    names = [name for parameter, *both in _names(model) if parameter not in neurons for name in both]
-    kept = tuple(group for group in settings.groups if any(re.search(group.pattern, name) for name in names))
+    others = [names for parameter, names in named_twice(model) if parameter not in neurons]
+    kept = tuple(g for g in settings.groups if any(found_in(g.pattern, names) for names in others))
     return settings if kept == settings.groups else settings.model_copy(update={"groups": kept})
-
-
-def _names(model: nn.Module) -> Iterator[tuple[nn.Parameter, str, str]]:
-    seen: set[nn.Parameter] = set()
-    for path, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter not in seen:
-                seen.add(parameter)
-                yield parameter, f"{path}.{name}" if path else name, f"{type(module).__name__}.{name}"
 
 
 def learning_rates(schedule: Schedule, learning_rate: float, *, epochs: int, steps: int) -> list[float]:

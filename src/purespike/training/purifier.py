@@ -54,15 +54,16 @@ def train_purifier(
     """Train the purifier of ``recipe``, or go on from the last epoch that ``folder`` holds.
 
     The examples are crafted once against ``classifier``, which is not changed unless the recipe says
-    ``release``; each step moves an example
-    and its clean image by the same random crop and flip. The recipe's ``clean_share`` of each batch is shown
-    without an attack. An objective that attacks the defended model itself gets clean images alone.
+    ``release``; each step moves an example and its clean image by the same random crop and flip. The
+    recipe's ``clean_share`` of each batch is shown without an attack. An objective that attacks the defended
+    model itself gets clean images alone.
 
     Args:
         recipe: attack, network, optimiser, schedule and objective.
         classifier: images to logits; any module.
         data: training images.
-        folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``.
+        folder: run folder; state goes to ``checkpoint/``, one row per epoch to ``history.jsonl``, what is
+            released to ``released.safetensors``.
         seed: seed of attack, initialisation, order, augmentation and everything drawn in a step.
         accelerator: see :func:`purespike.training.engine.accelerator`.
         follow: function that is told the rows of ``history.jsonl`` whenever they are written.
@@ -183,6 +184,8 @@ def train_purifier(
             accelerator.wait_for_everyone()
         keep_average(average, stage.trained)
         objective.finish(stage)
+        if released is not None:
+            released.write(folder)
         if speaks:
             warn_if_lost(purifier, classifier, data.take(WATCHED, seed=seed).images.to(device))
     return purifier.eval()

@@ -33,6 +33,7 @@ from purespike.training.objectives.trades import divergence
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DENOISE = 0.2
+"""Share of the training that begins with pixels alone, without an encoder."""
 OTHERS = ("triangle(width=1)", "exponential(alpha=2)", "gaussian(width=0.5)")
 
 
