@@ -1,5 +1,7 @@
 """The purifier's second network: an encoder with a guess of its own, and a decoder that paints."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -61,6 +63,15 @@ def test_any_size_and_output_stage(size, output):
     assert torch.equal(purified.noise_level, (images - purified.images).abs()), "what it took away"
     assert purifier.guesses(images).shape == (2, 10)
     torch.testing.assert_close(purifier(images[:1]).images, purified.images[:1], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("network", ["cbdnet", "encoder_decoder"])
+def test_a_new_gate_lets_images_pass(network):
+    """A twentieth of the way to grey."""
+    images = pixels(2, 3, 8, 8)
+    told = Purifier(width=1 / 16, time_steps=2, output="gated", network=network)(images).images
+    share = 1 / (1 + math.exp(3))
+    torch.testing.assert_close(told, (1 - share) * images + share * 0.5, atol=1e-6, rtol=0)
 
 
 def test_a_new_one_paints_grey_and_as_a_residual_nothing():

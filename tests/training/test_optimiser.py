@@ -47,8 +47,8 @@ def test_default_optimisers_are_those_of_pytorch():
     model = create("resnet14_snn", width=0.05, time_steps=2)
     for settings, expected in (
         (Sgd(), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)),
-        (Adam(), torch.optim.Adam(model.parameters(), lr=0.1)),
-        (AdamW(), torch.optim.AdamW(model.parameters(), lr=0.1)),
+        (Adam(), torch.optim.Adam(model.parameters(), lr=0.1, foreach=True)),
+        (AdamW(), torch.optim.AdamW(model.parameters(), lr=0.1, foreach=True)),
     ):
         found = create_optimiser(settings, model, 0.1)
         assert type(found) is type(expected)
@@ -59,6 +59,22 @@ def test_default_optimisers_are_those_of_pytorch():
             "also their order, which states keep"
         )
         assert group == other
+
+
+@pytest.mark.parametrize("settings", [Adam(), AdamW(weight_decay=0.1)])
+def test_steps_of_all_parameters_at_once_are_those_of_pytorch(settings):
+    found, expected = (nn.Linear(7, 5, dtype=torch.float64) for _ in range(2))
+    expected.load_state_dict(found.state_dict())
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    loop = kind(expected.parameters(), lr=0.01, weight_decay=settings.weight_decay, foreach=False)
+    for model, optimiser in ((found, create_optimiser(settings, found, 0.01)), (expected, loop)):
+        images = torch.linspace(-1, 1, 21, dtype=torch.float64).view(3, 7)
+        for _ in range(5):
+            optimiser.zero_grad()
+            model(images).square().sum().backward()
+            optimiser.step()
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
 
 
 def test_groups_are_found_by_name_and_by_layer():

@@ -19,8 +19,7 @@ class EncoderDecoder(nn.Module):
     decoder's gradient stops at the encoder, so that it learns to paint what the encoder has found.
 
     Takes images ``[N, C, H, W]`` and returns what the output stage needs
-    (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4. Its
-    output starts at zero.
+    (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4.
 
     Args:
         channels: C.
@@ -55,7 +54,6 @@ class EncoderDecoder(nn.Module):
         )
         self.last = nn.Conv2d(low, maps * channels, 1)
         initialise(self)
-        nn.init.zeros_(self.last.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         spikes = self._encode(images)

@@ -19,10 +19,12 @@ class OutputStage:
     Args:
         maps: output channels of the denoiser for each channel of the image.
         apply: images ``[N, C, H, W]`` and the denoiser's output ``[N, maps * C, H, W]`` to purified images.
+        start: the denoiser's output before training, one number for each of the maps.
     """
 
     maps: int
     apply: Stage
+    start: tuple[float, ...] = (0.0,)
 
 
 def _residual(images: Tensor, output: Tensor) -> Tensor:
@@ -47,7 +49,8 @@ def _reconstruction(images: Tensor, output: Tensor) -> Tensor:
 OUTPUTS = {
     "residual": OutputStage(1, _residual),
     "bounded": OutputStage(1, _bounded),
-    "gated": OutputStage(2, _gated),
+    # half grey, images are none that any classifier was trained on; it starts by letting them pass
+    "gated": OutputStage(2, _gated, start=(-3.0, 0.0)),
     "reconstruction": OutputStage(1, _reconstruction),
 }
 """By name: ``residual``, x + r, is the paper's; ``bounded`` clamps it to [0, 1], and its gradient is that of

@@ -48,12 +48,17 @@ def _stack(inputs: int, outputs: int, depth: int, neurons: NeuronConfig) -> nn.S
     return nn.Sequential(*(FiringConvolution(a, b, neurons) for a, b in itertools.pairwise(widths)))
 
 
-def _silent_start(convolution: nn.Conv2d) -> nn.Conv2d:
-    """Zero initial output: a random one is so large that unlearning it would silence the preceding layers."""
-    nn.init.zeros_(convolution.weight)
-    assert convolution.bias is not None
-    nn.init.zeros_(convolution.bias)
-    return convolution
+def silence(last: nn.Conv2d, start: Sequence[float] = (0.0,)) -> None:
+    """Make the output constant: a random one is so large that unlearning it would silence what precedes.
+
+    Args:
+        last: a convolution with bias.
+        start: its output, in equal parts of its channels.
+    """
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor(start).repeat_interleave(len(last.bias) // len(start)))
 
 
 class NoiseEstimator(nn.Module):
@@ -70,7 +75,8 @@ class NoiseEstimator(nn.Module):
         self.first = nn.Conv2d(channels, filters, 3, padding=1)
         self.fire = neurons.make(filters)
         self.hidden = _stack(filters, filters, 3, neurons)
-        self.last = _silent_start(nn.Conv2d(filters, channels, 3, padding=1))
+        self.last = nn.Conv2d(filters, channels, 3, padding=1)
+        silence(self.last)
 
     def forward(self, images: Tensor) -> Tensor:
         steps = self.neurons.time_steps
@@ -82,8 +88,7 @@ class Denoiser(nn.Module):
     """U-Net of convolutions, deconvolutions and average pooling, without batch normalisation.
 
     Takes the image and its noise level, ``[N, C, H, W]`` each, and returns what the output stage needs
-    (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4. It
-    starts at zero.
+    (:data:`~purespike.models.output.OUTPUTS`), ``[N, maps·C, H, W]``. H and W must be multiples of 4.
     """
 
     def __init__(
@@ -107,7 +112,7 @@ class Denoiser(nn.Module):
         self.up2 = _stack(middle, middle, 3, neurons)
         self.widen1 = nn.ConvTranspose2d(middle, low, 2, stride=2)
         self.up1 = _stack(low, low, 2, neurons)
-        self.last = _silent_start(nn.Conv2d(low, maps * channels, 1))
+        self.last = nn.Conv2d(low, maps * channels, 1)
 
     def forward(self, images: Tensor, noise_level: Tensor) -> Tensor:
         steps = self.neurons.time_steps
@@ -222,6 +227,7 @@ class Purifier(nn.Module):
             if painter
             else Denoiser(in_channels, stages, neurons, maps, coding)
         )
+        silence(self.denoiser.last, self.output.start)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if calibrated:
             self.calibrate(natural_noise(8, in_channels, 32, seed=0))

@@ -88,6 +88,7 @@ def fire_dynamics(
     training: bool = False,
     memory: Memory | None = None,
     reset: Reset = "attached",
+    drawn: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, State]:
     """Spikes of neurons with any dynamics, and the membranes they leave.
 
@@ -104,6 +105,7 @@ def fire_dynamics(
         training: whether the layer is in training mode.
         memory: memory of these neurons, for a surrogate that remembers; each call with gradients moves it on.
         reset: ``"detached"`` stops gradients through whatever a spike does to the state.
+        drawn: random numbers of the dynamics, where they have been drawn already.
 
     Returns:
         Spikes, same shape, type and memory format as ``current``; and the state, channels last, ``()`` where
@@ -113,7 +115,7 @@ def fire_dynamics(
         InputError: an integer current, no time step, a loop that does not call ``spike`` once a step, or a
             surrogate that is not defined for these dynamics.
     """
-    plan, inputs, order = prepare(current, dynamics, surrogate, tensors, state, training)
+    plan, inputs, order = prepare(current, dynamics, surrogate, tensors, state, training, drawn)
     plan = replace(plan, attached=parse_reset(reset) == "attached")
     if memory is not None and torch.is_grad_enabled() and current.requires_grad:
         inputs = (*inputs, *_advance(memory, plan, inputs, current))
@@ -152,13 +154,15 @@ def prepare(
     tensors: Mapping[str, Tensor] | None,
     state: State | None,
     training: bool,
+    drawn: Mapping[str, Tensor] | None = None,
 ) -> tuple[Plan, tuple[Tensor, ...], list[int]]:
     """The plan of a loop, its tensors, and the order in which the current's dimensions lie in them."""
     check_current(current)
     tensors = _initial(dynamics, current) if tensors is None else tensors
     surrogate.check_generic(dynamics, dynamics.share_kept(tensors) is not None)
     last = [i for i in range(current.ndim) if i != 2] + [2] * (current.ndim > 2)
-    tensors = {**tensors, **dynamics.drawn(current.detach().permute(last), training)}
+    drawn = dynamics.drawn(current.detach().permute(last), training) if drawn is None else drawn
+    tensors = {**tensors, **drawn}
     channels = current.ndim == 5 and surrogate.pooled
     flat = state is None and not channels and all(tensor.ndim == 0 for tensor in tensors.values())
     order = memory_order(current) if flat else last

@@ -1,7 +1,7 @@
 """The layer of neurons that surrogates, censuses and reports find in a model, whatever its dynamics."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,8 @@ class SpikingNeuron(nn.Module):
         self.memory: Memory | None = None
         self.state: State | None = None
         """Membranes carried from call to call inside :func:`carrying`; ``None`` elsewhere."""
+        self.drawn: Mapping[str, Tensor] | None = None
+        """Random numbers of the next call, where a recording drew them; ``None`` elsewhere."""
         learnable = self.dynamics.learnable(channels)
         self.learned = (
             nn.ParameterDict({name: nn.Parameter(value) for name, value in learnable.items()})
@@ -71,7 +73,7 @@ class SpikingNeuron(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy is another model, which nobody asks for gradients of the same images
-        return {**self.__dict__, "memory": None, "state": None}
+        return {**self.__dict__, "memory": None, "state": None, "drawn": None}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -138,6 +140,7 @@ class SpikingNeuron(nn.Module):
             training=self.training,
             memory=self.memory,
             reset=self.reset,
+            drawn=self.drawn,
         )
         if self.state is not None:
             self.state = after

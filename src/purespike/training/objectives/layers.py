@@ -1,7 +1,7 @@
 """Input currents, membranes and spikes of the layers of neurons, with their graph, for penalties."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,16 +30,26 @@ class Layer(NamedTuple):
         Computed again from the current by the dynamics themselves, so that gradients flow into the current
         and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
         """
+        return self.measured(_themselves)
+
+    def measured(self, measure: Callable[..., Tensor], *settings: Hashable) -> Tensor:
+        """``measure(distances, *settings)``, compiled together with the distances where that pays.
+
+        Args:
+            measure: a module-level function.
+            settings: constants of the compiled code.
+        """
         neurons, rows = self.neurons, channels_last(self.current).contiguous()
         named = {**neurons.tensors(), **self.drawn}
         tensors = (rows, *named.values())
-        settings = (tuple(named), neurons.dynamics, neurons.surrogate, neurons.reset == "attached")
-        steps: Tensor = differentiable(
-            *(_distances, tensors, settings),
-            eager=lambda: _distances(tensors, *settings),
+        attached = neurons.reset == "attached"
+        constants = (tuple(named), neurons.dynamics, neurons.surrogate, attached, measure, settings)
+        measured: Tensor = differentiable(
+            *(_measured, tensors, constants),
+            eager=lambda: _measured(tensors, *constants),
             subject=f"dynamics {neurons.dynamics.name}",
         )
-        return steps if rows.ndim > 2 else steps[..., None]
+        return measured
 
     def of(self, start: int, size: int) -> "Layer":
         """The run on so many of its images."""
@@ -54,12 +64,18 @@ class Layer(NamedTuple):
         return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn)
 
 
-def _distances(
+def _themselves(distances: Tensor) -> Tensor:
+    return distances
+
+
+def _measured(
     tensors: tuple[Tensor, ...],
     names: tuple[str, ...],
     dynamics: Dynamics,
     surrogate: Surrogate,
     attached: bool,
+    measure: Callable[..., Tensor],
+    settings: tuple[Any, ...],
 ) -> Tensor:
     rows = tensors[0].to(torch.promote_types(tensors[0].dtype, torch.float32))
     found: list[Tensor] = []
@@ -72,7 +88,8 @@ def _distances(
         return fired + hidden if attached else fired
 
     dynamics.run(rows, spike, (), dict(zip(names, tensors[1:], strict=True)))
-    return torch.stack([step if step.ndim == rows.ndim else step[None] for step in found])
+    distances = torch.stack([step if step.ndim == rows.ndim else step[None] for step in found])
+    return measure(distances if rows.ndim > 2 else distances[..., None], *settings)
 
 
 class Recording(list[Layer]):
@@ -123,25 +140,26 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
     finally:
         for hook in hooks:
             hook.remove()
+        for module in model.modules() if wanted else ():
+            if isinstance(module, SpikingNeuron):
+                module.drawn = None
 
 
 def _recorders(record: Recording, name: str) -> tuple[Any, Any]:
-    """Hooks before and after a layer's forward."""
-    drawn: dict[str, Tensor] = {}
+    """Hooks before and after a layer's forward, which fires with the numbers that are recorded."""
 
     def before(
         module: SpikingNeuron, inputs: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Tensor], dict[str, Any]]:
         current = _normalised(*inputs, **named)
-        drawn.clear()
-        if type(module.dynamics).drawn is not Dynamics.drawn:
-            drawn.update(_about_to_draw(module, _by_steps(module, current)))
+        steps = channels_last(_by_steps(module, current.detach()))
+        module.drawn = module.dynamics.drawn(steps, module.training)
         return (current,), {}
 
     def after(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
-        record.append(
-            Layer(name, module, _by_steps(module, inputs[0]), _by_steps(module, spikes), dict(drawn))
-        )
+        current, fired, drawn = _by_steps(module, inputs[0]), _by_steps(module, spikes), module.drawn or {}
+        record.append(Layer(name, module, current, fired, drawn))
+        module.drawn = None
 
     return before, after
 
@@ -157,10 +175,3 @@ def _by_steps(module: SpikingNeuron, part: Tensor) -> Tensor:
 def channels_last(current: Tensor) -> Tensor:
     """``[T, N, C, ...]`` as ``[T, N, ..., C]``, in which dynamics run."""
     return current.movedim(2, -1) if current.ndim > 2 else current
-
-
-def _about_to_draw(module: SpikingNeuron, current: Tensor) -> dict[str, Tensor]:
-    """The numbers that the layer draws next; the generators stay as they are."""
-    gpus = [current.device] if current.is_cuda else []
-    with torch.random.fork_rng(devices=gpus):
-        return module.dynamics.drawn(channels_last(current.detach()), module.training)

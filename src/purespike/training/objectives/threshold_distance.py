@@ -40,12 +40,16 @@ class ThresholdDistance(Penalty):
     layers = True
 
     def __call__(self, view: View) -> Tensor:
-        shortfalls: list[Tensor] = []
-        for layer in spiking(view.layers, part="threshold_distance"):
-            nearest = functools.reduce(torch.minimum, layer.distances().abs().unbind(1))
-            shortfalls.append(functional.relu(self.margin - nearest).mean())
+        layers = spiking(view.layers, part="threshold_distance")
+        shortfalls = [layer.measured(shortfall, self.margin) for layer in layers]
         return self.share(view.batch.progress) * torch.stack(shortfalls).sum()
 
     def share(self, progress: float) -> float:
         """w at a share of the training in [0, 1]."""
         return 1.0 if self.ramp == "none" else (1 - math.cos(math.pi * progress)) / 2
+
+
+def shortfall(distances: Tensor, margin: float) -> Tensor:
+    """Mean of what the nearest of the distances ``[T, K, N, ..., C]`` lacks of ``margin``."""
+    nearest = functools.reduce(torch.minimum, distances.abs().unbind(1))
+    return functional.relu(margin - nearest).mean()
