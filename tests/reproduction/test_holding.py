@@ -48,6 +48,25 @@ def test_all_rivals_meet_the_same_attackers(rows):
     assert rows["classifier"]["multiplications|"]["mean"] == 1
 
 
+def test_a_finished_row_is_kept_until_what_is_asked_changes(context, rows, monkeypatch):
+    """Also where the code changed, of which the commits tell."""
+    from purespike.reproduction.experiments import holding
+
+    measured = []
+
+    def measure(context, dataset, models, **settings):
+        measured.append(dataset)
+        raise InputError("again")
+
+    monkeypatch.setattr(holding, "measure_defence", measure)
+    assert [row.cells for row in holding.holding(context).rows] and not measured
+    part = context.scale.holding["mnist"].model_copy(update={"eps": "1/255"})
+    other = context.scale.model_copy(update={"holding": {"mnist": part}})
+    with pytest.raises(InputError, match="again"):
+        holding.holding(ExperimentContext(other, context.folder, context.accelerator))
+    assert measured == ["mnist"]
+
+
 def test_passes_are_those_of_every_stage(rows):
     # 64 images: of each two batches one pass of the classifier, or an FGSM step and one
     passes = {method: 1000 * cells["passes|"]["mean"] for method, cells in rows.items()}

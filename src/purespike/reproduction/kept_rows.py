@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from purespike.environment import provenance
 from purespike.errors import InputError
+from purespike.recipe import Recipe
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.scale import folder_name
 from purespike.reproduction.sheet import SheetRow
@@ -22,6 +23,35 @@ class KeptRow(Record):
     provenance: Provenance
 
 
+def deciding(
+    context: ExperimentContext, dataset: str, recipes: Iterable[Recipe], **attackers: Any
+) -> dict[str, Any]:
+    """All that decides a row, as plain JSON values.
+
+    Args:
+        context: data and scale of the table.
+        dataset: data set of the row.
+        recipes: recipes of its models, and of those whose images are sent to it.
+        attackers: what is asked of the row, by name.
+    """
+    scale, data = context.scale, context.data(dataset)
+    return {
+        # the same images may lie elsewhere
+        "recipes": [
+            recipe.model_dump(mode="json", exclude={"data": {"source"}, "evaluation": True})
+            for recipe in recipes
+        ],
+        "losses": list(scale.losses),
+        "images": scale.images,
+        # draws of a stochastic model belong to a batch
+        "batch_size": scale.batch_size,
+        "precision": scale.precision,
+        "data": [split.fingerprint() for split in (data.train, data.test)],
+        "seeds": len(context.seeds),
+        **attackers,
+    }
+
+
 def kept_row(
     context: ExperimentContext, experiment: str, name: str, settings: Any, measure: Callable[[], SheetRow]
 ) -> SheetRow:
@@ -31,8 +61,8 @@ def kept_row(
         context: folder and process; rows lie in ``EXPERIMENT/rows/``.
         experiment: name of the experiment.
         name: name of the row.
-        settings: plain JSON values that decide the row: recipes, attacks, images. The code is not among them,
-            but the commit is kept.
+        settings: plain JSON values that decide the row (:func:`deciding`). The code is not among them, but
+            the commit is kept.
         measure: function that makes the row.
     """
     path = context.folder / experiment / "rows" / f"{folder_name(name)}.json"

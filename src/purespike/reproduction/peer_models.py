@@ -11,6 +11,7 @@ from purespike.models import Defended
 from purespike.recipe import Recipe
 from purespike.rejection import Gated
 from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.kept_rows import deciding
 from purespike.reproduction.rivals import Gate, Peer, Peers
 from purespike.reproduction.scale import network_of
 from purespike.reproduction.sheet import Column
@@ -91,23 +92,12 @@ def row_settings(
     """
     gate = table.rows[name].gate
     models = [name, *(each for each in (table.rows[name].before, table.sender) if each is not None)]
-    recipes = [context.run(table.dataset, each, 0, table.changes(each)).recipe for each in models]
-    # the same images may lie elsewhere
-    plain = [
-        recipe.model_dump(mode="json", exclude={"data": {"source"}, "evaluation": True}) for recipe in recipes
-    ]
-    data = context.data(table.dataset)
-    return {
-        "recipes": plain,
-        "gate": None if gate is None else gate.model_dump(mode="json"),
-        "hardest": table.hardest.model_dump(mode="json"),
-        "own": {column.key: attack for column, attack in own.items()},
-        "losses": list(context.scale.losses),
-        "eps": table.eps,
-        "images": table.images,
-        # draws of a stochastic model belong to a batch
-        "batch_size": table.batch_size,
-        "precision": context.scale.precision,
-        "data": [split.fingerprint() for split in (data.train, data.test)],
-        "seeds": len(context.seeds),
-    }
+    return deciding(
+        context,
+        table.dataset,
+        [context.run(table.dataset, each, 0, table.changes(each)).recipe for each in models],
+        gate=None if gate is None else gate.model_dump(mode="json"),
+        hardest=table.hardest.model_dump(mode="json"),
+        own={column.key: attack for column, attack in own.items()},
+        eps=table.eps,
+    )

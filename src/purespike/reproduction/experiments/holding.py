@@ -8,10 +8,12 @@ from purespike.errors import InputError
 from purespike.models import Defended
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.hardest import COLUMNS, READING, measure_defence
+from purespike.reproduction.hardest import COLUMNS, OWN_ATTACKS, READING, measure_defence
+from purespike.reproduction.kept_rows import deciding, kept_row
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import Models
 from purespike.reproduction.scale import TITLES, Scale
+from purespike.reproduction.sheet import SheetRow
 
 SENDERS = ("control", "paper's purifier")
 """Rows whose adversarial images are sent to the others."""
@@ -32,6 +34,7 @@ def holding(context: ExperimentContext) -> Draft:
     )
     for dataset in context.scale.holding:
         _rows(draft, context, dataset)
+    draft.name_commits()
     return draft
 
 
@@ -58,6 +61,7 @@ def _before_control(context: ExperimentContext, dataset: str, seed: int) -> Defe
 
 def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
     """The rows of a data set: model by seed, and the stages of which runs it was trained in."""
+    part, title = context.scale.holding[dataset], TITLES.get(dataset, dataset)
     plain, control = ("plain", "classifier"), ("control", "classifier")
     methods: dict[str, tuple[Models, list[tuple[str, str]]]] = {
         "classifier": (partial(context.classifier, dataset, "plain"), [plain]),
@@ -69,17 +73,32 @@ def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
             [control, (BEFORE_CONTROL, "purifier")],
         ),
     }
-    title = TITLES.get(dataset, dataset)
-    for method, (models, stages) in methods.items():
+    changes = {"plain": None, "control": part.control, HOLDING: part.purifier, BEFORE_CONTROL: part.stacked}
 
-        def passes(seed: int, stages: list[tuple[str, str]] = stages) -> int:
+    def measure(method: str, stages: list[tuple[str, str]]) -> SheetRow:
+        def passes(seed: int) -> int:
             return sum(context.passes(dataset, run, stage, seed) for run, stage in stages)
 
-        def rivals(seed: int, method: str = method) -> dict[str, nn.Module]:
+        def rivals(seed: int) -> dict[str, nn.Module]:
             return {name: methods[name][0](seed) for name in SENDERS if name != method}
 
+        models = methods[method][0]
+        found = measure_defence(context, dataset, models, eps=part.eps, rivals=rivals, passes=passes)
+        return SheetRow(group=title, method=method, origin="measured", cells=found.cells)
+
+    for method, (_, stages) in methods.items():
         with draft.unless_missing(title, method):
-            found = measure_defence(
-                context, dataset, models, eps=context.scale.holding[dataset].eps, rivals=rivals, passes=passes
+            # those of the senders decide every row
+            runs = dict.fromkeys(("plain", "control", *(run for run, _ in stages)))
+            settings = deciding(
+                context,
+                dataset,
+                [context.run(dataset, run, 0, changes[run]).recipe for run in runs],
+                hardest=context.scale.hardest.model_dump(mode="json"),
+                own={column.key: attack for column, attack in OWN_ATTACKS.items()},
+                eps=part.eps,
             )
-            draft.measured(title, method, found.cells)
+            row = kept_row(
+                context, "holding", f"{dataset} {method}", settings, partial(measure, method, stages)
+            )
+            draft.rows.append(row)

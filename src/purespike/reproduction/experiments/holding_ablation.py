@@ -1,15 +1,17 @@
 """What a purifier trained through the whole owes to each of its choices, changed one at a time."""
 
 from functools import partial
+from typing import Any
 
 from purespike.models import Defended
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.experiments.holding import HOLDING, budgets
+from purespike.reproduction.kept_rows import deciding, kept_row
 from purespike.reproduction.registry import experiment
-from purespike.reproduction.row import CLEAN, Attacks, add_row
-from purespike.reproduction.scale import changed
-from purespike.reproduction.sheet import Column
+from purespike.reproduction.row import CLEAN, Attacks, measure_row
+from purespike.reproduction.scale import TITLES, changed
+from purespike.reproduction.sheet import Column, SheetRow
 
 ATTACKS: Attacks = {Column("PGD-20", who): {"name": "pgd", "steps": 20} for who in ("alone", "adaptive")}
 
@@ -27,14 +29,31 @@ def holding_ablation(context: ExperimentContext) -> Draft:
     )
     for dataset, part in context.scale.holding.items():
         for name in part.ablations:
-            models = partial(_ablated, context, dataset, name)
-            add_row(draft, context, dataset, name, models, ATTACKS, eps=part.eps)
+            with draft.unless_missing(TITLES.get(dataset, dataset), name):
+                recipe = context.run(dataset, f"{HOLDING} {name}", 0, _changes(context, dataset, name)).recipe
+                asked = {column.key: attack for column, attack in ATTACKS.items()}
+                settings = deciding(context, dataset, [recipe], attacks=asked, eps=part.eps)
+                measure = partial(_row, context, dataset, name)
+                draft.rows.append(
+                    kept_row(context, "holding-ablation", f"{dataset} {name}", settings, measure)
+                )
+    draft.name_commits()
     return draft
 
 
-def _ablated(context: ExperimentContext, dataset: str, name: str, seed: int) -> Defended:
+def _row(context: ExperimentContext, dataset: str, name: str) -> SheetRow:
+    models, eps = partial(_ablated, context, dataset, name), context.scale.holding[dataset].eps
+    cells = measure_row(context, dataset, models, ATTACKS, eps=eps)
+    return SheetRow(group=TITLES.get(dataset, dataset), method=name, origin="measured", cells=cells)
+
+
+def _changes(context: ExperimentContext, dataset: str, name: str) -> dict[str, Any]:
     part = context.scale.holding[dataset]
-    changes = changed(changed(part.purifier, part.briefly), part.ablations[name])
+    return changed(changed(part.purifier, part.briefly), part.ablations[name])
+
+
+def _ablated(context: ExperimentContext, dataset: str, name: str, seed: int) -> Defended:
+    changes = _changes(context, dataset, name)
     if changes.get("purifier", {}).get("start") == "paper":
         # it is trained before it is begun with
         context.defended(dataset, seed=seed)
