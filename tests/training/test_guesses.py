@@ -109,9 +109,19 @@ def test_the_decoder_is_asked_for_what_the_guess_says(classifier):
     )
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_the_gradient_of_the_paintings_may_stop_at_the_encoder(classifier, apart):
-    given = {"apart": apart, "clean_share": 0.99, "pixel": 0.5, "kl": 0.3}
+@pytest.mark.parametrize(
+    ("settings", "apart"),
+    [
+        ({"painting": "class", "apart": True}, True),
+        ({"painting": "class"}, False),
+        ({"apart": False}, False),
+        # asked for the guess, the encoder would else make it easy to paint
+        ({}, True),
+    ],
+    ids=str,
+)
+def test_the_gradient_of_the_paintings_may_stop_at_the_encoder(classifier, settings, apart):
+    given = {**settings, "clean_share": 0.99, "pixel": 0.5, "kl": 0.3}
     gradients = []
     for weight in (1e-30, 1.0):
         purifier = purifier_of()

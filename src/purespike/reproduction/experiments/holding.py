@@ -1,5 +1,6 @@
 """A purifier trained through the whole beside its rivals, all under the same attackers."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from torch import nn
@@ -38,15 +39,16 @@ def holding(context: ExperimentContext) -> Draft:
     return draft
 
 
-def budgets(scale: Scale) -> str:
-    """The budget of every data set, as text.
+def budgets(scale: Scale, datasets: Sequence[str] | None = None) -> str:
+    """The budget of every data set, or of some, as text.
 
     Raises:
         InputError: the scale has no purifiers that are trained through the whole.
     """
     if not scale.holding:
         raise InputError("the scale names no purifier trained through the whole: give it a key holding")
-    return ", ".join(f"{part.eps} ({TITLES.get(name, name)})" for name, part in scale.holding.items())
+    names = scale.holding if datasets is None else datasets
+    return ", ".join(f"{scale.holding[name].eps} ({TITLES.get(name, name)})" for name in names)
 
 
 def holder(context: ExperimentContext, dataset: str, seed: int = 0) -> Defended:

@@ -19,8 +19,9 @@ ATTACKS: Attacks = {Column("PGD-20", who): {"name": "pgd", "steps": 20} for who 
 @experiment("holding-ablation", order=11, printed=False)
 def holding_ablation(context: ExperimentContext) -> Draft:
     """Output stages, losses, attacks, starts and widths of a purifier trained through the whole."""
+    tried = [name for name, part in context.scale.holding.items() if part.ablations]
     draft = Draft(
-        f"What makes a purifier hold: one choice changed at a time, L∞ eps {budgets(context.scale)}",
+        f"What makes a purifier hold: one choice changed at a time, L∞ eps {budgets(context.scale, tried)}",
         [CLEAN, *ATTACKS],
         notes=[
             "Each row changes one choice of the first; the classifier is the same. All of them are "

@@ -69,7 +69,9 @@ class EndToEnd(Objective):
         labels: whether y is the label; else what the classifier says of the clean image.
         painting: what w₁ asks of the paintings of a purifier whose guess is trained: its ``"guess"``
             argmax g(x') in place of y, or the ``"class"`` y.
-        apart: whether w₈ alone trains the encoder: the gradients of all other terms then stop there.
+        apart: whether w₈ alone trains the encoder: the gradients of all other terms then stop there. ``None``
+            where the painting is asked for the guess, which the encoder could otherwise make easier to paint
+            in place of right.
         ce: w₁.
         clean_ce: w₂.
         kl: w₃.
@@ -105,7 +107,7 @@ class EndToEnd(Objective):
         clean_share: Share = 0.1,
         labels: bool = True,
         painting: Literal["guess", "class"] = "guess",
-        apart: bool = False,
+        apart: bool | None = None,
         ce: Weight = 1.0,
         clean_ce: Weight = 0.0,
         kl: Weight = 0.0,
@@ -125,7 +127,8 @@ class EndToEnd(Objective):
         )
         self.steps = 1 if attack == "n_fgsm" else steps
         self.single, self.ramp, self.denoise, self.sigma = attack == "n_fgsm", ramp, denoise, sigma
-        self.clean_share, self.labels, self.painting, self.apart = clean_share, labels, painting, apart
+        self.clean_share, self.labels, self.painting = clean_share, labels, painting
+        self.apart = painting == "guess" if apart is None else apart
         self.ce, self.clean_ce, self.kl, self.clean_kl = ce, clean_ce, kl, clean_kl
         self.trades, self.features, self.pixel, self.held_out = trades, features, pixel, guard
         self.guess, self.guided, self.blur = guess, guided, blur
