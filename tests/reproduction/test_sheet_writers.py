@@ -105,6 +105,18 @@ def test_every_cell_is_a_mark_at_its_number_on_the_line_of_its_method():
     assert [axes.get_title() for axes in figure.axes] == ["Clean", "PGD", "", ""]
 
 
+def test_what_is_no_share_has_no_panel():
+    """A gap in points or thousands of passes have no place on an axis from 0 to 100%."""
+    passes = Column("passes", unit="thousands")
+    cells = {**OURS, passes: cell(11.5)}
+    given = sheet(
+        columns=(CLEAN, ALONE, ADAPTIVE, passes), rows=(row("CIFAR-10", "Ours", "measured", cells),)
+    )
+    figure = sheet_figure(given)
+    assert [axes.get_title() for axes in figure.axes] == ["Clean", "PGD"]
+    assert all(0 <= x <= 100 for axes in figure.axes for line in axes.lines for x in line.get_xdata())
+
+
 def test_curves_by_steps_and_by_size_do_not_mix():
     five, ten, small = Column("5 steps"), Column("10 steps"), Column("eps 1/255")
     values = {

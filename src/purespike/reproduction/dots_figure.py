@@ -13,9 +13,10 @@ from purespike.results.vocabulary import threat_words
 
 
 def dots(sheet: Sheet) -> Figure:
-    """One line per method; numbers that the paper prints are hollow."""
+    """One line per method; numbers that the paper prints are hollow, and those that are no shares left out."""
+    shares = [column for column in sheet.columns if column.unit == "%"]
     groups = {name: _methods(rows) for name, rows in sheet.groups.items()}
-    titles = list(dict.fromkeys(column.title for column in sheet.columns))
+    titles = list(dict.fromkeys(column.title for column in shares))
     heights = [len(methods) + 0.8 for methods in groups.values()]
     figure = new_figure(2.6 + 1.3 * len(titles), 1.1 + 0.3 * sum(heights))
     panels = figure.subplots(
@@ -25,7 +26,7 @@ def dots(sheet: Sheet) -> Figure:
     for number, (line, (name, methods)) in enumerate(zip(panels, groups.items(), strict=True)):
         for axes, title in zip(line, titles, strict=True):
             dress(axes, x="%" if number == len(groups) - 1 else "", grid="both")
-            columns = [column for column in sheet.columns if column.title == title]
+            columns = [column for column in shares if column.title == title]
             for place, rows in enumerate(methods.values()):
                 for row in rows:
                     _marks(axes, place, row, columns, drawn)
