@@ -13,7 +13,7 @@ from purespike.results.vocabulary import threat_words
 
 
 def dots(sheet: Sheet) -> Figure:
-    """One line per method; numbers that the paper prints are hollow, and those that are no shares left out."""
+    """One line per method; numbers that the paper prints are hollow, those that are no shares left out."""
     shares = [column for column in sheet.columns if column.unit == "%"]
     groups = {name: _methods(rows) for name, rows in sheet.groups.items()}
     titles = list(dict.fromkeys(column.title for column in shares))
