@@ -130,19 +130,20 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
     """
     record = Recording()
     hooks = []
-    for name, module in model.named_modules() if wanted else ():
-        if isinstance(module, SpikingNeuron):
-            before, after = _recorders(record, name)
-            hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.append(module.register_forward_hook(after))
+    parts = model.named_modules() if wanted else ()
+    neurons = [(name, part) for name, part in parts if isinstance(part, SpikingNeuron)]
+    for name, module in neurons:
+        before, after = _recorders(record, name)
+        hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        hooks.append(module.register_forward_hook(after))
     try:
         yield record
     finally:
         for hook in hooks:
             hook.remove()
-        for module in model.modules() if wanted else ():
-            if isinstance(module, SpikingNeuron):
-                module.drawn = None
+        # a forward that failed leaves its numbers behind
+        for _, module in neurons:
+            module.drawn = None
 
 
 def _recorders(record: Recording, name: str) -> tuple[Any, Any]:
