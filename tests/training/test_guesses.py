@@ -163,18 +163,28 @@ def test_a_share_of_the_attacks_goes_by_way_of_the_guess(classifier, monkeypatch
     assert seen == [Defended]
 
 
-def test_the_classifier_is_shown_blurred_paintings(classifier):
-    purifier = purifier_of()
+@pytest.mark.parametrize(
+    ("output", "blur", "deviation"),
+    [
+        ("reconstruction", 0.2, 0.2),
+        ("reconstruction", 0.0, 0.0),
+        ("reconstruction", None, 0.3),
+        ("gated", None, 0.0),
+        ("residual", None, 0.0),
+        ("bounded", None, 0.0),
+        ("gated", 0.2, 0.2),
+    ],
+)
+def test_the_classifier_is_shown_blurred_paintings(classifier, output, blur, deviation):
+    """What is painted anew is blurred unless told otherwise, an image that passes is not."""
     shown = []
     classifier.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0].detach()))
-    torch.manual_seed(3)
-    step_of({"blur": 0.2, "clean_share": 0.99}, batch_of(purifier, classifier))
-    blurred = shown[-1]
-    shown.clear()
-    torch.manual_seed(3)
-    # statistics of the batch are used, so that a second forward paints the same
-    step_of({"clean_share": 0.99}, batch_of(purifier, classifier))
-    assert 0.15 < (blurred - shown[-1]).std().item() < 0.25
+    for given in (blur, 0.0):
+        torch.manual_seed(3)
+        # statistics of the batch are used, so that a second forward paints the same
+        step_of({"blur": given, "clean_share": 0.99}, batch_of(purifier_of(output=output), classifier))
+    with_it, without = shown[len(shown) // 2 - 1], shown[-1]
+    assert (with_it - without).std().item() == pytest.approx(deviation, rel=0.2)
 
 
 def test_recording_ends_with_its_block():

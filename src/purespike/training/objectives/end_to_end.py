@@ -18,6 +18,9 @@ from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
 from purespike.budget import PARSERS
 from purespike.errors import InputError
+from purespike.models.defended import Defended
+from purespike.models.output import OUTPUTS
+from purespike.models.purifier import Purifier
 from purespike.neurons import parse_surrogate
 from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
@@ -34,7 +37,15 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DENOISE = 0.2
 """Share of the training that begins with pixels alone, without an encoder."""
+BLUR = 0.3
+"""Noise on what a purifier paints without a path from the image."""
 OTHERS = ("triangle(width=1)", "exponential(alpha=2)", "gaussian(width=0.5)")
+
+
+def paints_anew(model: nn.Module) -> bool:
+    """Whether ``model`` has a purifier whose output stage lets nothing of the image pass."""
+    purifier = model.purifier if isinstance(model, Defended) else None
+    return isinstance(purifier, Purifier) and purifier.output is OUTPUTS["reconstruction"]
 
 
 @objective("end_to_end", stage="purifier")
@@ -84,7 +95,9 @@ class EndToEnd(Objective):
             until the guess is wrong, half until the classifier is
             (:class:`~purespike.attacks.bpda.GuessBackward`).
         blur: standard deviation of Gaussian noise on the purified images that the classifier is shown in the
-            loss, in pixel units: what it reads there is painted so that it bears a difference.
+            loss, in pixel units: what it reads there is painted so that it bears a difference. ``None`` for
+            0.3 where the purifier paints anew (``output: reconstruction``), else 0: a classifier that has
+            never seen noise reads nothing of an image that passes with it.
         guard: held-out training images that are watched for catastrophic overfitting
             (:mod:`~purespike.training.objectives.overfitting`), 0 for none; PGD-2 takes over if it comes.
 
@@ -117,7 +130,7 @@ class EndToEnd(Objective):
         pixel: Weight = 1.0,
         guess: Weight = 1.0,
         guided: Annotated[float, Field(ge=0, le=1)] = 0.5,
-        blur: Annotated[float, Field(ge=0, le=10)] = 0.3,
+        blur: Annotated[float, Field(ge=0, le=10)] | None = None,
         guard: Annotated[int, Field(ge=0, le=100_000)] = 256,
     ) -> None:
         self.norm = "l0" if attack == "flips" else "linf"
@@ -199,9 +212,12 @@ class EndToEnd(Objective):
 
     def _shown(self, view: View) -> Tensor:
         """What the classifier says of the purified images, blurred."""
-        if self.blur:
+        blur = self.blur
+        if blur is None:
+            blur = BLUR if paints_anew(view.batch.network) else 0.0
+        if blur:
             images = view.outputs.images
-            blurred = images + self.blur * torch.randn_like(images)
+            blurred = images + blur * torch.randn_like(images)
             view = replace(view, outputs=view.outputs._replace(images=blurred))
         return view.logits
 
