@@ -48,6 +48,13 @@ def test_a_bound_is_called_one(heard):
     assert heard.getvalue() == "evaluation: at most 10 passes\nexamination: at most 1 pass\n"
 
 
+def test_a_bound_is_not_exceeded(heard):
+    with progress.bar("evaluation", 10, unit="passes", at_most=True) as bar:
+        bar.advance(8)
+        bar.advance(8)
+        assert bar.line().startswith("evaluation: 10 of 10 passes")
+
+
 @pytest.mark.parametrize("unit", ["file", "image", "pass"])
 def test_one_unit_is_called_one(heard, unit):
     with progress.bar("purifying", 1, unit=f"{unit}es" if unit == "pass" else f"{unit}s") as bar:

@@ -64,6 +64,9 @@ class Bar:
 
         The note is formatted a few times a second only: fetching a loss from a GPU makes it wait.
         """
+        if self._at_most:
+            # the bound is an estimate of the steps, without the pass that judges their result
+            count = min(count, self._total - self._done)
         self._done += count
         self._note = note, values
         if self._progress is None or self._task is None:
