@@ -74,7 +74,15 @@ def test_the_samples_are_what_their_names_say():
         torch.testing.assert_close(torch.from_numpy(arrays["purified"]), purified.clamp(0, 1))
         assert arrays["undefended_prediction"].tolist() == model.classifier(adversarial).argmax(1).tolist()
         assert arrays["defended_prediction"].tolist() == model.classifier(purified).argmax(1).tolist()
-    assert "16/255" in str(arrays["caption"]) and "oblivious" in str(arrays["caption"])
+    known = torch.from_numpy(arrays["adaptive"])
+    assert (known - clean).abs().max() <= 16 / 255 + 1e-6
+    assert not torch.equal(known, clean) and not torch.equal(known, adversarial)
+    with torch.no_grad():
+        purified = model.purify(known)
+        torch.testing.assert_close(torch.from_numpy(arrays["adaptive_purified"]), purified.clamp(0, 1))
+        assert arrays["adaptive_prediction"].tolist() == model.classifier(purified).argmax(1).tolist()
+    caption = str(arrays["caption"])
+    assert "16/255" in caption and "oblivious" in caption and "adaptive" in caption
 
 
 @pytest.fixture

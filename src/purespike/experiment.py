@@ -7,23 +7,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from purespike.attacks import create_attack
-from purespike.attacks.run import run_attack
 from purespike.data import Data, ImageSet, attacker_data, defender_data, load_data
 from purespike.data.roles import labelled_for
 from purespike.environment import provenance
 from purespike.errors import InputError, unknown
 from purespike.evaluation import evaluate
+from purespike.evaluation.examples import example_images
 from purespike.evaluation.inputs import check_beside
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
 from purespike.evaluation.threat import select_threats
 from purespike.events import BackgroundActivityFilter
-from purespike.files import replacing, write_json, write_text
+from purespike.files import write_json, write_text
 from purespike.models import Defended, SpikingClassifier, list_models, load, save
 from purespike.models.coding import parse_coding
 from purespike.models.layers import NeuronConfig
@@ -32,7 +31,6 @@ from purespike.models.resolve import resolve as resolve_model
 from purespike.recipe import Recipe, load_recipe
 from purespike.reporting.artefacts import write_artefacts
 from purespike.results import Evaluation, Provenance
-from purespike.results.vocabulary import NORMS
 from purespike.run_folder import check_owner, in_use
 from purespike.tensors import stored_types
 from purespike.training import train_classifier, train_purifier
@@ -40,8 +38,6 @@ from purespike.training.engine import main_first
 from purespike.training.objectives import create_objective
 from purespike.training.origin import KEY, check_origin, compare, handed_over, origin_of, weights_of
 from purespike.training.tracking import Tracking
-
-SHOWN = 8
 
 
 class Run:
@@ -210,7 +206,9 @@ class Run:
             folder=self.folder / "checkpoint" / "evaluation",
         )
         if self.accelerator.is_main_process:
-            self._write_samples(data, model)
+            seed, device = self.recipe.seed, self.accelerator.device
+            shown = example_images(model, data.test, self.recipe.evaluation, seed=seed, device=device)
+            shown.save(self.folder / "samples.npz")
             origin = (result.provenance or Provenance()).model_copy(update={"made_of": made_of})
             result = result.model_copy(update={"provenance": origin})
             result.save(path)
@@ -292,33 +290,6 @@ class Run:
         # read back in either case, so that the model on disk is the one evaluated
         return load(path).to(self.accelerator.device)
 
-    def _write_samples(self, data: Data, model: Defended) -> None:
-        """A few images clean, attacked and purified, for the report."""
-        attack, caption = _headline(self.recipe)
-        device = self.accelerator.device
-        chosen = data.test.take(SHOWN, seed=self.recipe.seed)
-        images, labels = chosen.to_float().to(device), chosen.labels.to(device)
-        adversarial = run_attack(attack, model.classifier, images, labels).images
-        with torch.inference_mode():
-            purified = model.purify(adversarial)
-            alone = model.classifier(adversarial).argmax(1)
-            defended = model.classifier(purified).argmax(1)
-        arrays = {
-            "clean": images,
-            "adversarial": adversarial,
-            "purified": purified.clamp(0, 1),
-            "labels": labels,
-            "undefended_prediction": alone,
-            "defended_prediction": defended,
-        }
-        with replacing(self.folder / "samples.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file,
-                **{name: tensor.cpu().numpy() for name, tensor in arrays.items()},
-                caption=np.array(caption),
-                class_names=np.array(chosen.class_names),
-            )
-
 
 def share_of(recipe: Recipe, data: Data) -> Data:
     """The training and test images of a run of ``recipe``.
@@ -360,18 +331,6 @@ def training_images(place: str | Path) -> ImageSet | None:
     """
     recipe = recipe_of(place)
     return None if recipe is None else share_of(recipe, load_data(recipe.data.source)).train
-
-
-def _headline(recipe: Recipe) -> tuple[Any, str]:
-    """The last bounded attack of the table at its first eps."""
-    settings = resolve(recipe.evaluation)
-    first = parse_budgets(settings.eps[:1], settings.norm)
-    jobs = plan_jobs(settings.attacks or (), first, norm=settings.norm)
-    bounded = [job for job in jobs if job.eps is not None]
-    attack = bounded[-1].attack if bounded else create_attack("fgsm", eps=first[0], norm=settings.norm)
-    steps = getattr(attack, "steps", 1)
-    name = f"{attack.name}-{steps}" if steps > 1 else attack.name
-    return attack, f"{name}, {NORMS[settings.norm]} eps {settings.eps[0]}, oblivious"
 
 
 def _check_names(recipe: Recipe) -> None:

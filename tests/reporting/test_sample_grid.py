@@ -25,6 +25,23 @@ def test_grid_names_the_factor_and_marks_predictions(samples: Samples, channels:
     assert "Perturbation\n×8" in shown and "✗ 3" in shown and "✓ 0" in shown
 
 
+def test_images_of_the_attacker_who_knows_follow(samples: Samples) -> None:
+    images = {"adaptive": samples.clean + 4 / 255, "adaptive_purified": samples.purified - 0.1}
+    known = dataclasses.replace(samples, **images, adaptive_prediction=(samples.labels + 1) % 10)
+    figure = sample_grid(known)
+    drawn = [picture.get_array() for picture in figure.axes[0].images]
+    assert len(drawn) == 7 * 8
+    np.testing.assert_allclose(drawn[3 * 8], np.moveaxis(images["adaptive"][0], 0, -1).clip(0, 1), atol=1e-6)
+    np.testing.assert_allclose(
+        drawn[4 * 8], np.moveaxis(images["adaptive_purified"][0], 0, -1).clip(0, 1), atol=1e-6
+    )
+    shown = words_of(figure)
+    # 4/255 fills half the range 32 times, and no image purified is read as it should be
+    assert "Both attacked\ntogether" in shown and "Perturbation\n×32" in shown and "✗ 1" in shown
+    # the last row of pictures lies inside the figure
+    assert max(picture.get_extent()[2] for picture in figure.axes[0].images) < figure.get_figheight()
+
+
 def test_difference_is_grey_where_nothing_changed(samples: Samples) -> None:
     figure = sample_grid(dataclasses.replace(samples, adversarial=samples.clean, purified=samples.clean))
     assert "×1," in words_of(figure)

@@ -17,34 +17,45 @@ _LABELS = 1.55
 
 
 def sample_grid(samples: Samples, *, narrow: bool = False) -> Figure:
-    """Example images by column: clean, adversarial, purified, and both differences on mid grey.
+    """Example images by column: clean, attacked and purified, and their differences on mid grey.
 
-    Both differences share one amplification factor, the one that makes the perturbation fill half the range.
+    Those of the attacker who knows the purifier follow those of one who does not, where there are any. The
+    differences share one amplification factor, the one that makes the perturbation fill half the range.
     Predictions are coloured and marked by right or wrong. Frames of events are drawn as one picture.
 
     Args:
         samples: the images with their classes; the first eight are drawn.
         narrow: whether the figure is for a phone, with the first three.
     """
-    clean, adversarial, purified = (
-        as_pictures(np.asarray(images[: _FEW if narrow else _COLUMNS], np.float32))
-        for images in (samples.clean, samples.adversarial, samples.purified)
-    )
-    perturbation, change = adversarial - clean, purified - clean
-    factor = amplification(perturbation)
-    rows = [
+
+    def pictures(images: np.ndarray) -> np.ndarray:
+        return as_pictures(np.asarray(images[: _FEW if narrow else _COLUMNS], np.float32))
+
+    clean = pictures(samples.clean)
+    attacked, purified = pictures(samples.adversarial), pictures(samples.purified)
+    rows: list[tuple[str, np.ndarray, np.ndarray | None]] = [
         ("Clean", clean, samples.labels),
-        ("Adversarial", adversarial, samples.undefended_prediction),
+        ("Classifier\nattacked", attacked, samples.undefended_prediction),
         ("Purified", purified, samples.defended_prediction),
-        (f"Perturbation\n×{factor}, grey = 0", 0.5 + factor * perturbation, None),
-        (f"Purified − clean\n×{factor}, grey = 0", 0.5 + factor * change, None),
+    ]
+    if samples.adaptive is not None and samples.adaptive_purified is not None:
+        attacked, purified = pictures(samples.adaptive), pictures(samples.adaptive_purified)
+        rows += [
+            ("Both attacked\ntogether", attacked, None),
+            ("Purified", purified, samples.adaptive_prediction),
+        ]
+    factor = amplification(attacked - clean)
+    rows += [
+        (f"Perturbation\n×{factor}, grey = 0", 0.5 + factor * (attacked - clean), None),
+        (f"Purified − clean\n×{factor}, grey = 0", 0.5 + factor * (purified - clean), None),
     ]
     columns = len(clean)
     side, gap, line = _sizes(narrow=narrow, columns=columns)
-    left, height = _LABELS, len(rows) * (side + gap) + 3 * line
+    lines = sum(prediction is not None for _, _, prediction in rows)
+    left, height = _LABELS, len(rows) * (side + gap) + lines * line
     width = NARROW if narrow else WIDE
     figure = Figure(figsize=(width, height), facecolor="white")
-    # one set of axes in inches for all pictures: forty of them take many times as long to lay out and draw
+    # one set of axes in inches for all pictures: dozens of them take many times as long to lay out and draw
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     top = gap / 2

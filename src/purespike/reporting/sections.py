@@ -90,9 +90,9 @@ def samples_section(report: Report) -> str:
     return report.figure(
         "samples",
         "Clean, adversarial and purified images, and their differences",
-        f"{caption}Under each adversarial image is the class that the classifier alone sees in it, under "
-        "each purified one the class that it sees there. Both rows of differences share one factor and are "
-        "clipped.",
+        f"{caption}Under the images made against the classifier is the class that it sees in them, under "
+        "purified ones the class that it sees there. The differences are those of the last images above; "
+        "they share one factor and are clipped.",
         lambda: sample_grid(report.samples),
         lambda: sample_grid(report.samples, narrow=True),
     )

@@ -12,6 +12,8 @@ from purespike.reading import read_npz
 
 _IMAGES = ("clean", "adversarial", "purified")
 _LABELS = ("labels", "undefended_prediction", "defended_prediction")
+# of the attacker who knows the purifier; files of older runs have none
+_ADAPTIVE = ("adaptive", "adaptive_purified", "adaptive_prediction")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -20,12 +22,16 @@ class Samples:
 
     Args:
         clean: images ``[N, C, H, W]`` in [0, 1]; C is 1, 3, or 2T for frames of events.
-        adversarial: the same images attacked.
-        purified: the attacked images purified.
+        adversarial: the same images, attacked so that the classifier alone misreads them.
+        purified: these images purified.
         labels: true classes ``[N]``.
         undefended_prediction: classes that the classifier alone sees in the attacked images, ``[N]``.
         defended_prediction: classes that it sees in the purified ones, ``[N]``.
-        caption: the attack, its bound and its threat model.
+        adaptive: the clean images, attacked so that purifier and classifier together misread them; ``None``
+            where they were not made.
+        adaptive_purified: these images purified.
+        adaptive_prediction: classes that the classifier sees in the latter, ``[N]``.
+        caption: the attack, its bound and its threat models.
         class_names: name of each class; may be empty.
     """
 
@@ -35,12 +41,17 @@ class Samples:
     labels: np.ndarray
     undefended_prediction: np.ndarray
     defended_prediction: np.ndarray
+    adaptive: np.ndarray | None = None
+    adaptive_purified: np.ndarray | None = None
+    adaptive_prediction: np.ndarray | None = None
     caption: str = ""
     class_names: tuple[str, ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Write the samples atomically as an ``.npz`` without pickles."""
         arrays = {name: getattr(self, name) for name in (*_IMAGES, *_LABELS)}
+        if self.adaptive is not None:
+            arrays |= {name: getattr(self, name) for name in _ADAPTIVE}
         arrays |= {"caption": np.array(self.caption), "class_names": np.array(self.class_names, dtype=str)}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
@@ -53,21 +64,22 @@ class Samples:
             InputError: missing, not an archive, or arrays of a wrong shape.
         """
         arrays = read_arrays(path)
-        absent = [name for name in (*_IMAGES, *_LABELS) if name not in arrays]
+        adaptive = _ADAPTIVE if any(name in arrays for name in _ADAPTIVE) else ()
+        absent = [name for name in (*_IMAGES, *_LABELS, *adaptive) if name not in arrays]
         if absent:
             raise InputError(f"{path}: no array {absent[0]!r}")
         shape = arrays["clean"].shape
         channels = shape[1] if len(shape) == 4 else 0
         fit = channels in (1, 3) or (channels and channels % 2 == 0)
-        if not fit or any(arrays[name].shape != shape for name in _IMAGES):
+        if not fit or any(arrays[name].shape != shape for name in (*_IMAGES, *adaptive[:-1])):
             raise InputError(
                 f"{path}: images must share one shape [N, C, H, W] with C 1, 3, or 2 a frame of events, got "
                 f"{list(shape)}"
             )
-        if any(arrays[name].shape != shape[:1] for name in _LABELS) or not shape[0]:
+        if any(arrays[name].shape != shape[:1] for name in (*_LABELS, *adaptive[-1:])) or not shape[0]:
             raise InputError(f"{path}: expected one label and one prediction for each of {shape[0]} images")
         return cls(
-            **{name: arrays[name] for name in (*_IMAGES, *_LABELS)},
+            **{name: arrays[name] for name in (*_IMAGES, *_LABELS, *adaptive)},
             caption=str(arrays.get("caption", "")),
             class_names=tuple(str(name) for name in arrays.get("class_names", ())),
         )
