@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from purespike.attacks import Attack, create_attack
-from purespike.attacks.adaptive import worst_case
 from purespike.attacks.run import run_attack
 from purespike.data import ImageSet
 from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
@@ -24,24 +23,16 @@ def example_images(
     Args:
         model: purifier and classifier.
         test: images of which some are drawn.
-        settings: attacks, budgets and surrogates.
+        settings: attacks and budgets.
         seed: seed of the draw.
         device: device of ``model``.
     """
     settings = resolve(settings)
-    attack, surrogates = _shown_attack(settings), settings.surrogates or ()
+    attack = _shown_attack(settings)
     chosen = test.take(SHOWN, seed=seed)
     clean, labels = chosen.to_float().to(device), chosen.labels.to(device)
     oblivious = run_attack(attack, model.classifier, clean, labels).images
-    adaptive, _ = worst_case(
-        model,
-        clean,
-        labels,
-        attack=attack,
-        surrogates=surrogates,
-        losses=settings.losses[:1],
-        both_resets=False,
-    )
+    adaptive = run_attack(attack, model, clean, labels).images
 
     def judged(images: Tensor) -> tuple[Tensor, Tensor]:
         purified = model.purify(images)
@@ -54,13 +45,13 @@ def example_images(
             "adversarial": oblivious,
             "labels": labels,
             "undefended_prediction": alone,
-            "adaptive": adaptive.images,
+            "adaptive": adaptive,
         }
         arrays["purified"], arrays["defended_prediction"] = judged(oblivious)
-        arrays["adaptive_purified"], arrays["adaptive_prediction"] = judged(adaptive.images)
+        arrays["adaptive_purified"], arrays["adaptive_prediction"] = judged(adaptive)
     return Samples(
         **{name: tensor.cpu().numpy() for name, tensor in arrays.items()},
-        caption=f"{_attacked(attack, settings)} (adaptive, the worst of {len(surrogates)} surrogates)",
+        caption=_caption(attack, settings),
         class_names=chosen.class_names,
     )
 
@@ -77,8 +68,9 @@ def _shown_attack(settings: EvaluationSettings) -> Attack:
     return (following or bounded or [create_attack("fgsm", eps=first[0], norm=settings.norm)])[-1]
 
 
-def _attacked(attack: Attack, settings: EvaluationSettings) -> str:
+def _caption(attack: Attack, settings: EvaluationSettings) -> str:
     steps = getattr(attack, "steps", 1)
     name = f"{attack.name}-{steps}" if steps > 1 else attack.name
     budget = f"{NORMS[settings.norm]} eps {settings.eps[0]}"
-    return f"{name}, {budget}: against the classifier alone (oblivious), and against both together"
+    both = "both together (adaptive, by their own gradient alone)"
+    return f"{name}, {budget}: against the classifier alone (oblivious), and against {both}"
