@@ -54,7 +54,8 @@ class SignAttack(Attack):
             or ``"last"``, as the papers write their attacks. The start itself is never kept in its place.
         stop_early: drop samples from the batch once misclassified; their first success is kept, and
             samples misclassified from the start are returned unchanged.
-        restarts: random starts in all; each meets the images on which the former ones failed.
+        restarts: random starts in all, for each image until one succeeds; the last few images meet several
+            at once.
         precision: ``"bf16"`` for gradients in half precision; successes are judged in float32 in any case.
         seed: seed of the random starts and of SPSA's directions.
         targeted: lead images to a class instead of away from their own: the loss at the target is lowered,

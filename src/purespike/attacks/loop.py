@@ -1,5 +1,6 @@
 """The loop of gradient steps, and the record of the best iterate of each image."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,23 +23,49 @@ if TYPE_CHECKING:
     from purespike.attacks.gradient import SignAttack
 
 
+TOGETHER = 32
+"""Images that several starts of the same ones may make together, where the batch is no larger."""
+
+
 def run(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
-    """Attack from every start; each meets the images on which the former ones failed."""
-    result = _run(attack, model, images, labels)
-    for restart in range(1, attack.restarts):
+    """Attack from every start; each meets the images on which the former ones failed.
+
+    Starts of the last few images are one batch: a step of few images costs about as much as one of many.
+    """
+    result, restart = _run(attack, model, images, labels, start(attack, images)), 1
+    while restart < attack.restarts:
         rows = (~result.success).nonzero().squeeze(1)
         if not len(rows):
             break
-        again = replace(attack, seed=derive(attack.seed, "restart", restart))
-        result = merge(result, _run(again, model, images[rows], labels[rows]), rows)
+        # probes of SPSA are drawn for a batch
+        room = max(len(images), TOGETHER) // len(rows) if attack.differentiates else 1
+        others = range(restart, min(restart + room, attack.restarts))
+        again = [replace(attack, seed=derive(attack.seed, "restart", each)) for each in others]
+        result = merge(result, _first_success(again, model, images[rows], labels[rows]), rows)
+        restart += len(again)
     return replace(result, seed=attack.seed)
 
 
-def _run(attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
+def _first_success(
+    attacks: Sequence["SignAttack"], model: nn.Module, images: Tensor, labels: Tensor
+) -> AttackResult:
+    """Of attacks that differ in their starts alone, for each image the first that succeeds, or the last."""
+    count = len(attacks)
+    starts = torch.cat([start(attack, images) for attack in attacks])
+    copies = images.repeat(count, *[1] * (images.ndim - 1)), labels.repeat(count)
+    found = _run(attacks[0], model, *copies, starts)
+    failed = (found.success.view(count, -1).cumsum(0) == 0).sum(0).clamp(max=count - 1)
+    rows = failed * len(images) + torch.arange(len(images), device=images.device)
+    chosen = {name: getattr(found, name)[rows] for name in ("images", "success", "best_step")}
+    return replace(found, **chosen, loss_trace=found.loss_trace[:, rows])
+
+
+def _run(
+    attack: "SignAttack", model: nn.Module, images: Tensor, labels: Tensor, iterate: Tensor
+) -> AttackResult:
     record = _Record(attack, model, images, labels)
     # rows of the batch that are still attacked, and their current state
-    rows = torch.arange(len(images), device=images.device)
-    clean, iterate = images, start(attack, images)
+    rows, clean = torch.arange(len(images), device=images.device), images
     stepper, tell = Stepper(attack, model, images), watcher()
     for step in range(attack.steps + 1 if len(images) else 0):
         info = evaluate(attack, model, iterate, labels[rows], step)
