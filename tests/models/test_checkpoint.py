@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -283,3 +285,17 @@ def test_a_setting_that_was_changed_on_the_built_model_is_not_lost_in_silence(ma
     change(model)
     with pytest.raises(InputError, match=r"save: .* was replaced or set anew"):
         save(model, tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", [*list_models(), "purifier"])
+def test_reading_needs_no_compiler(name, tmp_path):
+    """PyTorch's takes more than a second to load, many times what the rest of it takes."""
+    save(MODELS[name](), tmp_path / "model.safetensors")
+    code = f"import sys, purespike\npurespike.load({str(tmp_path / 'model.safetensors')!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('torch._dynamo' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -201,6 +202,16 @@ def initialise(model: nn.Module) -> None:
     """He initialisation of every convolution (fan out, as in the reference code of MLF)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            draw_weights(module, mode="fan_out")
+
+
+def draw_weights(layer: nn.Conv2d | nn.Linear, *, mode: Literal["fan_in", "fan_out"]) -> None:
+    """He initialisation of one layer, and no bias.
+
+    Weights without memory, of a model that is about to be read from a file, are left: there PyTorch would
+    load its compiler first, for over a second.
+    """
+    if not layer.weight.is_meta:
+        nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -3,7 +3,7 @@
 from torch import nn
 
 from purespike.models.classifier import ClassifierSettings, SpikingClassifier
-from purespike.models.layers import Layers, NeuronConfig
+from purespike.models.layers import Layers, NeuronConfig, draw_weights
 from purespike.models.registry import register
 
 MAP = 4
@@ -52,7 +52,6 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 def _linear(inputs: int, outputs: int, neurons: NeuronConfig) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
+    draw_weights(layer, mode="fan_in")
     layer.weight.data.mul_(neurons.dynamics.thresholds[0])
     return layer

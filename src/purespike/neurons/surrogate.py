@@ -136,8 +136,10 @@ def parse_surrogate(text: str | Surrogate) -> Surrogate:
             derivative of another shape than the membrane's.
     """
     surrogate = Surrogate.parse(text)
-    distance = torch.linspace(-1, 1, 6).view(6, 1)
-    found = surrogate.derivative(distance)
+    # a model that is read from a file is built without memory first, where a small operation costs seconds
+    with torch.device("cpu"):
+        distance = torch.linspace(-1, 1, 6).view(6, 1)
+        found = surrogate.derivative(distance)
     if not isinstance(found, Tensor) or found.shape != distance.shape:
         raise InputError(
             f"surrogate {surrogate.name}: derivative must return one value for each distance, "
