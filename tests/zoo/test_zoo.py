@@ -103,7 +103,7 @@ def test_other_weights_are_one_line(tmp_path, monkeypatch):
 
 def test_unknown_names_are_one_line():
     for ask in (ps.zoo.load, ps.zoo.card, ps.zoo.entry, resolve):
-        with pytest.raises(InputError, match="unknown model of the zoo 'digit': did you mean 'digits16'"):
+        with pytest.raises(InputError, match="unknown model of the zoo 'digit': did you mean 'digits'"):
             ask("zoo:digit")
     with pytest.raises(InputError, match="zoo:digit: unknown model of the zoo"):
         check_models("zoo:digit")
