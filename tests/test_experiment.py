@@ -66,21 +66,20 @@ def test_the_samples_are_what_their_names_say():
     with np.load(finished() / "samples.npz") as samples:
         arrays = {name: samples[name] for name in samples.files}
     model = resolve(str(finished()))
-    clean, adversarial = (torch.from_numpy(arrays[name]) for name in ("clean", "adversarial"))
-    assert (adversarial - clean).abs().max() <= 16 / 255 + 1e-6
-    assert not torch.equal(adversarial, clean)
+    clean, adversarial, known = (torch.from_numpy(arrays[it]) for it in ("clean", "adversarial", "adaptive"))
+    for attacked, result, prediction in (
+        (adversarial, "purified", "defended_prediction"),
+        (known, "adaptive_purified", "adaptive_prediction"),
+    ):
+        assert (attacked - clean).abs().max() <= 16 / 255 + 1e-6
+        assert not torch.equal(attacked, clean)
+        with torch.no_grad():
+            purified = model.purify(attacked)
+            torch.testing.assert_close(torch.from_numpy(arrays[result]), purified.clamp(0, 1))
+            assert arrays[prediction].tolist() == model.classifier(purified).argmax(1).tolist()
+    assert not torch.equal(known, adversarial)
     with torch.no_grad():
-        purified = model.purify(adversarial)
-        torch.testing.assert_close(torch.from_numpy(arrays["purified"]), purified.clamp(0, 1))
         assert arrays["undefended_prediction"].tolist() == model.classifier(adversarial).argmax(1).tolist()
-        assert arrays["defended_prediction"].tolist() == model.classifier(purified).argmax(1).tolist()
-    known = torch.from_numpy(arrays["adaptive"])
-    assert (known - clean).abs().max() <= 16 / 255 + 1e-6
-    assert not torch.equal(known, clean) and not torch.equal(known, adversarial)
-    with torch.no_grad():
-        purified = model.purify(known)
-        torch.testing.assert_close(torch.from_numpy(arrays["adaptive_purified"]), purified.clamp(0, 1))
-        assert arrays["adaptive_prediction"].tolist() == model.classifier(purified).argmax(1).tolist()
     caption = str(arrays["caption"])
     assert "16/255" in caption and "oblivious" in caption and "adaptive" in caption
 

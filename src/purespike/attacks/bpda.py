@@ -128,7 +128,13 @@ def guess_of(model: nn.Module) -> nn.Module | None:
     return KnownDraws(found, model.seed) if found is not None and isinstance(model, KnownDraws) else found
 
 
+def own_purifier(model: nn.Module) -> Purifier | None:
+    """The purifier of ``model``, where it is one of ours; ``None`` where there is none, or another."""
+    purifier = model.purifier if isinstance(model, Defended) else None
+    return purifier if isinstance(purifier, Purifier) else None
+
+
 def guessing_purifier(model: nn.Module) -> Purifier | None:
     """The purifier of ``model``, where it has an encoder, which guesses a class; else ``None``."""
-    purifier = model.purifier if isinstance(model, Defended) else None
-    return purifier if isinstance(purifier, Purifier) and purifier.encoder is not None else None
+    purifier = own_purifier(model)
+    return None if purifier is None or purifier.encoder is None else purifier

@@ -14,7 +14,7 @@ from purespike.attacks.protocol import settings_of
 from purespike.attacks.routes import Route, run_routes
 from purespike.attacks.run import from_outside
 from purespike.budget import format_eps
-from purespike.evaluation.plan import Job, passes_of
+from purespike.evaluation.plan import Job, passes_of, stepped_name
 from purespike.evaluation.quality import image_quality, mean_quality
 from purespike.evaluation.threat import THREATS, Scene
 from purespike.models import Defended
@@ -281,13 +281,12 @@ def _components(parts: Sequence[Part]) -> list[Component]:
 
 
 def _quality(job: Job, parts: Sequence[Part]) -> list[Quality]:
-    steps = getattr(job.attack, "steps", 1)
-    name = f"{job.attack.name}-{steps}" if steps > 1 else job.attack.name
     budget = "" if job.eps is None else f" eps {format_eps(job.eps)}"
+    name = f"{stepped_name(job.attack)}{budget}"
     # a chunk without attacked images has no quality
     shown = [part.quality for part in parts if part.quality]
     return [
         quality
         for kind in (shown[0] if shown else ())
-        for quality in mean_quality(f"{name}{budget}: {kind}", [each[kind] for each in shown])
+        for quality in mean_quality(f"{name}: {kind}", [each[kind] for each in shown])
     ]

@@ -6,7 +6,7 @@ from torch import Tensor
 from purespike.attacks import Attack, create_attack
 from purespike.attacks.run import run_attack
 from purespike.data import ImageSet
-from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve
+from purespike.evaluation.plan import parse_budgets, plan_jobs, resolve, stepped_name
 from purespike.models import Defended
 from purespike.results import Samples
 from purespike.results.vocabulary import NORMS
@@ -69,8 +69,6 @@ def _shown_attack(settings: EvaluationSettings) -> Attack:
 
 
 def _caption(attack: Attack, settings: EvaluationSettings) -> str:
-    steps = getattr(attack, "steps", 1)
-    name = f"{attack.name}-{steps}" if steps > 1 else attack.name
     budget = f"{NORMS[settings.norm]} eps {settings.eps[0]}"
     both = "both together (adaptive, by their own gradient alone)"
-    return f"{name}, {budget}: against the classifier alone (oblivious), and against {both}"
+    return f"{stepped_name(attack)}, {budget}: against the classifier alone (oblivious), and against {both}"

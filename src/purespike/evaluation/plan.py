@@ -218,6 +218,12 @@ def averaged(job: Job, eot: int) -> Job:
     return job
 
 
+def stepped_name(attack: Attack) -> str:
+    """Name of an attack with its steps, ``pgd-20``, where it takes several."""
+    steps = getattr(attack, "steps", 1)
+    return f"{attack.name}-{steps}" if steps > 1 else attack.name
+
+
 def passes_of(attack: Attack) -> int:
     """Approximate passes of an image through the model; for a progress bar."""
     return attack.passes

@@ -16,7 +16,7 @@ from purespike.attacks.protocol import recorded
 from purespike.chunks import Format
 from purespike.errors import InputError
 from purespike.evaluation.cell import Chunk, Part, share_right
-from purespike.evaluation.plan import Job
+from purespike.evaluation.plan import Job, stepped_name
 from purespike.evaluation.threat import Scene, classifier_of
 from purespike.files import replacing, write_bytes, write_json
 from purespike.results import bound_key
@@ -127,8 +127,7 @@ def place(folder: Path, job: Job, threat: str, *, taken: dict[Path, Job]) -> Pat
     """
     attack = job.attack
     size = job.eps if job.eps is not None else getattr(attack, "level", None)
-    steps = getattr(attack, "steps", 1)
-    name = f"{attack.name}-{steps}" if steps > 1 else attack.name
+    name = stepped_name(attack)
     parent = folder / threat / bound_key(job.norm, size)
     names = (name if number == 1 else f"{name}.{number}" for number in itertools.count(1))
     own = next(parent / each for each in names if taken.get(parent / each, job) == job)

@@ -13,7 +13,8 @@ from purespike.reading import read_npz
 _IMAGES = ("clean", "adversarial", "purified")
 _LABELS = ("labels", "undefended_prediction", "defended_prediction")
 # of the attacker who knows the purifier; files of older runs have none
-_ADAPTIVE = ("adaptive", "adaptive_purified", "adaptive_prediction")
+_ADAPTIVE_IMAGES = ("adaptive", "adaptive_purified")
+_ADAPTIVE_LABELS = ("adaptive_prediction",)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,9 +50,8 @@ class Samples:
 
     def save(self, path: str | Path) -> None:
         """Write the samples atomically as an ``.npz`` without pickles."""
-        arrays = {name: getattr(self, name) for name in (*_IMAGES, *_LABELS)}
-        if self.adaptive is not None:
-            arrays |= {name: getattr(self, name) for name in _ADAPTIVE}
+        names = _names(adaptive=self.adaptive is not None)
+        arrays = {name: getattr(self, name) for part in names for name in part}
         arrays |= {"caption": np.array(self.caption), "class_names": np.array(self.class_names, dtype=str)}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
@@ -64,25 +64,33 @@ class Samples:
             InputError: missing, not an archive, or arrays of a wrong shape.
         """
         arrays = read_arrays(path)
-        adaptive = _ADAPTIVE if any(name in arrays for name in _ADAPTIVE) else ()
-        absent = [name for name in (*_IMAGES, *_LABELS, *adaptive) if name not in arrays]
+        adaptive = any(name in arrays for name in (*_ADAPTIVE_IMAGES, *_ADAPTIVE_LABELS))
+        images, labels = _names(adaptive=adaptive)
+        absent = [name for name in (*images, *labels) if name not in arrays]
         if absent:
             raise InputError(f"{path}: no array {absent[0]!r}")
         shape = arrays["clean"].shape
         channels = shape[1] if len(shape) == 4 else 0
         fit = channels in (1, 3) or (channels and channels % 2 == 0)
-        if not fit or any(arrays[name].shape != shape for name in (*_IMAGES, *adaptive[:-1])):
+        if not fit or any(arrays[name].shape != shape for name in images):
             raise InputError(
                 f"{path}: images must share one shape [N, C, H, W] with C 1, 3, or 2 a frame of events, got "
                 f"{list(shape)}"
             )
-        if any(arrays[name].shape != shape[:1] for name in (*_LABELS, *adaptive[-1:])) or not shape[0]:
+        if any(arrays[name].shape != shape[:1] for name in labels) or not shape[0]:
             raise InputError(f"{path}: expected one label and one prediction for each of {shape[0]} images")
         return cls(
-            **{name: arrays[name] for name in (*_IMAGES, *_LABELS, *adaptive)},
+            **{name: arrays[name] for name in (*images, *labels)},
             caption=str(arrays.get("caption", "")),
             class_names=tuple(str(name) for name in arrays.get("class_names", ())),
         )
+
+
+def _names(*, adaptive: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the arrays of images, and of those of classes."""
+    if not adaptive:
+        return _IMAGES, _LABELS
+    return (*_IMAGES, *_ADAPTIVE_IMAGES), (*_LABELS, *_ADAPTIVE_LABELS)
 
 
 def read_arrays(path: str | Path, *, hint: str = "") -> dict[str, np.ndarray]:

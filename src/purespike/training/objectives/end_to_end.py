@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from purespike.attacks import create_attack
-from purespike.attacks.bpda import GuessBackward, guess_of, guessing_purifier
+from purespike.attacks.bpda import GuessBackward, guess_of, guessing_purifier, own_purifier
 from purespike.attacks.gradient import SignAttack
 from purespike.attacks.objective import cross_entropy
 from purespike.ball import L0
 from purespike.budget import PARSERS
 from purespike.errors import InputError
-from purespike.models.defended import Defended
 from purespike.models.output import OUTPUTS
-from purespike.models.purifier import Purifier
 from purespike.neurons import parse_surrogate
 from purespike.seeding import generator
 from purespike.training.objectives.adversarial import taking_turns
@@ -44,8 +42,8 @@ OTHERS = ("triangle(width=1)", "exponential(alpha=2)", "gaussian(width=0.5)")
 
 def paints_anew(model: nn.Module) -> bool:
     """Whether ``model`` has a purifier whose output stage lets nothing of the image pass."""
-    purifier = model.purifier if isinstance(model, Defended) else None
-    return isinstance(purifier, Purifier) and purifier.output is OUTPUTS["reconstruction"]
+    purifier = own_purifier(model)
+    return purifier is not None and purifier.output is OUTPUTS["reconstruction"]
 
 
 @objective("end_to_end", stage="purifier")
