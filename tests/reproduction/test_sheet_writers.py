@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from purespike.reporting.drawing import png
+from purespike.reporting.drawing import lay_out, png
 from purespike.reproduction.sheet import Column, Sheet, SheetCell, SheetRow, SheetScale
 from purespike.reproduction.sheet_figures import sheet_figure
 from purespike.reproduction.sheet_text import number, sheet_grid
@@ -103,6 +103,12 @@ def test_every_cell_is_a_mark_at_its_number_on_the_line_of_its_method():
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"CIFAR-10", "SVHN", "not measured"} <= set(words)
     assert [axes.get_title() for axes in figure.axes] == ["Clean", "PGD", "", ""]
+
+
+@pytest.mark.parametrize("name", ["Ours", "the guess, where the encoder learns from nothing but that guess"])
+def test_panels_are_as_wide_beside_long_names_as_beside_short_ones(name):
+    figure = lay_out(sheet_figure(sheet(rows=(row("CIFAR-10", name, "measured", OURS),))))
+    assert all(axes.get_position().width * figure.get_figwidth() > 1.9 for axes in figure.axes)
 
 
 def test_what_is_no_share_has_no_panel():

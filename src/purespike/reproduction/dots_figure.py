@@ -11,6 +11,9 @@ from purespike.reproduction.attackers import ATTACKERS
 from purespike.reproduction.sheet import Column, Sheet, SheetRow
 from purespike.results.vocabulary import threat_words
 
+# inches that all panels together take at least
+FEWEST_PANELS = 4.6
+
 
 def dots(sheet: Sheet) -> Figure:
     """One line per method; numbers that the paper prints are hollow, those that are no shares left out."""
@@ -18,7 +21,8 @@ def dots(sheet: Sheet) -> Figure:
     groups = {name: _methods(rows) for name, rows in sheet.groups.items()}
     titles = list(dict.fromkeys(column.title for column in shares))
     heights = [len(methods) + 0.8 for methods in groups.values()]
-    figure = new_figure(2.6 + 1.3 * len(titles), 1.1 + 0.3 * sum(heights))
+    names = max(2.6, 0.6 + 0.065 * max(len(name) for methods in groups.values() for name in methods))
+    figure = new_figure(names + max(1.3 * len(titles), FEWEST_PANELS), 1.1 + 0.3 * sum(heights))
     panels = figure.subplots(
         len(groups), len(titles), squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
     )
