@@ -28,7 +28,7 @@ def test_a_row_of_the_page_is_the_committed_one(row):
         share(adaptive.robust),
         share(adaptive.won),
         [adaptive.accepted.text],
-        [] if found.slight is None else [f"{100 - 100 * found.slight.rejected.accuracy:.1f}"],
+        [f"{100 - 100 * slight.rejected.accuracy:.1f}" for slight in found.slight],
     ]
     assert shown == wanted
 
