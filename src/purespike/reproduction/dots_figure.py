@@ -11,8 +11,8 @@ from purespike.reproduction.attackers import ATTACKERS
 from purespike.reproduction.sheet import Column, Sheet, SheetRow
 from purespike.results.vocabulary import threat_words
 
-# inches that all panels together take at least
-FEWEST_PANELS = 4.6
+# inches: of one letter of a name, of the column of names at least, of all panels together at least
+LETTER, NAMES, PANELS = 0.065, 2.6, 4.6
 
 
 def dots(sheet: Sheet) -> Figure:
@@ -21,8 +21,9 @@ def dots(sheet: Sheet) -> Figure:
     groups = {name: _methods(rows) for name, rows in sheet.groups.items()}
     titles = list(dict.fromkeys(column.title for column in shares))
     heights = [len(methods) + 0.8 for methods in groups.values()]
-    names = max(2.6, 0.6 + 0.065 * max(len(name) for methods in groups.values() for name in methods))
-    figure = new_figure(names + max(1.3 * len(titles), FEWEST_PANELS), 1.1 + 0.3 * sum(heights))
+    longest = max(len(name) for methods in groups.values() for name in methods)
+    width = max(NAMES, 0.6 + LETTER * longest) + max(PANELS, 1.3 * len(titles))
+    figure = new_figure(width, 1.1 + 0.3 * sum(heights))
     panels = figure.subplots(
         len(groups), len(titles), squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
     )
