@@ -1,11 +1,14 @@
 """Stochastic gates after neurons (StoG)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from purespike.errors import InputError, unknown
+from purespike.neurons.layout import memory_order, undo
 
 LEAST = 0.1
 """Smallest probability that a gate is open."""
@@ -55,9 +58,37 @@ class Gates(nn.Module):
         p = q.clamp(LEAST, 1)
         # drawn in this order for every memory format, so that a seed gives the same gates
         drawn = torch.rand(spikes.shape, device=spikes.device) < p
-        gates = torch.empty_like(spikes).copy_(drawn)
+        is_open = torch.empty_like(spikes, dtype=torch.bool).copy_(drawn)
+        if not torch.is_grad_enabled():
+            return _passed(spikes, is_open)
         # several processes expect a gradient of every parameter, if only 0
-        return spikes * (gates + (0 if self.frozen else 1) * (p - p.detach()).to(gates.dtype))
+        return _Passed.apply(spikes, 0 * p if self.frozen else p, is_open)
 
     def extra_repr(self) -> str:
         return f"per={self.per}"
+
+
+def _passed(spikes: Tensor, is_open: Tensor) -> Tensor:
+    return torch.where(is_open, spikes, 0)
+
+
+class _Passed(torch.autograd.Function):
+    """The spikes that open gates let pass; backward keeps a byte a gate."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, p: Tensor, is_open: Tensor) -> Tensor:
+        ctx.save_for_backward(is_open, p, *([spikes] if ctx.needs_input_grad[1] else []))
+        return _passed(spikes, is_open)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        is_open, p, *spikes = ctx.saved_tensors
+        of_spikes = _passed(gradient, is_open) if ctx.needs_input_grad[0] else None
+        if not spikes:
+            return of_spikes, None, None
+        expected = gradient * spikes[0]
+        # summed in the order of memory, four times as fast
+        order = memory_order(expected)
+        total = undo(expected.permute(order).sum(0, keepdim=True, dtype=p.dtype), order)
+        return of_spikes, total[0].sum_to_size(p.shape), None
