@@ -27,12 +27,13 @@ from purespike.neurons.exchange import (
     other_resets,
     surrogate_gradient,
 )
-from purespike.neurons.firing import LIF, MultiLevelFiring, multi_level_firing
+from purespike.neurons.firing import LIF, MultiLevelFiring
 from purespike.neurons.foreign import foreign_neurons
 from purespike.neurons.gates import GATES, Gates
 from purespike.neurons.learnable_dynamics import LearnableLIF, ReLU
 from purespike.neurons.loop import fire_dynamics
 from purespike.neurons.memory import Memory
+from purespike.neurons.multi_level import multi_level_firing
 from purespike.neurons.neuron import SpikingNeuron, size_neurons, spiking_neurons
 from purespike.neurons.neuron_dynamics import TALIF, StepLIF
 from purespike.neurons.rate_surrogates import BPTR, HART, RateBased

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from purespike.errors import InputError
-from purespike.neurons.dynamics import LIF_THRESHOLDS, Dynamics, Spike, State
+from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, Dynamics, Spike, State
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class _Driven(Dynamics, abstract=True):
     def __post_init__(self) -> None:
         self.check("threshold", positive=True)
         self.check("decay", most=1)
+
+    @property
+    def kernel(self) -> MLF:
+        return MLF((self.threshold,), self.decay)
 
     def drive(self, current: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """The current that the membranes get, same shape."""
@@ -67,7 +71,8 @@ class NoisyLIF(_Driven):
             return {}
         # half precision would round small noise
         kind = torch.promote_types(current.dtype, torch.float32)
-        return {"noise": self.noise * torch.randn(current.shape, dtype=kind, device=current.device)}
+        noise = torch.empty(current.shape, dtype=kind, device=current.device)
+        return {"noise": noise.normal_(std=self.noise)}
 
     def drive(self, current: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         return current + tensors["noise"] if "noise" in tensors else current

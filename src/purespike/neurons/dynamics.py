@@ -132,6 +132,14 @@ class Dynamics(Written, ABC):
         """
         return current
 
+    @property
+    def kernel(self) -> "MLF | None":
+        """Multi-level firing that equals these dynamics once :meth:`drive` has changed the current.
+
+        Layers then run its fused kernel instead of :meth:`run`; by default there is none.
+        """
+        return None
+
     def share_kept(self, tensors: Mapping[str, Tensor]) -> float | Tensor | None:
         """Constant share of the membrane kept from step to step, by default the field ``decay``.
 
@@ -148,7 +156,7 @@ class MLF(Dynamics):
     .. math:: u_k[t] = d\,u_k[t-1]\,(1 - o_k[t-1]) + x[t], \quad o_k[t] = [u_k[t] \ge V_k], \quad
         \hat o[t] = \textstyle\sum_k o_k[t]
 
-    The reset is hard and differentiable. Layers compute it by a kernel of its own; :meth:`run` is the same.
+    The reset is hard and differentiable.
 
     Args:
         thresholds: V_k, positive and ascending.
@@ -166,6 +174,10 @@ class MLF(Dynamics):
         if not 0 <= self.decay <= 1:
             raise InputError(f"decay: must lie in [0, 1], got {self.decay}")
         object.__setattr__(self, "decay", float(self.decay))
+
+    @property
+    def kernel(self) -> "MLF":
+        return self
 
     def run(
         self, current: Tensor, spike: Spike, state: State, tensors: Mapping[str, Tensor]

@@ -11,11 +11,12 @@ from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.adjoint import Activity
 from purespike.neurons.compiled import expecting
-from purespike.neurons.dynamics import Dynamics, State, parse_dynamics
+from purespike.neurons.dynamics import MLF, Dynamics, State, parse_dynamics
 from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
+from purespike.neurons.multi_level import fire_levels
 from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
@@ -131,6 +132,11 @@ class SpikingNeuron(nn.Module):
                 f"{'no size yet' if self.sizes is None else list(self.sizes)} ([T, C, H, W]), "
                 f"got {[len(current), *current.shape[2:]]}"
             )
+        kernel = self.dynamics.kernel
+        if kernel is not None and self.state is None:
+            # the kernel starts from rest
+            driven = self.driven(current)
+            return fire_levels(driven, kernel, self.surrogate, self.memory, self.reset).to(current.dtype)
         spikes, after = fire_dynamics(
             current,
             self.dynamics,
@@ -145,6 +151,15 @@ class SpikingNeuron(nn.Module):
         if self.state is not None:
             self.state = after
         return spikes
+
+    def driven(self, current: Tensor) -> Tensor:
+        """The current ``[T, ...]`` that the dynamics make of ``current``, random numbers included."""
+        if isinstance(self.dynamics, MLF):
+            return current
+        rows = current.movedim(2, -1) if current.ndim > 2 else current
+        drawn = self.dynamics.drawn(rows.detach(), self.training) if self.drawn is None else self.drawn
+        rows = self.dynamics.drive(rows, {**self.tensors(), **drawn})
+        return rows.movedim(-1, 2) if current.ndim > 2 else rows
 
     def tensors(self) -> dict[str, Tensor]:
         """Learnable parameters of the dynamics and what is recorded of single neurons, by name.
