@@ -54,6 +54,8 @@ class Firing(NamedTuple):
     memory."""
     attached: bool = True
     """Whether gradients flow through the reset."""
+    pull: Tensor | None = None
+    """Gradient of the membranes themselves, ``[T, ...]``, where more than the spikes depends on them."""
 
     @property
     def distances(self) -> list[Tensor]:
@@ -94,7 +96,7 @@ def through_time(firing: Firing, slope: Callable[[int], Tensor]) -> list[Tensor]
 
     With s the slope and g the adjoint of u, which is the adjoint of x too,
     :math:`g[t] = s[t]\,(\partial L/\partial o[t] - d\,u[t]\,g[t+1]) + d\,(1 - o[t])\,g[t+1]`;
-    without the term of u[t] where the reset is detached.
+    without the term of u[t] where the reset is detached, and with the pull on u[t] where there is one.
 
     Args:
         firing: neurons of one threshold.
@@ -112,5 +114,7 @@ def through_time(firing: Firing, slope: Callable[[int], Tensor]) -> list[Tensor]
             gradients.append((through_spike * derivative).addcmul_(later, kept, value=firing.decay))
         else:
             gradients.append(incoming * derivative)
+        if firing.pull is not None:
+            gradients[-1].add_(firing.pull[t])
     gradients.reverse()
     return gradients

@@ -67,12 +67,12 @@ def run(
     *,
     eager: Function | None = None,
     split: bool = True,
-) -> Tensor:
+) -> Any:
     """Call ``function(tensors, *settings)``, compiled where that pays and works, else eagerly.
 
     Args:
         function: a module-level function of a tuple of tensors, followed by hashable settings. Its result is
-            like the first tensor.
+            like the first tensor where it may be ``split``.
         tensors: contiguous; ``[T, M]``, ``[T, M, C]`` or ``[C]``.
         settings: constants of the compiled code; each distinct value compiles once.
         eager: function with the same result that the eager tier calls; by default ``function``.
@@ -152,7 +152,7 @@ def _warn(text: str, error: Exception) -> None:
     warnings.warn(f"purespike: {text} ({first}); is a C++ compiler installed?", RuntimeWarning, stacklevel=3)
 
 
-def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], split: bool) -> Tensor:
+def _eager(function: Function, tensors: tuple[Tensor, ...], settings: tuple[Any, ...], split: bool) -> Any:
     """On a CPU few rows at a time, so that what is computed in between stays in its cache."""
     first = tensors[0]
     rows = max(1, CACHED * torch.get_num_threads() * len(first) * first.shape[1] // max(1, first.numel()))

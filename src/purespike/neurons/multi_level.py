@@ -11,6 +11,7 @@ from purespike.neurons.layout import check_current, flatten, memory_order, resto
 from purespike.neurons.memory import Memory
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate
+from purespike.neurons.watched import fire_watched
 
 
 def multi_level_firing(
@@ -67,3 +68,18 @@ def fire_levels(
     layout = (tuple(current.shape), tuple(order))
     spikes = fire(flatten(permuted), time_steps, dynamics, surrogate, memory, layout, attached)
     return undo(spikes.view(permuted.shape), order)
+
+
+def fire_levels_watched(
+    current: Tensor, dynamics: MLF, surrogate: Surrogate, reset: Reset
+) -> tuple[Tensor, Tensor]:
+    """:func:`fire_levels`, and the distances that ``fire_watched`` returns, ``[T, K, N, ..., C]``."""
+    check_current(current)
+    order = memory_order(current)
+    permuted = current.permute(order).contiguous()
+    spikes, distances = fire_watched(
+        flatten(permuted), len(current), dynamics, surrogate, reset == "attached"
+    )
+    levels = distances.view(len(current), dynamics.levels, *permuted.shape[1:])
+    levels = levels.permute([0, 1, *(1 + order.index(i) for i in range(1, current.ndim))])
+    return undo(spikes.view(permuted.shape), order), levels.movedim(3, -1) if current.ndim > 2 else levels

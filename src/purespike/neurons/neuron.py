@@ -16,10 +16,11 @@ from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
-from purespike.neurons.multi_level import fire_levels
+from purespike.neurons.multi_level import fire_levels, fire_levels_watched
 from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
+from purespike.neurons.watched import watchable
 
 
 class SpikingNeuron(nn.Module):
@@ -58,6 +59,11 @@ class SpikingNeuron(nn.Module):
         """Membranes carried from call to call inside :func:`carrying`; ``None`` elsewhere."""
         self.drawn: Mapping[str, Tensor] | None = None
         """Random numbers of the next call, where a recording drew them; ``None`` elsewhere."""
+        self.watched = False
+        """Whether the next call is to leave :attr:`distances`, for a recording."""
+        self.distances: Tensor | None = None
+        """Membranes minus thresholds of the last watched call, ``[T, K, N, ..., C]``; ``None`` elsewhere, and
+        where the dynamics or the surrogate have no kernel that returns them."""
         learnable = self.dynamics.learnable(channels)
         self.learned = (
             nn.ParameterDict({name: nn.Parameter(value) for name, value in learnable.items()})
@@ -74,7 +80,7 @@ class SpikingNeuron(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy is another model, which nobody asks for gradients of the same images
-        return {**self.__dict__, "memory": None, "state": None, "drawn": None}
+        return {**self.__dict__, "memory": None, "state": None, "drawn": None, "distances": None}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -136,6 +142,9 @@ class SpikingNeuron(nn.Module):
         if kernel is not None and self.state is None:
             # the kernel starts from rest
             driven = self.driven(current)
+            if self.watched and watchable(self.surrogate):
+                spikes, self.distances = fire_levels_watched(driven, kernel, self.surrogate, self.reset)
+                return spikes.to(current.dtype)
             return fire_levels(driven, kernel, self.surrogate, self.memory, self.reset).to(current.dtype)
         spikes, after = fire_dynamics(
             current,

@@ -23,22 +23,33 @@ class Layer(NamedTuple):
     """Spike counts, same shape."""
     drawn: Mapping[str, Tensor] = {}
     """Random numbers that the dynamics drew, ``[T, N, ..., C]``."""
+    watched: Tensor | None = None
+    """Membranes minus thresholds as the forward left them, ``[T, K, N, ..., C]``, if it did."""
 
     def distances(self) -> Tensor:
         """Membranes before the reset minus the threshold, ``[T, K, N, ..., C]`` for K thresholds.
 
-        Computed again from the current by the dynamics themselves, so that gradients flow into the current
-        and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
+        Those of the forward where it left them; or computed again from the current by the dynamics
+        themselves. Gradients flow into the current and whatever the dynamics learn; through the spikes by the
+        surrogate, unless the reset is detached.
         """
-        return self.measured(_themselves)
+        return self.measured(_themselves) if self.watched is None else self.watched
 
     def measured(self, measure: Callable[..., Tensor], *settings: Hashable) -> Tensor:
-        """``measure(distances, *settings)``, compiled together with the distances where that pays.
+        """``measure(distances, *settings)``, compiled where that pays.
 
         Args:
-            measure: a module-level function.
+            measure: a module-level function, to which images and positions may be one dimension.
             settings: constants of the compiled code.
         """
+        if self.watched is not None:
+            rows = self.watched.contiguous().flatten(2, -2)
+            found: Tensor = differentiable(
+                *(_of_distances, (rows,), (measure, settings)),
+                eager=lambda: measure(rows, *settings),
+                subject=f"a penalty's {measure.__name__}",
+            )
+            return found
         neurons, rows = self.neurons, channels_last(self.current).contiguous()
         named = {**neurons.tensors(), **self.drawn}
         tensors = (rows, *named.values())
@@ -61,11 +72,18 @@ class Layer(NamedTuple):
         drawn = {
             name: own(part) if part.shape[1:2] == (count,) else part for name, part in self.drawn.items()
         }
-        return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn)
+        watched = None if self.watched is None else self.watched.narrow(2, start, size)
+        return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn, watched=watched)
 
 
 def _themselves(distances: Tensor) -> Tensor:
     return distances
+
+
+def _of_distances(
+    tensors: tuple[Tensor], measure: Callable[..., Tensor], settings: tuple[Any, ...]
+) -> Tensor:
+    return measure(*tensors, *settings)
 
 
 def _measured(
@@ -118,7 +136,7 @@ def spiking(layers: Sequence[Layer], *, part: str) -> Sequence[Layer]:
 
 
 @contextlib.contextmanager
-def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
+def recording(model: nn.Module, *, wanted: bool = True, distances: bool = False) -> Iterator[Recording]:
     """Record every layer of neurons in the forwards made inside.
 
     A batch norm that would run fused with its neurons runs by itself, so that the current between them
@@ -127,13 +145,15 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
     Args:
         model: any module, not wrapped.
         wanted: ``False`` records nothing and leaves the model alone.
+        distances: whether neurons that can are to leave the distances of their membranes, where a penalty
+            would otherwise compute them again.
     """
     record = Recording()
     hooks = []
     parts = model.named_modules() if wanted else ()
     neurons = [(name, part) for name, part in parts if isinstance(part, SpikingNeuron)]
     for name, module in neurons:
-        before, after = _recorders(record, name)
+        before, after = _recorders(record, name, distances)
         hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
         hooks.append(module.register_forward_hook(after))
     try:
@@ -143,10 +163,10 @@ def recording(model: nn.Module, *, wanted: bool = True) -> Iterator[Recording]:
             hook.remove()
         # a forward that failed leaves its numbers behind
         for _, module in neurons:
-            module.drawn = None
+            module.drawn, module.watched, module.distances = None, False, None
 
 
-def _recorders(record: Recording, name: str) -> tuple[Any, Any]:
+def _recorders(record: Recording, name: str, distances: bool) -> tuple[Any, Any]:
     """Hooks before and after a layer's forward, which fires with the numbers that are recorded."""
 
     def before(
@@ -155,12 +175,13 @@ def _recorders(record: Recording, name: str) -> tuple[Any, Any]:
         current = _normalised(*inputs, **named)
         steps = channels_last(_by_steps(module, current.detach()))
         module.drawn = module.dynamics.drawn(steps, module.training)
+        module.watched = distances
         return (current,), {}
 
     def after(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
         current, fired, drawn = _by_steps(module, inputs[0]), _by_steps(module, spikes), module.drawn or {}
-        record.append(Layer(name, module, current, fired, drawn))
-        module.drawn = None
+        record.append(Layer(name, module, current, fired, drawn, module.distances))
+        module.drawn, module.watched, module.distances = None, False, None
 
     return before, after
 

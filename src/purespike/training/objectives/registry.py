@@ -111,6 +111,8 @@ class Penalty(Part):
 
     layers = False
     """Whether its views hold the layers of neurons."""
+    distances = False
+    """Whether it asks for the distances of their membranes, which the forward then leaves where it can."""
     passes = 0
     """Passes of an image through the network besides those of :meth:`Batch.forward`."""
 

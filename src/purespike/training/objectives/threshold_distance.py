@@ -37,7 +37,7 @@ class ThresholdDistance(Penalty):
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     ramp: Literal["cosine", "none"] = "cosine"
 
-    layers = True
+    layers = distances = True
 
     def __call__(self, view: View) -> Tensor:
         layers = spiking(view.layers, part="threshold_distance")
