@@ -98,6 +98,26 @@ def test_without_noise_and_with_gains_of_1_spikes_and_gradients_are_those_of_lif
     assert torch.equal(one(current), other(current))
 
 
+@pytest.mark.parametrize("kind", ["noisylif(noise=0.3)", "dlif(steps=4)"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_kernel_and_the_loop_agree(kind, dtype):
+    """Layers run the kernel; the loop serves those that carry their membranes. Also in half precision."""
+    current, weights = (each.to(dtype) for each in drawn(*SHAPE))
+    layer, found = SpikingNeuron(kind, "atan", channels=3), []
+    for carried in (False, True):
+        layer.state = () if carried else None
+        torch.manual_seed(1)
+        leaf = current.clone().requires_grad_()
+        spikes = layer(leaf)
+        assert spikes.dtype == dtype
+        found.append(
+            (spikes.detach(), *torch.autograd.grad((spikes * weights).sum(), [leaf, *layer.parameters()]))
+        )
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("kind", ["noisylif(noise=0.3)", "dlif(steps=2)"])
 @pytest.mark.parametrize("training", [False, True])
 def test_each_surrogate_has_a_gradient_of_its_own_and_the_same_spikes(kind, training):

@@ -66,13 +66,17 @@ def shown():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [SHAPE, (4, 3, 5), (4, 6)], ids=["images", "features", "neurons"])
-def test_they_are_those_that_fired(kind, shape):
+@pytest.mark.parametrize("watched", [False, True])
+def test_they_are_those_that_fired(kind, shape, watched):
     """Of a recorded forward, noise and all: at least 0 exactly where there was a spike."""
     if len(shape) == 2 and "learned" in kind:
         pytest.skip("has channels")
     model = nn.Sequential(SpikingNeuron(kind, channels=3).double())
-    with recording(model) as layers:
+    with recording(model, distances=watched) as layers:
         model(current(*shape))
+    neurons = model[0]
+    assert (layers[0].watched is not None) == (watched and neurons.dynamics.kernel is not None)
+    assert neurons.drawn is neurons.distances is None and not neurons.watched
     distances = layers[0].distances()
     channels = shape[2] if len(shape) > 2 else 1
     assert distances.shape[:3] == (4, layers[0].neurons.levels, shape[1]) and distances.shape[-1] == channels
@@ -161,6 +165,27 @@ def test_their_gradient_reaches_the_norms_before_the_neurons(name):
     penalty = create_objective(name).penalties[0][1]
     penalty(view_of(*layers)).backward()
     assert model[0].weight.grad.abs().max() > 0 and model[0].bias.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", PENALTIES)
+def test_what_the_forward_left_is_what_would_be_computed_again(name, kind):
+    """Value and gradients, of all images and of some of them."""
+    model = nn.Sequential(SpikingNeuron(kind, "atan", channels=3).double())
+    penalty, found = create_objective(name).penalties[0][1], []
+    for distances in (False, True):
+        torch.manual_seed(3)
+        leaf = current().requires_grad_()
+        with recording(model, distances=distances) as layers:
+            loss = model(leaf).sum()
+        for layer in (layers[0], layers[0].of(1, 1)):
+            value = penalty(view_of(layer))
+            weights = [leaf, *model.parameters()]
+            found.append((value, *torch.autograd.grad(loss + value, weights, retain_graph=True)))
+    for one, other in zip(found[:2], found[2:], strict=True):
+        assert one[1].abs().max() > 0
+        for value, expected in zip(one, other, strict=True):
+            torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.parametrize("name", PENALTIES)

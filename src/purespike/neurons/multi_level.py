@@ -73,7 +73,10 @@ def fire_levels(
 def fire_levels_watched(
     current: Tensor, dynamics: MLF, surrogate: Surrogate, reset: Reset
 ) -> tuple[Tensor, Tensor]:
-    """:func:`fire_levels`, and the distances that ``fire_watched`` returns, ``[T, K, N, ..., C]``."""
+    """:func:`fire_levels`, and the distances that ``fire_watched`` returns.
+
+    They are ``[T, K, N, ..., C]``, with one channel where the current has none.
+    """
     check_current(current)
     order = memory_order(current)
     permuted = current.permute(order).contiguous()
@@ -82,4 +85,6 @@ def fire_levels_watched(
     )
     levels = distances.view(len(current), dynamics.levels, *permuted.shape[1:])
     levels = levels.permute([0, 1, *(1 + order.index(i) for i in range(1, current.ndim))])
-    return undo(spikes.view(permuted.shape), order), levels.movedim(3, -1) if current.ndim > 2 else levels
+    return undo(spikes.view(permuted.shape), order), levels.movedim(3, -1) if current.ndim > 2 else levels[
+        ..., None
+    ]
