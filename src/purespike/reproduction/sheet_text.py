@@ -26,7 +26,8 @@ def number(cell: SheetCell | None, unit: str) -> str:
     if cell is None:
         return MISSING
     if unit != "%":
-        return f"{cell.mean:.0f}" if unit == "count" else f"{cell.mean:.3g}"
+        whole = unit == "count" or abs(cell.mean) >= 1000
+        return f"{cell.mean:,.0f}" if whole else f"{cell.mean:.3g}"
     text = percent(cell.mean) if cell.n else percent(cell.mean, 2)
     if cell.deviation is not None:
         return f"{text} ± {percent(cell.deviation)}"
