@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from purespike.neurons import MLF, Dynamics, SpikingNeuron, surrogate_gradient
+from purespike.neurons import Dynamics, SpikingNeuron, surrogate_gradient
 
+from . import looped  # noqa: F401
 from .tiers import everything_compiled, graphs, needs_compiler, no_fallback
 
 _everything = pytest.fixture(autouse=True)(everything_compiled)
@@ -35,13 +36,6 @@ class Rich(Dynamics):
 
 
 @dataclass(frozen=True)
-class Levels(MLF):
-    """Several membranes a neuron, by the loop."""
-
-    kernel = None
-
-
-@dataclass(frozen=True)
 class Branching(Dynamics):
     """A loop that depends on values, which no compiler follows."""
 
@@ -66,7 +60,7 @@ def eagerly(monkeypatch, *given):
 
 @needs_compiler
 @pytest.mark.parametrize(
-    "kind", ["parametriclif", "learnablelif(soft=true)", "rich", "levels(thresholds=[0.6, 1.6])"]
+    "kind", ["parametriclif", "learnablelif(soft=true)", "rich", "looped(thresholds=[0.6, 1.6])"]
 )
 def test_equals_the_eager_loop_and_keeps_the_current_alone(monkeypatch, kind):
     model = SpikingNeuron(kind, "atan", channels=3)

@@ -25,6 +25,7 @@ from purespike.neurons import (
     surrogate_gradient,
 )
 
+from . import looped  # noqa: F401
 from .reference import SLOPES, Sharpness, Spike, check, drawn, pdsg_slopes, rate_slope
 
 
@@ -125,6 +126,7 @@ def plain_threshold_adapting(current, spike, tensors):
 
 KINDS = {
     "mlf(thresholds=[0.6, 1.6], decay=0.3)": (plain_mlf, (0.6, 1.6), 0.3),
+    "looped(thresholds=[0.6, 1.6], decay=0.3)": (plain_mlf, (0.6, 1.6), 0.3),
     "adaptivelif(rise=0.4)": (plain_adaptive, (0.6,), 0.25),
     "adaptivelif(rise=0.4, learned=true)": (plain_adaptive, (0.6,), 0.25),
     "parametriclif(decay=0.3)": (plain_parametric, (0.6,), 0.3),
@@ -139,7 +141,6 @@ SHAPE = (4, 2, 3, 4, 5)
 
 
 def layer(kind, surrogate="rectangle", time_steps=None):
-    """Always through the loop, multi-level firing too."""
     neurons = SpikingNeuron(kind, surrogate, time_steps, channels=3)
     if neurons.sized:
         neurons.size(SHAPE[0], SHAPE[2:])
