@@ -165,12 +165,14 @@ def shipped_rows() -> dict[str, Any]:
 class Peers(Section):
     """The systems that the paper compares itself with: one network, one attacker, one budget of training.
 
+    ``about`` is the network and its data in words, by default the scale's.
     ``network`` changes the recipe of ``dataset`` in all rows. Each row trains for ``passes`` passes of an
     image, in as many epochs as its cost allows. ``adversarial`` is the objective of the rows that are
     adversarially trained. Images made on the row ``sender`` are sent to the others. ``hardest`` are the
     attacks. The ``rows`` are those of ``scales/peers.yaml`` unless given; ``overrides`` change some of them.
     """
 
+    about: str | None = None
     dataset: str
     eps: str = "8/255"
     images: Positive

@@ -97,7 +97,9 @@ def table_of(context: ExperimentContext) -> Peers:
 
 def settings_shown(table: Peers) -> dict[str, Any]:
     """Settings of the table that are not those of its scale."""
+    about = {} if table.about is None else {"about": table.about}
     return {
+        **about,
         "images": table.images,
         "batch_size": table.batch_size,
         "surrogates": list(table.hardest.surrogates),
