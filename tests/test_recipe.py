@@ -99,6 +99,9 @@ def file(tmp_path):
         ("classifier.learning_rate=1e-3", lambda r: r.classifier.learning_rate, 0.001),
         ("classifier.flip=false", lambda r: r.classifier.flip, False),
         ("data.train_limit=null", lambda r: r.data.train_limit, None),
+        # the default of what cannot be null
+        ("classifier.epochs=null", lambda r: r.classifier.epochs, 150),
+        ("purifier.attack=null", lambda r: r.purifier.attack["name"], "fgsm"),
         ("data.source=npz:/a=b", lambda r: r.data.source, "npz:/a=b"),
         ("purifier.attack.eps=4/255", lambda r: r.purifier.attack["eps"], "4/255"),
         ("evaluation.attacks=[{name: pgd, steps: 9}]", lambda r: r.evaluation.attacks[0]["steps"], 9),

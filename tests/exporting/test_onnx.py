@@ -14,6 +14,7 @@ import purespike as ps
 from exporting.small import SIDE, classifier, images, purifier
 from purespike import InputError
 from purespike.models import ClassifierSettings, SpikingClassifier
+from purespike.neurons import spiking_neurons
 from purespike.rejection import Gated, Rejecting
 
 
@@ -69,6 +70,19 @@ def test_codings_that_draw_nothing(coding, tmp_path):
     with torch.no_grad():
         expected = model(images(3))
     torch.testing.assert_close(run(tmp_path / "m.onnx", images(3))[0], expected, atol=1e-5, rtol=0)
+
+
+def test_recalibrated_channels(tmp_path):
+    """Also before their means are known."""
+    model = two_layers(care=0.5)
+    for known in (False, True):
+        for neurons in spiking_neurons(model):
+            neurons.recalibration.means.uniform_(0, 1, generator=torch.Generator().manual_seed(1))
+            neurons.recalibration.known.fill_(known)
+        ps.export(model, tmp_path / "m.onnx", size=SIDE)
+        with torch.no_grad():
+            expected = model(images(3))
+        torch.testing.assert_close(run(tmp_path / "m.onnx", images(3))[0], expected, atol=1e-5, rtol=0)
 
 
 def test_a_gate_is_exported_with_both_ways(tmp_path):

@@ -25,6 +25,14 @@ def exponential(alpha: float) -> Slope:
     return lambda distance: alpha / 2 * torch.exp(-alpha * distance.abs())
 
 
+def sigmoid(alpha: float) -> Slope:
+    def slope(distance):
+        risen = 1 / (1 + torch.exp(-alpha * distance))
+        return alpha * risen * (1 - risen)
+
+    return slope
+
+
 def gaussian(width: float) -> Slope:
     return lambda distance: torch.exp(-((distance / width) ** 2) / 2) / math.sqrt(2 * math.pi * width * width)
 
@@ -39,6 +47,8 @@ SLOPES = {
     "atan(alpha=4)": arctangent(4.0),
     "exponential(alpha=2)": exponential(2.0),
     "exponential(alpha=0.5)": exponential(0.5),
+    "sigmoid(alpha=4)": sigmoid(4.0),
+    "sigmoid(alpha=1)": sigmoid(1.0),
     "gaussian(width=0.5)": gaussian(0.5),
     "gaussian(width=2)": gaussian(2.0),
     "straightthrough": torch.ones_like,

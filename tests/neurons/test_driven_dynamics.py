@@ -98,6 +98,20 @@ def test_without_noise_and_with_gains_of_1_spikes_and_gradients_are_those_of_lif
     assert torch.equal(one(current), other(current))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_behind_a_norm_neurons_without_noise_are_lif_bit_for_bit(training):
+    """Both run in one pass with it; the noisy ones in evaluation mode alone."""
+    found = []
+    for kind in ("noisylif(noise=0)", "mlf(thresholds=[0.6])", "noisylif(noise=0.2)"):
+        torch.manual_seed(0)
+        norm, neurons = nn.BatchNorm2d(3).train(training), SpikingNeuron(kind, "atan", 4).train(training)
+        leaf = torch.randn(8, 3, 5, 5).requires_grad_()
+        spikes = neurons(leaf, norm=norm)
+        found.append((spikes, *torch.autograd.grad(spikes.square().sum(), [leaf, norm.weight])))
+    assert all(torch.equal(one, other) for one, other in zip(found[0], found[1], strict=True))
+    assert torch.equal(found[0][0], found[2][0]) == (not training)
+
+
 @pytest.mark.parametrize("kind", ["noisylif(noise=0.3)", "dlif(steps=4)"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_kernel_and_the_loop_agree(kind, dtype):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from purespike.neurons import MultiLevelFiring, firing
+from purespike.neurons import MultiLevelFiring, neuron
 
 from .reference import SLOPES, loop
 
@@ -43,7 +43,7 @@ def forbid_fusion(monkeypatch):
     def refuse(*_):
         raise AssertionError("fused")
 
-    monkeypatch.setattr(firing, "normalise_and_fire", refuse)
+    monkeypatch.setattr(neuron, "normalise_and_fire", refuse)
 
 
 def fused(current, weights, norm, neurons):

@@ -20,13 +20,14 @@ from purespike.reproduction.experiments.peers import (
     FGSM,
     OWN,
     PGD,
+    _flagged,
     as_row,
     chosen_rows,
 )
-from purespike.reproduction.hardest import APGD, QUERY, WHITE_BOX, Defence, Survivors
+from purespike.reproduction.hardest import APGD, GAP, QUERY, WHITE_BOX, Defence, Survivors
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings, training_eps
 from purespike.reproduction.rivals import Peer
-from purespike.reproduction.sheet import Sheet, SheetCell
+from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
 
@@ -175,7 +176,10 @@ def test_some_rows_alone(context, rows):
     chosen = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plain"])
     chosen.folder = context.folder
     sheet = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json")
-    assert [row.method for row in sheet.rows] == ["plain"]
+    # what the folder knows already stays in its table
+    assert [row.method for row in sheet.rows if row.origin == "measured"] == [
+        name for name, row in rows.items() if row["origin"] == "measured"
+    ]
     with pytest.raises(InputError, match="unknown row 'plan': did you mean 'plain'"):
         other = ExperimentContext(context.scale, context.folder, context.accelerator, rows=["plan"])
         reproduce("peers", other, origin={})
@@ -187,8 +191,10 @@ def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path):
     shutil.copytree(context.folder / "peers" / "rows", folder)
     assert {path.stem for path in folder.iterdir()} >= {"plain", "PGD-AT"}
     chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
-    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
-    assert row.to_json()["cells"] == rows["plain"]["cells"]
+    found = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert {row.method: row.to_json()["cells"] for row in found} == {
+        name: row["cells"] for name, row in rows.items() if row["origin"] != "failed"
+    }
     assert not (tmp_path / "peers" / "models").exists()
 
 
@@ -200,7 +206,8 @@ def test_a_row_of_other_settings_or_a_damaged_one_is_measured_again(context, row
     text = kept.read_text(encoding="utf-8")
     kept.write_text(text[:-9] if damage == "file" else text.replace('"decided_by": "', '"decided_by": "0'))
     chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
-    (row,) = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    row, *_ = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+    assert row.method == "plain"
     assert (tmp_path / "peers" / "models").exists() and row.to_json()["cells"] == rows["plain"]["cells"]
 
 
@@ -229,6 +236,18 @@ def test_a_smaller_training_budget_is_an_objection():
     found = Defence({**cell, BUDGET: SheetCell.of([2.0])}, 0.9, False)
     row = as_row(found, load_scale("cpu").peers, "PGD-AT, 2/255")
     assert row.training_eps == pytest.approx(2 / 255) and row.training == "adversarial"
+
+
+def test_a_large_gap_is_told():
+    def told(gap, remark=""):
+        return _flagged(
+            SheetRow(
+                group="a", method="b", origin="measured", cells={GAP: SheetCell.of([gap])}, remark=remark
+            )
+        ).remark
+
+    assert told(5.0) == "" and told(10.0) == "masked: PGD-7 misses 10 points"
+    assert told(7.5, "stochastic") == "stochastic; masked: PGD-7 misses 8 points"
 
 
 def test_other_precision_is_another_row(context, rows, tmp_path):

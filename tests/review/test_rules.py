@@ -112,6 +112,25 @@ def test_half_the_range_breaks_everything():
     assert "a budget of half the range breaks everything" in names(pgd(0.3, eps=0.5))
 
 
+def test_accuracy_must_fall_as_the_budget_grows():
+    """Beyond what was trained on: grey digits may stand at a third of the range that they were trained at."""
+    flag = "accuracy does not fall with the budget"
+    assert flag in names(pgd(0.5), pgd(0.5, eps=64 / 255))
+    assert flag in names(pgd(0.45, steps=None), pgd(0.39, eps=64 / 255, steps=100), training_eps=EPS)
+    assert flag not in names(pgd(0.5), pgd(0.05, eps=64 / 255))
+    assert flag not in names(pgd(0.5), pgd(0.45, eps=16 / 255))
+    assert flag not in names(pgd(0.97, eps=0.05), pgd(0.9, eps=0.3), training_eps=0.3)
+
+
+def test_steps_that_nobody_wrote_are_not_invented():
+    """A PGD without a number may be the longer one; Square has no steps."""
+    assert names(pgd(0.3, steps=None), pgd(0.325)) == set()
+    square = Entry(attack="square", accuracy=0.2, eps=EPS, threat="query")
+    (found,) = review([row(pgd(0.3, steps=None), square)]).rows
+    (finding,) = [each for each in found.findings if "square" in each.message.lower()]
+    assert finding.name == "gradients are masked" and "-7" not in finding.message
+
+
 def test_an_attack_without_a_bound_cannot_fail():
     failed = Entry(attack="cw", accuracy=0.4, norm="l2", unbounded=True)
     assert names(failed) == {"an attack without a bound failed"}

@@ -103,6 +103,8 @@ def test_refuses(tmp_path):
     settings = recipe(classifier={"objective": "care"}).classifier
     with pytest.raises(InputError, match="care: the network recalibrates nothing; set classifier"):
         train_classifier(settings, small(), folder=tmp_path, seed=3, accelerator=accelerator(device="cpu"))
+    with pytest.raises(InputError, match=r"care: recalibrates nothing .*; add care to objective"):
+        recipe(classifier={"care": 0.25})
     with pytest.raises(InputError, match=r"care: must lie in \[0, 1\]"):
         create("resnet14_snn", care=2)
     assert not any(isinstance(each, Recalibration) for each in create("resnet14_snn", width=0.1).modules())

@@ -99,6 +99,21 @@ def test_fixed_thresholds_are_the_learned_ones_folded(images):
     torch.testing.assert_close(*logits)
 
 
+def test_frames_that_are_drawn_are_the_same_in_every_look(images):
+    """Else a threshold that is folded into the layer before it would not seem to be."""
+    model = network(thresholds=[1.0], decay=1.0, coding="poisson")
+    other = copy.deepcopy(model)
+    one, two = (find_thresholds(each, images, percentile=97, scale=0.5, steps=4) for each in (model, other))
+    assert len(one) == len(spiking_neurons(model)) and one == two
+
+
+def test_what_has_no_meaning_is_refused_before_anything_is_trained(data, tmp_path):
+    parts = [{"name": "conversion", "ann": {"epochs": 1}}, "convex"]
+    with pytest.raises(InputError, match="convex: the network joins no residual"):
+        made(data, tmp_path, objective=parts)
+    assert not (tmp_path / "ann").exists()
+
+
 def test_thresholds_after_a_sum_of_layers_must_be_learned(images):
     """No layer before them takes their factor."""
 

@@ -40,7 +40,7 @@ SCALES = ("paper", "gpu", "cpu")
 NORMS = ("linf", "l2", "l0")
 SURROGATES = (
     *("assg", "atan", "bptr", "exponential", "gaussian", "hart", "pdsg", "ratebased", "rectangle"),
-    *("straightthrough", "triangle"),
+    *("sigmoid", "straightthrough", "triangle"),
 )
 LOSSES = ("ce", "margin")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -15,6 +15,7 @@ from purespike.models.steps import time_steps
 from purespike.modes import mode
 from purespike.neurons import SpikingNeuron
 from purespike.neurons.learnable_dynamics import LEAST
+from purespike.seeding import seeded
 
 SCALING = (nn.BatchNorm2d, nn.Linear, nn.Conv2d)
 """Layers whose weight and bias are factors of their output."""
@@ -181,7 +182,9 @@ def _current(model: nn.Module, site: Site, images: Tensor) -> Tensor:
 
     handle = site.neurons.register_forward_pre_hook(hook, with_kwargs=True)
     try:
-        model(images)
+        # of frames that are drawn, or noise, every call sees the same
+        with seeded("current", device=images.device):
+            model(images)
     except _Reached:
         pass
     finally:

@@ -17,6 +17,7 @@ from purespike.neurons.elementwise_surrogates import (
     Exponential,
     Gaussian,
     Rectangle,
+    Sigmoid,
     StraightThrough,
     Triangle,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Rectangle",
     "RememberingSurrogate",
     "Reset",
+    "Sigmoid",
     "SpikingNeuron",
     "StepLIF",
     "StraightThrough",

@@ -66,8 +66,11 @@ class NoisyLIF(_Driven):
         super().__post_init__()
         self.check("noise")
 
+    def drives(self, training: bool) -> bool:
+        return bool(self.noise) and (training or self.always)
+
     def drawn(self, current: Tensor, training: bool) -> dict[str, Tensor]:
-        if not self.noise or not (training or self.always):
+        if not self.drives(training):
             return {}
         # half precision would round small noise
         kind = torch.promote_types(current.dtype, torch.float32)

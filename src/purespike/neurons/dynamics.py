@@ -136,9 +136,14 @@ class Dynamics(Written, ABC):
     def kernel(self) -> "MLF | None":
         """Multi-level firing that equals these dynamics once :meth:`drive` has changed the current.
 
-        Layers then run its fused kernel instead of :meth:`run`; by default there is none.
+        Layers then run its fused kernel instead of :meth:`run`, with the gradients that surrogates define for
+        multi-level firing; by default there is none.
         """
         return None
+
+    def drives(self, training: bool) -> bool:
+        """Whether :meth:`drive` changes the current before the :attr:`kernel`, in this mode of the layer."""
+        return True
 
     def share_kept(self, tensors: Mapping[str, Tensor]) -> float | Tensor | None:
         """Constant share of the membrane kept from step to step, by default the field ``decay``.
@@ -178,6 +183,9 @@ class MLF(Dynamics):
     @property
     def kernel(self) -> "MLF":
         return self
+
+    def drives(self, training: bool) -> bool:
+        return False
 
     def run(
         self, current: Tensor, spike: Spike, state: State, tensors: Mapping[str, Tensor]

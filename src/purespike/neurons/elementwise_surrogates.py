@@ -54,6 +54,22 @@ class ATan(Surrogate):
 
 
 @dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    r"""``alpha · s (1 - s)`` with ``s = 1 / (1 + exp(-alpha · (u - V)))`` (SpikingJelly's default; area 1).
+
+    Args:
+        alpha: steepness, positive: the derivative at the threshold is a quarter of it.
+    """
+
+    alpha: float = 4.0
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        # in the form that cannot overflow
+        fallen = torch.exp(distance.abs() * -self.alpha)
+        return self.alpha * fallen / (fallen + 1).square()
+
+
+@dataclass(frozen=True)
 class Exponential(Surrogate):
     r"""``(alpha/2) · exp(-alpha · |u - V|)`` (SLAYER, Shrestha and Orchard 2018; area 1).
 

@@ -8,7 +8,7 @@ from purespike.neurons.adjoint import Firing, input_current, membrane_potentials
 from purespike.neurons.dynamics import LIF_THRESHOLDS, MLF, MLF_THRESHOLDS
 from purespike.neurons.gates import Gates
 from purespike.neurons.neuron import SpikingNeuron
-from purespike.neurons.normalised import fusible, normalise_and_fire, rows_of, scale_and_shift
+from purespike.neurons.normalised import fusible, rows_of, scale_and_shift
 from purespike.neurons.reset import Reset
 from purespike.neurons.surrogate import Surrogate
 
@@ -42,23 +42,6 @@ class MultiLevelFiring(SpikingNeuron):
     @property
     def decay(self) -> float:
         return self.dynamics.decay
-
-    def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
-        """Spikes of ``current``; of ``norm(current)`` in one pass if ``norm`` is given and time is folded."""
-        resting, time_steps = self.state is None, self.time_steps
-        if norm is not None and resting and time_steps is not None and fusible(norm, current, time_steps):
-            return self.gated(
-                normalise_and_fire(
-                    current,
-                    norm,
-                    time_steps,
-                    self.dynamics,
-                    self.surrogate,
-                    self.memory,
-                    self.reset == "attached",
-                )
-            )
-        return super().forward(current, norm)
 
     def activities(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> list[Firing]:
         rows, affine = self._rows(current, norm)

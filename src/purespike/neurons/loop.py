@@ -93,7 +93,8 @@ def fire_dynamics(
     """Spikes of neurons with any dynamics, and the membranes they leave.
 
     A surrogate over all steps (HART, RateBased, BPTR) defines the gradient of the current alone;
-    parameters and state get theirs through time, with its slopes.
+    parameters and state get theirs through time, with its slopes. Layers whose dynamics have a kernel run
+    that instead, whose gradient under these surrogates is the one of multi-level firing.
 
     Args:
         current: input current, floating point, ``[T, N, ...]`` with T >= 1; channels are the third dimension.

@@ -11,12 +11,13 @@ from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.adjoint import Activity
 from purespike.neurons.compiled import expecting
-from purespike.neurons.dynamics import MLF, Dynamics, State, parse_dynamics
+from purespike.neurons.dynamics import Dynamics, State, parse_dynamics
 from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
 from purespike.neurons.memory import Memory
 from purespike.neurons.multi_level import fire_levels, fire_levels_watched
+from purespike.neurons.normalised import fusible, normalise_and_fire
 from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
@@ -119,11 +120,26 @@ class SpikingNeuron(nn.Module):
         self.sizes, self._single = (time_steps, *shape), (*parameters, *recorded)
 
     def forward(self, current: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
-        """Spikes of ``current``, or of ``norm(current)``, in its shape and type."""
+        """Spikes of ``current``, or of ``norm(current)``, in its shape and type.
+
+        With a kernel, and a current that the dynamics leave as it is, norm and neurons are one pass where
+        time is folded.
+        """
+        kernel, time_steps = self.dynamics.kernel, self.time_steps
+        # the kernel starts from rest
+        fused = kernel is not None and self.state is None and not self.dynamics.drives(self.training)
+        if fused and norm is not None and time_steps is not None and fusible(norm, current, time_steps):
+            assert kernel is not None
+            attached = self.reset == "attached"
+            return self.gated(
+                normalise_and_fire(
+                    *(current, norm, time_steps, kernel, self.surrogate, self.memory, attached)
+                )
+            )
         current = current if norm is None else norm(current)
-        if self.time_steps is None:
+        if time_steps is None:
             return self.fire(current)
-        return self.gated(self.fire(current.unflatten(0, (self.time_steps, -1))).flatten(0, 1))
+        return self.gated(self.fire(current.unflatten(0, (time_steps, -1))).flatten(0, 1))
 
     def gated(self, spikes: Tensor) -> Tensor:
         """The spikes that the gates let pass, recalibrated."""
@@ -163,7 +179,7 @@ class SpikingNeuron(nn.Module):
 
     def driven(self, current: Tensor) -> Tensor:
         """The current ``[T, ...]`` that the dynamics make of ``current``, random numbers included."""
-        if isinstance(self.dynamics, MLF):
+        if not self.dynamics.drives(self.training):
             return current
         rows = current.movedim(2, -1) if current.ndim > 2 else current
         drawn = self.dynamics.drawn(rows.detach(), self.training) if self.drawn is None else self.drawn

@@ -40,8 +40,12 @@ class Recalibration(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Scaled spikes ``[T·N, C, ...]``, in the shape of ``spikes``."""
-        if spikes.is_meta or not self.known:
-            return spikes
+        if torch.compiler.is_compiling():
+            # an exported program may not ask a tensor
+            return torch.where(self.known, self._scaled(spikes), spikes)
+        return spikes if spikes.is_meta or not self.known else self._scaled(spikes)
+
+    def _scaled(self, spikes: Tensor) -> Tensor:
         steps = spikes.unflatten(0, (self.time_steps, -1))
         rates, means = channel_rates(steps), self.means.to(steps.dtype)
         likeness = functional.normalize(rates, dim=1) @ functional.normalize(means, dim=1).T

@@ -1,9 +1,10 @@
 """The section ``classifier`` of a recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
+from purespike.errors import InputError
 from purespike.optimisation import Milestones, MilestonesUnlessNamed, Sgd, SgdUnlessNamed
 from purespike.recipe.names import present_names
 from purespike.recipe.training import (
@@ -128,3 +129,9 @@ class ClassifierRecipe(Training):
     @classmethod
     def _present(cls, values: Any) -> Any:
         return present_names(values)
+
+    @model_validator(mode="after")
+    def _recalibrates(self) -> Self:
+        if self.care and all(part["name"] != "care" for part in self.objective):
+            raise InputError("care: recalibrates nothing before its means are known; add care to objective")
+        return self

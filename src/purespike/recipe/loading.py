@@ -16,6 +16,8 @@ from purespike.yaml_text import parse_yaml, read_yaml
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe file and apply ``a.b=value`` overrides, whose values are YAML.
 
+    ``null`` gives a key its default, where it cannot be null itself.
+
     Raises:
         InputError: unreadable file, unknown key (with the nearest known one), or a value of the wrong type
             or out of range.
@@ -66,7 +68,21 @@ def _apply(values: dict[str, Any], place: list[str], value: Any) -> None:
         if not isinstance(nested, dict):
             raise InputError(f"{parent} is not a section with keys of its own, but {brief(nested)}")
         values = nested
-    values[last] = value
+    if value is None and not _nullable([section, *keys]):
+        values.pop(last, None)
+    else:
+        values[last] = value
+
+
+def _nullable(place: list[str]) -> bool:
+    """Whether the key at a place may be null; of a place that is none the recipe's check says more."""
+    sections: list[type[BaseModel]] = [Recipe]
+    nullable = True
+    for name in place:
+        fields = [section.model_fields[name] for section in sections if name in section.model_fields]
+        nullable = not fields or any(type(None) in get_args(field.annotation) for field in fields)
+        sections = [part for field in fields for part in _sections(field.annotation)]
+    return nullable
 
 
 def _explain(error: ValidationError, source: str) -> InputError:

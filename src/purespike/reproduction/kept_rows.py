@@ -65,16 +65,32 @@ def kept_row(
             the commit is kept.
         measure: function that makes the row.
     """
-    path = context.folder / experiment / "rows" / f"{folder_name(name)}.json"
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    found = _read(path)
-    if found is None or found.decided_by != digest:
-        row = measure()
-        origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
-        found = KeptRow(decided_by=digest, row=row, provenance=Provenance.from_json(origin))
-        if context.accelerator.is_main_process:
-            found.save(path)
-    return found.row.model_copy(update={"commit": found.provenance.commit or ""})
+    known = found_row(context, experiment, name, settings)
+    if known is not None:
+        return known
+    origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
+    made = KeptRow(decided_by=_digest(settings), row=measure(), provenance=Provenance.from_json(origin))
+    if context.accelerator.is_main_process:
+        made.save(_place(context, experiment, name))
+    return _with_commit(made)
+
+
+def found_row(context: ExperimentContext, experiment: str, name: str, settings: Any) -> SheetRow | None:
+    """The row that an earlier call of :func:`kept_row` measured with the same arguments, if any did."""
+    found = _read(_place(context, experiment, name))
+    return None if found is None or found.decided_by != _digest(settings) else _with_commit(found)
+
+
+def _place(context: ExperimentContext, experiment: str, name: str) -> Path:
+    return context.folder / experiment / "rows" / f"{folder_name(name)}.json"
+
+
+def _digest(settings: Any) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _with_commit(kept: KeptRow) -> SheetRow:
+    return kept.row.model_copy(update={"commit": kept.provenance.commit or ""})
 
 
 def _read(path: Path) -> KeptRow | None:

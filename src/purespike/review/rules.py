@@ -32,14 +32,19 @@ def contradictions(row: Row) -> Iterator[Finding]:
     measured = [Measured("clean", threat, row.clean) for threat in told.values()]
     for each in row.entries:
         if not each.unbounded and each.eot == each.surrogates == 1:
-            steps = each.steps or (1 if attack_words(each.attack).rank == 0 else 7)
+            steps = each.steps or (None if attack_words(each.attack).rank else 1)
             threat = "query" if attack_words(each.attack).by_queries else told[each.threat]
             measured.append(
                 Measured(
                     each.attack, threat, each.accuracy, each.eps, steps, each.norm, restarts=each.restarts
                 )
             )
-    yield from (found for found in check_table(measured) if found.level != "reliable")
+    # an attacker without gradients has a rule of its own, for images sent from other models as well
+    yield from (
+        found
+        for found in check_table(measured)
+        if found.level != "reliable" and found.name != "gradients are at least as strong as queries"
+    )
 
 
 def hardly_stronger(row: Row) -> Iterator[Finding]:
@@ -161,6 +166,23 @@ def small_training_budget(row: Row) -> Iterator[Finding]:
             return
 
 
+def endless(row: Row) -> Iterator[Finding]:
+    """Accuracy that stays while the budget grows to a multiple of what the row was trained on."""
+    bounded = [each for each in row.entries if each.iterated and each.norm == "linf" and each.eps]
+    for large in bounded:
+        for small in bounded:
+            assert large.eps is not None and small.eps is not None
+            grown = large.eps >= 4 * max(small.eps, row.training_eps or 0) - 1e-9
+            if grown and large.accuracy > max(10 * POINT, small.accuracy / 2):
+                yield _finding(
+                    "accuracy does not fall with the budget",
+                    f"{large}, {small}",
+                    "accuracy must go to 0: the attack fails at the large budget, so do not trust it at the "
+                    "small one (grey images may stand where they were trained at the large one)",
+                )
+                return
+
+
 def random_without_eot(row: Row) -> Iterator[Finding]:
     """A stochastic model whose gradients were taken from one pass."""
     single = [each for each in row.entries if each.by_gradient and each.eot == 1]
@@ -248,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     random_start,
     untrained,
     small_training_budget,
+    endless,
     random_without_eot,
     other_loss,
     without_gradients,

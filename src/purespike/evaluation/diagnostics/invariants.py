@@ -35,7 +35,7 @@ class Measured:
         threat: threat model.
         accuracy: accuracy in [0, 1].
         eps: budget, of noise its size; ``None`` for neither.
-        steps: gradient steps, where it has any.
+        steps: gradient steps, 1 where it has none; ``None`` if unknown.
         norm: norm of ``eps``.
         restarts: random starts.
         raised_from: steps of the attack that this one went on from, on the images that it left robust.
@@ -46,14 +46,14 @@ class Measured:
     threat: str
     accuracy: float
     eps: float | None = None
-    steps: int = 1
+    steps: int | None = 1
     norm: str = "linf"
     restarts: int = 1
     raised_from: int | None = None
     outcomes: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        steps = f"-{self.steps}" if self.steps > 1 else ""
+        steps = f"-{self.steps}" if (self.steps or 1) > 1 else ""
         starts = f" with {self.restarts} starts" if self.restarts > 1 else ""
         norm = "" if self.norm == "linf" else f"{NORMS.get(self.norm, self.norm)} "
         budget = "" if self.eps is None else f" at {norm}eps {format_eps(self.eps)}"
@@ -206,9 +206,10 @@ def _at_one_budget(stronger: Measured, weaker: Measured) -> Order | None:
     if same_threat and stronger.attack == "worst_case" and weaker.attack != "worst_case":
         return Order("the worst case is no better than any attack", "image")
     if same_threat and stronger.attack == weaker.attack:
-        if stronger.raised_from is not None and stronger.raised_from == weaker.steps < stronger.steps:
+        longer = None not in (stronger.steps, weaker.steps) and stronger.steps > weaker.steps  # type: ignore[operator]
+        if longer and stronger.raised_from == weaker.steps:
             return Order("a raised budget keeps what was broken", "image")
-        if ordered and stronger.steps > weaker.steps and stronger.restarts >= weaker.restarts:
+        if longer and ordered and stronger.restarts >= weaker.restarts:
             return Order("more steps are at least as strong")
         if ordered and stronger.steps == weaker.steps and stronger.restarts > weaker.restarts:
             return Order("more random starts are at least as strong")
@@ -226,13 +227,13 @@ def _at_one_budget(stronger: Measured, weaker: Measured) -> Order | None:
     return None
 
 
-def _settings(row: Measured) -> tuple[str, int, int]:
+def _settings(row: Measured) -> tuple[str, int | None, int]:
     return row.attack, row.steps, row.restarts
 
 
 def _effort(row: Measured) -> float:
     """Gradient steps over all starts; a suite takes many times what its rows name."""
-    return math.inf if attack_words(row.attack).suite else row.steps * row.restarts
+    return math.inf if attack_words(row.attack).suite else (row.steps or 1) * row.restarts
 
 
 def _rank(attack: str) -> int | None:

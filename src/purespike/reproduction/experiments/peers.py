@@ -9,7 +9,7 @@ from torch import nn
 
 from purespike.budget import parse_eps
 from purespike.errors import InputError, unknown
-from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import (
     APGD,
@@ -23,7 +23,7 @@ from purespike.reproduction.hardest import (
     Defence,
     measure_defence,
 )
-from purespike.reproduction.kept_rows import kept_row
+from purespike.reproduction.kept_rows import found_row, kept_row
 from purespike.reproduction.peer_models import (
     on_one_network,
     peer_model,
@@ -42,11 +42,14 @@ from purespike.text import split
 FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
 OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
 BUDGET = Column("training eps", unit="/255")
+LARGE_GAP = 5
+"""Points between PGD-7 and the worst of all beyond which a row is called masked."""
 COLUMNS = (CLEAN, FGSM, PGD, WHITE_BOX, APGD, QUERY, TRANSFER, WORST, GAP, BUDGET, PASSES, COST)
 READING = (
     "FGSM and PGD-7 differentiate with the surrogate that the row was trained with, as its authors do; the "
     "other attackers may choose. The worst of all counts an image as robust if nothing in the row breaks it; "
-    "the gap is PGD-7's number minus it. Objections are those that `purespike check` has to a row's numbers. "
+    "the gap is PGD-7's number minus it, and a row with one of more than 5 points is called masked. "
+    "Objections are those that `purespike check` has to a row's numbers. "
     "Rows in italics are quoted from the papers, with their networks and attackers: not to be compared with "
     "the measured ones."
 )
@@ -69,12 +72,16 @@ def peers(context: ExperimentContext) -> Draft:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
     chosen = chosen_rows(context.rows, table)
     for name, row in table.rows.items():
-        if name not in chosen:
+        if name in chosen:
+            with draft.unless_missing(title, name), draft.unless_failed(title, name):
+                measure = partial(_row, inner, table, name, title)
+                settings = row_settings(inner, table, name, OWN)
+                draft.rows.append(_flagged(kept_row(context, "peers", name, settings, measure)))
+        elif (known := _known(context, inner, table, name)) is not None:
+            # the table of a folder grows, whichever rows a call asks for
+            draft.rows.append(_flagged(known))
+        else:
             continue
-        with draft.unless_missing(title, name), draft.unless_failed(title, name):
-            measure = partial(_row, inner, table, name, title)
-            settings = row_settings(inner, table, name, OWN)
-            draft.rows.append(kept_row(context, "peers", name, settings, measure))
         for quoted in row.published:
             columns = {column: quoted.numbers[key] for key, column in QUOTED.items() if key in quoted.numbers}
             draft.printed(
@@ -123,6 +130,23 @@ def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
 
 QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}
 """Columns of quoted numbers by their keys in a scale."""
+
+
+def _known(context: ExperimentContext, inner: ExperimentContext, table: Peers, name: str) -> SheetRow | None:
+    """A row that was measured before, if there is one."""
+    try:
+        return found_row(context, "peers", name, row_settings(inner, table, name, OWN))
+    except (Unavailable, InputError):
+        return None
+
+
+def _flagged(row: SheetRow) -> SheetRow:
+    """The row, with its gap among what is said of it where that is large."""
+    gap = row.cells.get(GAP)
+    if gap is None or gap.mean <= LARGE_GAP:
+        return row
+    said = f"masked: PGD-7 misses {gap.mean:.0f} points"
+    return row.model_copy(update={"remark": "; ".join(filter(None, (row.remark, said)))})
 
 
 def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> SheetRow:

@@ -71,7 +71,7 @@ class Composition:
 
     def begin(self, stage: Stage, state: dict[str, Tensor] | None) -> None:
         """Let every part prepare itself, or take back its part of the ``state`` of a resumed run."""
-        for name, part in self.parts.items():
+        for name, part in sorted(self.parts.items(), key=lambda item: item[1].trains):
             if state is not None:
                 prefix = f"{name}/"
                 own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -70,6 +70,8 @@ class Conversion(Projection):
         batches: batches of training images in the search.
     """
 
+    trains = True
+
     def __init__(
         self,
         *,

@@ -47,6 +47,8 @@ class Distill(Objective):
         temperature: τ, 20 in the source.
     """
 
+    trains = True
+
     def __init__(self, *, temperature: Temperature = 20.0) -> None:
         self.temperature = temperature
         self.teacher: nn.Module

@@ -41,6 +41,8 @@ class Homeostasis(Projection):
         epochs: epochs of the plain network; by default those of the recipe.
     """
 
+    trains = True
+
     def __init__(
         self, *, source: str | None = None, epochs: Annotated[int, Field(ge=1)] | None = None
     ) -> None:

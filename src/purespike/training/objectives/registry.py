@@ -70,6 +70,10 @@ class Part:
     of a plain function, and are checked against their annotations.
     """
 
+    trains = False
+    """Whether :meth:`prepare` trains a network: then the other parts of an objective prepare themselves
+    first, so that what has no meaning is refused at once."""
+
     def prepare(self, stage: Stage) -> None:
         """Work before the first epoch of a run: train a teacher, calibrate. The generators are seeded."""
 
