@@ -127,9 +127,16 @@ def test_bad_calls_are_one_clear_line(model, given, labels, message):
         temporal_information(model, given, labels)
 
 
-def test_info_prints_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("purespike.cli.runs.MEASURED", 5)
+def test_commands_print_it(tmp_path, capsys, monkeypatch):
+    """A description of a model, and an evaluation below its verdict."""
+    monkeypatch.setattr("purespike.cli.temporal.MEASURED", 5)
     torch.manual_seed(0)
-    save(create("resnet14_snn", width=1 / 32, time_steps=2), tmp_path / "model.safetensors")
-    app(["info", str(tmp_path / "model.safetensors"), "--temporal", "digits"], standalone_mode=False)
-    assert "digits, 5 images: Fisher trace by time step" in " ".join(capsys.readouterr().out.split())
+    model = str(tmp_path / "model.safetensors")
+    save(create("resnet14_snn", width=1 / 32, time_steps=2), model)
+    app(["info", model, "--temporal", "digits"], standalone_mode=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "digits, 5 images: Fisher trace by time step" in told
+    few = ["--attacks", "fgsm", "--images", "4", "--diagnose", "0"]
+    app(["evaluate", model, "--data", "digits", "--temporal", *few], standalone_mode=False)
+    _, verdict, after = " ".join(capsys.readouterr().out.split()).partition("VERDICT")
+    assert verdict and told.partition("images: ")[2].strip() in after

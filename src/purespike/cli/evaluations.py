@@ -7,6 +7,7 @@ import typer
 
 from purespike.cli.names import check_device, check_names
 from purespike.cli.options import Beside, Data, Device, Model, Split, app, start, takes_settings
+from purespike.cli.temporal import temporal_line
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def evaluate(
             help="Measure corrupted images too, side by side: NAME.npy and labels.npy as in CIFAR-10-C.",
         ),
     ] = None,
+    temporal: Annotated[
+        bool,
+        typer.Option(
+            "--temporal",
+            help="Also print temporal information: the Fisher trace of the weights by time step.",
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 unless the verdict is reliable.")
     ] = False,
@@ -95,6 +103,10 @@ def evaluate(
     if others:
         check_beside(others, given_images(pictures, attacked), chosen, seed=seed)
     foreign = {key: resolve(place) for key, place in named(substitutes).items()}
+    # first: a classifier that has none is refused before hours of attacks
+    information = (
+        temporal_line(attacked, given_images(pictures, attacked), accelerator.device) if temporal else None
+    )
     with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
         evaluation = measure(
             attacked,
@@ -114,6 +126,8 @@ def evaluate(
         if evaluation.corrupted is not None:
             show(beside_grid(evaluation).console())
         show(evaluation.verdict_line)
+        if information is not None:
+            show(information)
         if not isinstance(attacked, Defended):
             show("No purifier: give one with --purifier to measure its effect.")
         if others:

@@ -21,6 +21,7 @@ from purespike.cli.options import (
     app,
     start,
 )
+from purespike.cli.temporal import MEASURED, temporal_line
 from purespike.console import show
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ Minutes = Annotated[
         show_default="the recipe's epochs",
     ),
 ]
-# test images on which temporal information is measured: a gradient for each of them and each time step
-MEASURED = 64
 _SHARES = {"classifier": 2 / 9, "purifier": 5 / 9}
 
 
@@ -190,12 +189,8 @@ def info(
         show(part)
     if temporal is not None:
         from purespike.data import load_data
-        from purespike.explain import temporal_information
-        from purespike.models.predict import as_float
 
-        test = load_data(temporal).test.take(MEASURED, seed=0)
-        images, labels = as_float(test.images.to(place)), test.labels.to(place)
-        show(f"{temporal}, {len(test)} images: {temporal_information(found, images, labels)}")
+        show(f"{temporal}, {temporal_line(found, load_data(temporal).test, place)}")
 
 
 def _read(path: Path, seed: int | None, settings: list[str], classifier: str | None = None) -> "Recipe":
