@@ -70,7 +70,7 @@ def evaluate(
     models = [model, *([purifier] if purifier else []), *map(place_of, substitutes)]
     check_names(settings, models, data=data, split=split)
     check_device(device)
-    from purespike.data import given_images, load_images
+    from purespike.data import given_images, labelled_for, load_images
     from purespike.environment import provenance
     from purespike.evaluation import evaluate as measure
     from purespike.evaluation.inputs import check_beside, describe_model
@@ -104,9 +104,8 @@ def evaluate(
         check_beside(others, given_images(pictures, attacked), chosen, seed=seed)
     foreign = {key: resolve(place) for key, place in named(substitutes).items()}
     # first: a classifier that has none is refused before hours of attacks
-    information = (
-        temporal_line(attacked, given_images(pictures, attacked), accelerator.device) if temporal else None
-    )
+    seen = labelled_for(attacked, pictures)
+    information = temporal_line(attacked, seen, accelerator.device) if temporal else None
     with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
         evaluation = measure(
             attacked,

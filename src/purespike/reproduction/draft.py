@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from purespike.errors import InputError
+from purespike.progress import console
 from purespike.reproduction.context import Unavailable
 from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
 
@@ -76,10 +77,11 @@ class Draft:
 
     @contextlib.contextmanager
     def unless_failed(self, group: str, method: str) -> Iterator[None]:
-        """Append a row that says why, where the model inside cannot be trained."""
+        """Append a row that says why, where the model inside cannot be trained; say so at once, too."""
         try:
             yield
         except InputError as error:
+            console.print(f"{method} failed: {error}", markup=False, soft_wrap=True)
             self.rows.append(
                 SheetRow(group=group, method=method, origin="failed", reason=str(error), cells={})
             )

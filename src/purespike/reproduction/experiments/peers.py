@@ -143,7 +143,7 @@ def _known(context: ExperimentContext, inner: ExperimentContext, table: Peers, n
 def _flagged(row: SheetRow) -> SheetRow:
     """The row, with its gap among what is said of it where that is large."""
     gap = row.cells.get(GAP)
-    if gap is None or gap.mean <= LARGE_GAP:
+    if gap is None or gap.mean < LARGE_GAP + 1e-9:
         return row
     said = f"masked: PGD-7 misses {gap.mean:.0f} points"
     return row.model_copy(update={"remark": "; ".join(filter(None, (row.remark, said)))})
