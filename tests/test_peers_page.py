@@ -62,3 +62,26 @@ def test_every_mechanism_has_a_row_alone_and_trained_against_the_table_s_attack(
 @pytest.mark.parametrize("table", ["peers", "peers-sweep"])
 def test_the_table_is_the_committed_one(table):
     assert held(TEXT, table) == shown(ROOT / "results" / "reproduction", table, PAGE).strip()
+
+
+@pytest.mark.parametrize(
+    ("row", "recipe"),
+    [("StoG", "stog"), ("StoG + AT", "stog"), ("MPPD", "mppd"), ("MPPD-TV", "mppd")],
+)
+@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+def test_rows_spare_the_parameters_that_recipes_spare(scale, row, recipe):
+    """Gates and gains decay in neither."""
+    path = ROOT / "recipes" / "peers" / f"{recipe}.yaml"
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))["classifier"]["optimiser"]["groups"]
+    assert load_scale(scale).peers.changes(row)["classifier"]["optimiser"]["groups"] == own
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu"])
+def test_the_conversion_takes_no_more_passes_than_the_others(scale):
+    """Of an ANN 1/T: 8 of an image and epoch in TRADES of five steps; four in fine-tuning."""
+    table = load_scale(scale).peers
+    steps = table.network["classifier"]["time_steps"]
+    row = table.changes("conversion")["classifier"]
+    ann = row["objective"][1]["ann"]
+    assert ann["objective"]["steps"] == 5
+    assert 8 * ann["epochs"] / steps + 4 * row["epochs"] <= table.passes
