@@ -178,7 +178,7 @@ def endless(row: Row) -> Iterator[Finding]:
                     "accuracy does not fall with the budget",
                     f"{large}, {small}",
                     "accuracy must go to 0: the attack fails at the large budget, so do not trust it at the "
-                    "small one (simple images, such as digits, may stand where they were trained at the large one)",
+                    "small one (digits may stand where they were trained at the large one)",
                 )
                 return
 
