@@ -49,7 +49,7 @@ READING = (
     "FGSM and PGD-7 differentiate with the surrogate that the row was trained with, as its authors do; the "
     "other attackers may choose. The worst of all counts an image as robust if nothing in the row breaks it; "
     "the gap is PGD-7's number minus it, and a row with one of more than 5 points is called masked. "
-    "Objections are those that `purespike check` has to a row's numbers. "
+    "Objections are those of purespike check to the numbers of a row. "
     "Rows in italics are quoted from the papers, with their networks and attackers: not to be compared with "
     "the measured ones."
 )
