@@ -9,7 +9,7 @@ from torch import nn
 
 from purespike.models import create
 from purespike.models.layers import Layers, NeuronConfig, conv1x1
-from purespike.neurons import MultiLevelFiring, firing, firing_rates
+from purespike.neurons import MultiLevelFiring, firing_rates, neuron
 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 NEURONS = NeuronConfig(thresholds=(0.6, 1.6), surrogate="atan", time_steps=2)
@@ -54,13 +54,13 @@ def everything(model, images):
 
 
 def count_fused(monkeypatch):
-    counter, real = itertools.count(), firing.normalise_and_fire
+    counter, real = itertools.count(), neuron.normalise_and_fire
 
     def counted(*arguments):
         next(counter)
         return real(*arguments)
 
-    monkeypatch.setattr(firing, "normalise_and_fire", counted)
+    monkeypatch.setattr(neuron, "normalise_and_fire", counted)
     return counter
 
 
