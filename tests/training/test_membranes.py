@@ -18,7 +18,8 @@ from purespike.neurons import (
 )
 from purespike.training.objectives import Batch, View, create_objective
 from purespike.training.objectives.layers import Layer, recording
-from purespike.training.objectives.overlap import Overlap, half_width, inside
+from purespike.training.objectives.overlap import MOMENTS, Overlap, half_width
+from purespike.training.objectives.overlap import inside as inside_of
 from purespike.training.objectives.threshold_distance import ThresholdDistance
 from training import parts  # noqa: F401
 from training.stops import assert_same, train
@@ -45,6 +46,11 @@ def layer_of(kind, x, surrogate="atan", reset="attached", drawn=None):
     return Layer("here", neurons, x, neurons(x), drawn or {})
 
 
+def inside(distances, window):
+    """Ω of distances ``[T, K, ..., C]``."""
+    return inside_of(MOMENTS.of([step.unbind(0) for step in distances.flatten(2, -2).unbind(0)]), window)
+
+
 def view_of(*layers, progress=1.0):
     batch = Batch(nn.Identity(), torch.zeros(1), torch.zeros(1), progress=progress)
     return View(batch, torch.zeros(1), None, layers)
@@ -66,17 +72,13 @@ def shown():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [SHAPE, (4, 3, 5), (4, 6)], ids=["images", "features", "neurons"])
-@pytest.mark.parametrize("watched", [False, True])
-def test_they_are_those_that_fired(kind, shape, watched):
+def test_they_are_those_that_fired(kind, shape):
     """Of a recorded forward, noise and all: at least 0 exactly where there was a spike."""
     if len(shape) == 2 and "learned" in kind:
         pytest.skip("has channels")
     model = nn.Sequential(SpikingNeuron(kind, channels=3).double())
-    with recording(model, distances=watched) as layers:
+    with recording(model) as layers:
         model(current(*shape))
-    neurons = model[0]
-    assert (layers[0].watched is not None) == (watched and neurons.dynamics.kernel is not None)
-    assert neurons.drawn is neurons.distances is None and not neurons.watched
     distances = layers[0].distances()
     channels = shape[2] if len(shape) > 2 else 1
     assert distances.shape[:3] == (4, layers[0].neurons.levels, shape[1]) and distances.shape[-1] == channels
@@ -172,12 +174,14 @@ def test_their_gradient_reaches_the_norms_before_the_neurons(name):
 def test_what_the_forward_left_is_what_would_be_computed_again(name, kind):
     """Value and gradients, of all images and of some of them."""
     model = nn.Sequential(SpikingNeuron(kind, "atan", channels=3).double())
-    penalty, found = create_objective(name).penalties[0][1], []
-    for distances in (False, True):
+    penalty, found, neurons = create_objective(name).penalties[0][1], [], model[0]
+    for statistics in ((), penalty.statistics):
         torch.manual_seed(3)
         leaf = current().requires_grad_()
-        with recording(model, distances=distances) as layers:
+        with recording(model, statistics=statistics) as layers:
             loss = model(leaf).sum()
+        assert bool(layers[0].seen) == (statistics != () and neurons.dynamics.kernel is not None)
+        assert neurons.drawn is None and not neurons.watched and not neurons.seen
         for layer in (layers[0], layers[0].of(1, 1)):
             value = penalty(view_of(layer))
             weights = [leaf, *model.parameters()]

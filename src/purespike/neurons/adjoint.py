@@ -54,8 +54,8 @@ class Firing(NamedTuple):
     memory."""
     attached: bool = True
     """Whether gradients flow through the reset."""
-    pull: Tensor | None = None
-    """Gradient of the membranes themselves, ``[T, ...]``, where more than the spikes depends on them."""
+    pulls: Sequence[Tensor] | None = None
+    """Gradient of the membranes of each step themselves, where more than the spikes depends on them."""
 
     @property
     def distances(self) -> list[Tensor]:
@@ -114,7 +114,7 @@ def through_time(firing: Firing, slope: Callable[[int], Tensor]) -> list[Tensor]
             gradients.append((through_spike * derivative).addcmul_(later, kept, value=firing.decay))
         else:
             gradients.append(incoming * derivative)
-        if firing.pull is not None:
-            gradients[-1].add_(firing.pull[t])
+        if firing.pulls is not None:
+            gradients[-1].add_(firing.pulls[t])
     gradients.reverse()
     return gradients

@@ -11,7 +11,7 @@ from purespike.neurons.layout import check_current, flatten, memory_order, resto
 from purespike.neurons.memory import Memory
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate
-from purespike.neurons.watched import fire_watched
+from purespike.neurons.watched import Statistic, fire_watched
 
 
 def multi_level_firing(
@@ -71,20 +71,12 @@ def fire_levels(
 
 
 def fire_levels_watched(
-    current: Tensor, dynamics: MLF, surrogate: Surrogate, reset: Reset
-) -> tuple[Tensor, Tensor]:
-    """:func:`fire_levels`, and the distances that ``fire_watched`` returns.
-
-    They are ``[T, K, N, ..., C]``, with one channel where the current has none.
-    """
+    current: Tensor, dynamics: MLF, surrogate: Surrogate, reset: Reset, statistics: tuple[Statistic, ...]
+) -> tuple[Tensor, ...]:
+    """:func:`fire_levels`, and the statistics of ``fire_watched``; channels are the third dimension."""
     check_current(current)
-    order = memory_order(current)
-    permuted = current.permute(order).contiguous()
-    spikes, distances = fire_watched(
-        flatten(permuted), len(current), dynamics, surrogate, reset == "attached"
-    )
-    levels = distances.view(len(current), dynamics.levels, *permuted.shape[1:])
-    levels = levels.permute([0, 1, *(1 + order.index(i) for i in range(1, current.ndim))])
-    return undo(spikes.view(permuted.shape), order), levels.movedim(3, -1) if current.ndim > 2 else levels[
-        ..., None
-    ]
+    rows = (current.movedim(2, -1) if current.ndim > 2 else current[..., None]).contiguous()
+    flat = rows.view(len(rows), rows.shape[1:-1].numel(), rows.shape[-1])
+    found = fire_watched(flat, len(rows), dynamics, surrogate, statistics, reset == "attached")
+    spikes = found[0].view(rows.shape)
+    return spikes.movedim(-1, 2) if current.ndim > 2 else spikes[..., 0], *found[1:]

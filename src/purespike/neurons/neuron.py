@@ -21,7 +21,7 @@ from purespike.neurons.normalised import fusible, normalise_and_fire
 from purespike.neurons.recalibration import Recalibration
 from purespike.neurons.reset import Reset, parse_reset
 from purespike.neurons.surrogate import Surrogate, parse_surrogate
-from purespike.neurons.watched import watchable
+from purespike.neurons.watched import Statistic, watchable
 
 
 class SpikingNeuron(nn.Module):
@@ -60,11 +60,11 @@ class SpikingNeuron(nn.Module):
         """Membranes carried from call to call inside :func:`carrying`; ``None`` elsewhere."""
         self.drawn: Mapping[str, Tensor] | None = None
         """Random numbers of the next call, where a recording drew them; ``None`` elsewhere."""
-        self.watched = False
-        """Whether the next call is to leave :attr:`distances`, for a recording."""
-        self.distances: Tensor | None = None
-        """Membranes minus thresholds of the last watched call, ``[T, K, N, ..., C]``; ``None`` elsewhere, and
-        where the dynamics or the surrogate have no kernel that returns them."""
+        self.watched: tuple[Statistic, ...] = ()
+        """Statistics of the membranes that the next call is to leave in :attr:`seen`, for a recording."""
+        self.seen: Mapping[Statistic, Tensor] = {}
+        """Those of the last watched call; empty elsewhere, and where the dynamics or the surrogate have no
+        kernel that tells them."""
         learnable = self.dynamics.learnable(channels)
         self.learned = (
             nn.ParameterDict({name: nn.Parameter(value) for name, value in learnable.items()})
@@ -81,7 +81,7 @@ class SpikingNeuron(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy is another model, which nobody asks for gradients of the same images
-        return {**self.__dict__, "memory": None, "state": None, "drawn": None, "distances": None}
+        return {**self.__dict__, "memory": None, "state": None, "drawn": None, "seen": {}}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -159,7 +159,9 @@ class SpikingNeuron(nn.Module):
             # the kernel starts from rest
             driven = self.driven(current)
             if self.watched and watchable(self.surrogate):
-                spikes, self.distances = fire_levels_watched(driven, kernel, self.surrogate, self.reset)
+                watched = self.watched
+                spikes, *seen = fire_levels_watched(driven, kernel, self.surrogate, self.reset, watched)
+                self.seen = dict(zip(watched, seen, strict=True))
                 return spikes.to(current.dtype)
             return fire_levels(driven, kernel, self.surrogate, self.memory, self.reset).to(current.dtype)
         spikes, after = fire_dynamics(

@@ -132,8 +132,10 @@ class Batch:
         further = [penalty.further(self, sets[0]) for _, penalty, _ in self.penalties]
         shown = [*sets, *(images for images in further if images is not None)]
         wanted = layers or any(penalty.layers for _, penalty, _ in self.penalties)
-        distances = any(penalty.distances for _, penalty, _ in self.penalties)
-        with recording(unwrap(self.model), wanted=wanted, distances=distances) as record:
+        asked = [statistic for _, penalty, _ in self.penalties for statistic in penalty.statistics]
+        # of several sets together a statistic would be that of all
+        statistics = tuple(dict.fromkeys(asked)) if len(shown) == 1 else ()
+        with recording(unwrap(self.model), wanted=wanted, statistics=statistics) as record:
             outputs = self.model(torch.cat(shown) if len(shown) > 1 else shown[0])
         sizes = [len(images) for images in shown]
         parts = zip(shown, _split(outputs, sizes), record.split(sizes), strict=True)

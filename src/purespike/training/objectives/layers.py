@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from purespike.errors import InputError
 from purespike.neurons import Dynamics, ReLU, SpikingNeuron, Surrogate
 from purespike.neurons.compiled import differentiable
+from purespike.neurons.watched import Statistic
 
 
 class Layer(NamedTuple):
@@ -23,33 +24,29 @@ class Layer(NamedTuple):
     """Spike counts, same shape."""
     drawn: Mapping[str, Tensor] = {}
     """Random numbers that the dynamics drew, ``[T, N, ..., C]``."""
-    watched: Tensor | None = None
-    """Membranes minus thresholds as the forward left them, ``[T, K, N, ..., C]``, if it did."""
+    seen: Mapping[Statistic, Tensor] = {}
+    """Statistics of the membranes of all images, as far as the forward left them."""
 
     def distances(self) -> Tensor:
         """Membranes before the reset minus the threshold, ``[T, K, N, ..., C]`` for K thresholds.
 
-        Those of the forward where it left them; or computed again from the current by the dynamics
-        themselves. Gradients flow into the current and whatever the dynamics learn; through the spikes by the
-        surrogate, unless the reset is detached.
+        Computed again from the current by the dynamics themselves, so that gradients flow into the current
+        and whatever the dynamics learn; through the spikes by the surrogate, unless the reset is detached.
         """
-        return self.measured(_themselves) if self.watched is None else self.watched
+        return self.measured(_themselves)
+
+    def statistic(self, wanted: Statistic) -> Tensor:
+        """A statistic of the membranes: the one that the forward left, else computed again."""
+        found = self.seen.get(wanted)
+        return self.measured(_of_distances, wanted) if found is None else found
 
     def measured(self, measure: Callable[..., Tensor], *settings: Hashable) -> Tensor:
-        """``measure(distances, *settings)``, compiled where that pays.
+        """``measure(distances, *settings)``, compiled together with the distances where that pays.
 
         Args:
-            measure: a module-level function, to which images and positions may be one dimension.
+            measure: a module-level function.
             settings: constants of the compiled code.
         """
-        if self.watched is not None:
-            rows = self.watched.contiguous().flatten(2, -2)
-            found: Tensor = differentiable(
-                *(_of_distances, (rows,), (measure, settings)),
-                eager=lambda: measure(rows, *settings),
-                subject=f"a penalty's {measure.__name__}",
-            )
-            return found
         neurons, rows = self.neurons, channels_last(self.current).contiguous()
         named = {**neurons.tensors(), **self.drawn}
         tensors = (rows, *named.values())
@@ -72,18 +69,16 @@ class Layer(NamedTuple):
         drawn = {
             name: own(part) if part.shape[1:2] == (count,) else part for name, part in self.drawn.items()
         }
-        watched = None if self.watched is None else self.watched.narrow(2, start, size)
-        return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn, watched=watched)
+        # statistics are those of all images
+        return self._replace(current=own(self.current), spikes=own(self.spikes), drawn=drawn, seen={})
 
 
 def _themselves(distances: Tensor) -> Tensor:
     return distances
 
 
-def _of_distances(
-    tensors: tuple[Tensor], measure: Callable[..., Tensor], settings: tuple[Any, ...]
-) -> Tensor:
-    return measure(*tensors, *settings)
+def _of_distances(distances: Tensor, statistic: Statistic) -> Tensor:
+    return statistic.of([step.unbind(0) for step in distances.flatten(2, -2).unbind(0)])
 
 
 def _measured(
@@ -136,7 +131,9 @@ def spiking(layers: Sequence[Layer], *, part: str) -> Sequence[Layer]:
 
 
 @contextlib.contextmanager
-def recording(model: nn.Module, *, wanted: bool = True, distances: bool = False) -> Iterator[Recording]:
+def recording(
+    model: nn.Module, *, wanted: bool = True, statistics: tuple[Statistic, ...] = ()
+) -> Iterator[Recording]:
     """Record every layer of neurons in the forwards made inside.
 
     A batch norm that would run fused with its neurons runs by itself, so that the current between them
@@ -145,15 +142,15 @@ def recording(model: nn.Module, *, wanted: bool = True, distances: bool = False)
     Args:
         model: any module, not wrapped.
         wanted: ``False`` records nothing and leaves the model alone.
-        distances: whether neurons that can are to leave the distances of their membranes, where a penalty
-            would otherwise compute them again.
+        statistics: what neurons that can are to tell of their membranes, where a penalty would otherwise
+            compute them again.
     """
     record = Recording()
     hooks = []
     parts = model.named_modules() if wanted else ()
     neurons = [(name, part) for name, part in parts if isinstance(part, SpikingNeuron)]
     for name, module in neurons:
-        before, after = _recorders(record, name, distances)
+        before, after = _recorders(record, name, statistics)
         hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
         hooks.append(module.register_forward_hook(after))
     try:
@@ -163,10 +160,10 @@ def recording(model: nn.Module, *, wanted: bool = True, distances: bool = False)
             hook.remove()
         # a forward that failed leaves its numbers behind
         for _, module in neurons:
-            module.drawn, module.watched, module.distances = None, False, None
+            module.drawn, module.watched, module.seen = None, (), {}
 
 
-def _recorders(record: Recording, name: str, distances: bool) -> tuple[Any, Any]:
+def _recorders(record: Recording, name: str, statistics: tuple[Statistic, ...]) -> tuple[Any, Any]:
     """Hooks before and after a layer's forward, which fires with the numbers that are recorded."""
 
     def before(
@@ -175,13 +172,13 @@ def _recorders(record: Recording, name: str, distances: bool) -> tuple[Any, Any]
         current = _normalised(*inputs, **named)
         steps = channels_last(_by_steps(module, current.detach()))
         module.drawn = module.dynamics.drawn(steps, module.training)
-        module.watched = distances
+        module.watched = statistics
         return (current,), {}
 
     def after(module: SpikingNeuron, inputs: tuple[Tensor], spikes: Tensor) -> None:
         current, fired, drawn = _by_steps(module, inputs[0]), _by_steps(module, spikes), module.drawn or {}
-        record.append(Layer(name, module, current, fired, drawn, module.distances))
-        module.drawn, module.watched, module.distances = None, False, None
+        record.append(Layer(name, module, current, fired, drawn, module.seen))
+        module.drawn, module.watched, module.seen = None, (), {}
 
     return before, after
 

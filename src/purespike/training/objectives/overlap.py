@@ -1,6 +1,7 @@
 """MPD-SGR: few membranes inside the window of the surrogate."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +12,32 @@ from torch import Tensor
 from purespike.errors import InputError
 from purespike.neurons import Surrogate
 from purespike.neurons.census import WINDOW
+from purespike.neurons.watched import Distances, Statistic
 from purespike.training.objectives.batch import View
 from purespike.training.objectives.layers import Layer, spiking
 from purespike.training.objectives.registry import Penalty, penalty
+
+
+@dataclass(frozen=True)
+class Moments(Statistic):
+    """Mean and variance of the distances of each channel, ``[2, T, K, C]``."""
+
+    def of(self, distances: Distances) -> Tensor:
+        means = [[level.mean(0) for level in step] for step in distances]
+        pairs = [zip(*each, strict=True) for each in zip(distances, means, strict=True)]
+        spreads = [[(level - mean).square().mean(0) for level, mean in pair] for pair in pairs]
+        return torch.stack([torch.stack([torch.stack(step) for step in part]) for part in (means, spreads)])
+
+    def pulls(
+        self, levels: Sequence[Tensor], t: int, steps: int, value: Tensor, gradient: Tensor
+    ) -> list[Tensor]:
+        return [
+            (gradient[0, t, k] + 2 * gradient[1, t, k] * (level - value[0, t, k])) / len(level)
+            for k, level in enumerate(levels)
+        ]
+
+
+MOMENTS = Moments()
 
 
 @penalty("overlap")
@@ -35,7 +59,8 @@ class Overlap(Penalty):
 
     window: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
-    layers = distances = True
+    layers = True
+    statistics = (MOMENTS,)
 
     def __call__(self, view: View) -> Tensor:
         shares = [self.share(layer) for layer in spiking(view.layers, part="overlap")]
@@ -44,15 +69,12 @@ class Overlap(Penalty):
     def share(self, layer: Layer) -> Tensor:
         """Ω of one layer."""
         window = half_width(layer.neurons.surrogate) if self.window is None else self.window
-        return layer.measured(inside, window).sum(1).mean()
+        return inside(layer.statistic(MOMENTS), window).sum(1).mean()
 
 
-def inside(distances: Tensor, window: float) -> Tensor:
-    """Ω of distances ``[T, K, ..., C]``, ``[T, K, C]``."""
-    over = tuple(range(2, distances.ndim - 1))
-    mean = distances.mean(over, keepdim=True)
-    # faster than var_mean, which goes through memory against its order
-    variance, mean = (distances - mean).square().mean(over), mean.flatten(2)
+def inside(moments: Tensor, window: float) -> Tensor:
+    """Ω of the :class:`Moments` of distances, ``[T, K, C]``."""
+    mean, variance = moments
     # of a constant channel everything stays finite, gradients too
     deviation = variance.clamp_min(1e-12).sqrt()
     # of both sides the lower one, where the difference does not cancel

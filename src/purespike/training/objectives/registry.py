@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from purespike.data import ImageSet
 from purespike.errors import InputError, unknown
+from purespike.neurons.watched import Statistic
 from purespike.registration import registering
 from purespike.section import Section, explain
 from purespike.training.objectives.batch import Batch, Step, View
@@ -115,8 +116,8 @@ class Penalty(Part):
 
     layers = False
     """Whether its views hold the layers of neurons."""
-    distances = False
-    """Whether it asks for the distances of their membranes, which the forward then leaves where it can."""
+    statistics: tuple[Statistic, ...] = ()
+    """What it asks of their membranes, which the forward then leaves where it can."""
     passes = 0
     """Passes of an image through the network besides those of :meth:`Batch.forward`."""
 

@@ -2,6 +2,8 @@
 
 import functools
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from purespike.neurons.watched import Distances, Statistic
 from purespike.training.objectives.batch import View
 from purespike.training.objectives.layers import spiking
 from purespike.training.objectives.registry import Penalty, penalty
@@ -37,11 +40,16 @@ class ThresholdDistance(Penalty):
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     ramp: Literal["cosine", "none"] = "cosine"
 
-    layers = distances = True
+    layers = True
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:  # type: ignore[override]
+        """The shortfall at this margin."""
+        return (Shortfall(self.margin),)
 
     def __call__(self, view: View) -> Tensor:
         layers = spiking(view.layers, part="threshold_distance")
-        shortfalls = [layer.measured(shortfall, self.margin) for layer in layers]
+        shortfalls = [layer.statistic(Shortfall(self.margin)) for layer in layers]
         return self.share(view.batch.progress) * torch.stack(shortfalls).sum()
 
     def share(self, progress: float) -> float:
@@ -49,7 +57,23 @@ class ThresholdDistance(Penalty):
         return 1.0 if self.ramp == "none" else (1 - math.cos(math.pi * progress)) / 2
 
 
-def shortfall(distances: Tensor, margin: float) -> Tensor:
-    """Mean of what the nearest of the distances ``[T, K, N, ..., C]`` lacks of ``margin``."""
-    nearest = functools.reduce(torch.minimum, distances.abs().unbind(1))
-    return functional.relu(margin - nearest).mean()
+@dataclass(frozen=True)
+class Shortfall(Statistic):
+    """Mean of what the nearest of the distances of a neuron lacks of ``margin``, ``[1]``."""
+
+    margin: float
+
+    def of(self, distances: Distances) -> Tensor:
+        sums = [functional.relu(self.margin - _nearest(step)).sum() for step in distances]
+        return functools.reduce(operator.add, sums).view(1) / (len(distances) * distances[0][0].numel())
+
+    def pulls(
+        self, levels: Sequence[Tensor], t: int, steps: int, value: Tensor, gradient: Tensor
+    ) -> list[Tensor]:
+        nearest = _nearest(levels)
+        share = torch.where(nearest < self.margin, -gradient / (steps * levels[0].numel()), 0)
+        return [torch.where(level.abs() == nearest, level.sign() * share, 0) for level in levels]
+
+
+def _nearest(levels: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.minimum, [level.abs() for level in levels])
