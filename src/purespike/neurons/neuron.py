@@ -11,7 +11,7 @@ from purespike.errors import InputError
 from purespike.modes import mode
 from purespike.neurons.adjoint import Activity
 from purespike.neurons.compiled import expecting
-from purespike.neurons.dynamics import Dynamics, State, parse_dynamics
+from purespike.neurons.dynamics import MLF, Dynamics, State, parse_dynamics
 from purespike.neurons.gates import Gates
 from purespike.neurons.layout import channels_last
 from purespike.neurons.loop import fire_dynamics, prepare
@@ -125,17 +125,13 @@ class SpikingNeuron(nn.Module):
         With a kernel, and a current that the dynamics leave as it is, norm and neurons are one pass where
         time is folded.
         """
-        kernel, time_steps = self.dynamics.kernel, self.time_steps
-        # the kernel starts from rest
-        fused = kernel is not None and self.state is None and not self.dynamics.drives(self.training)
+        kernel, time_steps = self._kernel(), self.time_steps
+        fused = kernel is not None and not self.dynamics.drives(self.training)
         if fused and norm is not None and time_steps is not None and fusible(norm, current, time_steps):
             assert kernel is not None
             attached = self.reset == "attached"
-            return self.gated(
-                normalise_and_fire(
-                    *(current, norm, time_steps, kernel, self.surrogate, self.memory, attached)
-                )
-            )
+            settings = time_steps, kernel, self.surrogate, self.memory, attached
+            return self.gated(normalise_and_fire(current, norm, *settings))
         current = current if norm is None else norm(current)
         if time_steps is None:
             return self.fire(current)
@@ -154,16 +150,9 @@ class SpikingNeuron(nn.Module):
                 f"{'no size yet' if self.sizes is None else list(self.sizes)} ([T, C, H, W]), "
                 f"got {[len(current), *current.shape[2:]]}"
             )
-        kernel = self.dynamics.kernel
-        if kernel is not None and self.state is None:
-            # the kernel starts from rest
-            driven = self.driven(current)
-            if self.watched and watchable(self.surrogate):
-                watched = self.watched
-                spikes, *seen = fire_levels_watched(driven, kernel, self.surrogate, self.reset, watched)
-                self.seen = dict(zip(watched, seen, strict=True))
-                return spikes.to(current.dtype)
-            return fire_levels(driven, kernel, self.surrogate, self.memory, self.reset).to(current.dtype)
+        kernel = self._kernel()
+        if kernel is not None:
+            return self._fire_kernel(kernel, self.driven(current)).to(current.dtype)
         spikes, after = fire_dynamics(
             current,
             self.dynamics,
@@ -177,6 +166,17 @@ class SpikingNeuron(nn.Module):
         )
         if self.state is not None:
             self.state = after
+        return spikes
+
+    def _kernel(self) -> MLF | None:
+        """The kernel of this call, if it has one: it starts from rest."""
+        return None if self.state is not None else self.dynamics.kernel
+
+    def _fire_kernel(self, kernel: MLF, current: Tensor) -> Tensor:
+        if not self.watched or not watchable(self.surrogate):
+            return fire_levels(current, kernel, self.surrogate, self.memory, self.reset)
+        spikes, *seen = fire_levels_watched(current, kernel, self.surrogate, self.reset, self.watched)
+        self.seen = dict(zip(self.watched, seen, strict=True))
         return spikes
 
     def driven(self, current: Tensor) -> Tensor:
