@@ -247,7 +247,7 @@ def test_a_large_gap_is_told():
         ).remark
 
     assert told(5.0) == "" and told(10.0) == "masked: PGD-7 misses 10 points"
-    assert told(7.5, "stochastic") == "stochastic; masked: PGD-7 misses 8 points"
+    assert told(7.5, "stochastic") == "stochastic; masked: PGD-7 misses 7.5 points"
 
 
 def test_other_precision_is_another_row(context, rows, tmp_path):

@@ -77,6 +77,7 @@ def test_latex_has_a_row_for_each_and_as_many_cells_as_columns():
         (cell(0.479, 0.521, n=10), "%", "50.0 ± 3.0"),
         (cell(3.14159), "×", "3.14"),
         (cell(150.0), "count", "150"),
+        (cell(1080.4), "thousands", "1,080"),
     ],
 )
 def test_numbers(value, unit, text):
@@ -87,6 +88,16 @@ def test_several_seeds_have_a_deviation_and_no_interval():
     several = row("CIFAR-10", "Ours", "measured", {CLEAN: cell(0.488, 0.5, 0.512, n=1000)})
     text = sheet_grid(sheet(seeds=(0, 1, 2), rows=(several,))).markdown()
     assert "50.0 ± 1.2" in text and "mean ± standard deviation over 3 seeds" in text
+
+
+def test_much_that_is_said_of_a_row_stands_below_the_table():
+    rows = [
+        row("CIFAR-10", name, "measured", {CLEAN: cell(0.5, n=100)}, remark=said)
+        for name, said in (("one", "short"), ("two", "long " * 10 + "a"), ("three", "long " * 10 + "b"))
+    ]
+    text = sheet_grid(sheet(rows=tuple(rows))).markdown()
+    assert all(part in text for part in ("| one (short) |", "| two (note 1) |", "| three (note 2) |"))
+    assert f"Note 2, three: {'long ' * 10}b." in text and text.count("long") == 20
 
 
 def test_every_cell_is_a_mark_at_its_number_on_the_line_of_its_method():

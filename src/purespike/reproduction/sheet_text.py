@@ -8,6 +8,8 @@ from purespike.results.vocabulary import MISSING, percent
 
 MARKS = {"paper": "printed", "quoted": "quoted"}
 EMPTY = {"missing": "not measured", "failed": "failed"}
+LONG = 40
+"""Characters of a remark beyond which it stands below the table."""
 
 
 def sheet_grid(sheet: Sheet) -> Grid:
@@ -43,8 +45,15 @@ def _row(sheet: Sheet, row: SheetRow) -> Row:
     if row.origin in EMPTY:
         return Row(method, [EMPTY[row.origin], *[MISSING] * (len(sheet.columns) - 1)])
     cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]
-    about = (row.remark,) if row.remark else ()
+    long = _remarked(sheet)
+    remark = f"note {long.index(row) + 1}" if row in long else row.remark
+    about = (remark,) if remark else ()
     return Row(method, cells, about, style="italic" if row.printed else "")
+
+
+def _remarked(sheet: Sheet) -> list[SheetRow]:
+    """Rows of which too much is said to stand beside their numbers."""
+    return [row for row in sheet.rows if len(row.remark) > LONG]
 
 
 def _notes(sheet: Sheet) -> Iterator[str]:
@@ -58,6 +67,8 @@ def _notes(sheet: Sheet) -> Iterator[str]:
         yield f"One seed, {images}. {scale}"
     else:
         yield f"One seed. {scale}"
+    for place, row in enumerate(_remarked(sheet)):
+        yield f"Note {place + 1}, {row.method}: {row.remark}."
     yield from sheet.notes
     if missing := dict.fromkeys(row.group for row in sheet.rows if row.origin == "missing"):
         yield f"Not measured: {', '.join(missing)} (data not available)."

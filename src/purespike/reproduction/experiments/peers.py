@@ -145,7 +145,7 @@ def _flagged(row: SheetRow) -> SheetRow:
     gap = row.cells.get(GAP)
     if gap is None or gap.mean < LARGE_GAP + 1e-9:
         return row
-    said = f"masked: PGD-7 misses {gap.mean:.0f} points"
+    said = f"masked: PGD-7 misses {gap.mean:.3g} points"
     return row.model_copy(update={"remark": "; ".join(filter(None, (row.remark, said)))})
 
 
