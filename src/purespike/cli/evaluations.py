@@ -103,9 +103,10 @@ def evaluate(
     if others:
         check_beside(others, given_images(pictures, attacked), chosen, seed=seed)
     foreign = {key: resolve(place) for key, place in named(substitutes).items()}
-    # first: a classifier that has none is refused before hours of attacks
-    seen = labelled_for(attacked, pictures)
-    information = temporal_line(attacked, seen, accelerator.device) if temporal else None
+    information = None
+    if temporal:
+        # first: a classifier that has none is refused before hours of attacks
+        information = temporal_line(attacked, labelled_for(attacked, pictures), accelerator.device)
     with in_use(out, by=accelerator.is_main_process) if out else contextlib.nullcontext():
         evaluation = measure(
             attacked,

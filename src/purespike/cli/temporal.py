@@ -1,6 +1,6 @@
 """Temporal information as commands print it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MEASURED = 64
 
 
-def temporal_line(model: "nn.Module", data: "ImageSet", device: "torch.device | Any") -> str:
+def temporal_line(model: "nn.Module", data: "ImageSet", device: "torch.device") -> str:
     """Temporal information of a model's classifier on a few images of ``data``.
 
     Raises:

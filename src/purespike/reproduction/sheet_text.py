@@ -14,11 +14,12 @@ LONG = 40
 
 def sheet_grid(sheet: Sheet) -> Grid:
     """One group per group of the sheet; printed rows in italics, quoted ones marked, notes below."""
+    below = [row for row in sheet.rows if len(row.remark) > LONG]
     return Grid(
         sheet.title,
         [Head(""), *(Head(column.title, column.note) for column in sheet.columns)],
-        [Group(name, [_row(sheet, row) for row in rows]) for name, rows in sheet.groups.items()],
-        tuple(_notes(sheet)),
+        [Group(name, [_row(sheet, row, below) for row in rows]) for name, rows in sheet.groups.items()],
+        tuple(_notes(sheet, below)),
         corner=True,
     )
 
@@ -38,25 +39,19 @@ def number(cell: SheetCell | None, unit: str) -> str:
     return text
 
 
-def _row(sheet: Sheet, row: SheetRow) -> Row:
+def _row(sheet: Sheet, row: SheetRow, below: list[SheetRow]) -> Row:
     mark = MARKS.get(row.origin)
     # a row called "paper" needs no mark
     method = f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
     if row.origin in EMPTY:
         return Row(method, [EMPTY[row.origin], *[MISSING] * (len(sheet.columns) - 1)])
     cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]
-    long = _remarked(sheet)
-    remark = f"note {long.index(row) + 1}" if row in long else row.remark
+    remark = f"note {below.index(row) + 1}" if row in below else row.remark
     about = (remark,) if remark else ()
     return Row(method, cells, about, style="italic" if row.printed else "")
 
 
-def _remarked(sheet: Sheet) -> list[SheetRow]:
-    """Rows of which too much is said to stand beside their numbers."""
-    return [row for row in sheet.rows if len(row.remark) > LONG]
-
-
-def _notes(sheet: Sheet) -> Iterator[str]:
+def _notes(sheet: Sheet, below: list[SheetRow]) -> Iterator[str]:
     cells = [cell for row in sheet.rows for cell in row.cells.values()]
     images, scale = f"{sheet.scale.images} {sheet.scale.attacked}", f"Scale: {sheet.scale.about}."
     if len(sheet.seeds) > 1:
@@ -67,7 +62,7 @@ def _notes(sheet: Sheet) -> Iterator[str]:
         yield f"One seed, {images}. {scale}"
     else:
         yield f"One seed. {scale}"
-    for place, row in enumerate(_remarked(sheet)):
+    for place, row in enumerate(below):
         yield f"Note {place + 1}, {row.method}: {row.remark}."
     yield from sheet.notes
     if missing := dict.fromkeys(row.group for row in sheet.rows if row.origin == "missing"):
