@@ -185,16 +185,23 @@ def test_some_rows_alone(context, rows):
         reproduce("peers", other, origin={})
 
 
-def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path):
-    """Without the models and chunks that it was made of."""
-    folder = tmp_path / "peers" / "rows"
-    shutil.copytree(context.folder / "peers" / "rows", folder)
-    assert {path.stem for path in folder.iterdir()} >= {"plain", "PGD-AT"}
-    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
-    found = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
-    assert {row.method: row.to_json()["cells"] for row in found} == {
-        name: row["cells"] for name, row in rows.items() if row["origin"] != "failed"
-    }
+@pytest.mark.parametrize("held", ["rows", "result.json"])
+def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path, held):
+    """Without the models and chunks that it was made of: in a file, or in the table that a folder holds."""
+    kept, folder = context.folder / "peers" / held, tmp_path / "peers" / held
+    folder.parent.mkdir()
+    (shutil.copytree if kept.is_dir() else shutil.copy)(kept, folder)
+    if held == "rows":
+        assert {path.stem for path in folder.iterdir()} >= {"plain", "PGD-AT"}
+    for _ in range(2):
+        chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
+        found = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+        assert {row.method: row.to_json()["cells"] for row in found} == {
+            name: row["cells"] for name, row in rows.items() if row["origin"] != "failed"
+        }
+        assert {row.method: row.remark for row in found} == {
+            name: row.get("remark", "") for name, row in rows.items() if row["origin"] != "failed"
+        }
     assert not (tmp_path / "peers" / "models").exists()
 
 

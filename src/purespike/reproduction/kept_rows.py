@@ -1,18 +1,24 @@
-"""Finished rows of a long table, each kept in a file of its own: the table grows over days and machines."""
+"""Finished rows of a long table: it grows over days and machines.
+
+Each is kept in a file of its own, and the table names what decided it: where a folder holds the table alone,
+a later command continues from that.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.recipe import Recipe
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.scale import folder_name
-from purespike.reproduction.sheet import SheetRow
+from purespike.reproduction.sheet import Sheet, SheetRow
 from purespike.results import Provenance, Record
+
+R = TypeVar("R", bound=Record)
 
 
 class KeptRow(Record):
@@ -69,33 +75,39 @@ def kept_row(
     if known is not None:
         return known
     origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
-    made = KeptRow(decided_by=_digest(settings), row=measure(), provenance=Provenance.from_json(origin))
+    made = KeptRow(decided_by=_digest(name, settings), row=measure(), provenance=Provenance.from_json(origin))
     if context.accelerator.is_main_process:
         made.save(_place(context, experiment, name))
-    return _with_commit(made)
+    return _with_origin(made)
 
 
 def found_row(context: ExperimentContext, experiment: str, name: str, settings: Any) -> SheetRow | None:
     """The row that an earlier call of :func:`kept_row` measured with the same arguments, if any did."""
-    found = _read(_place(context, experiment, name))
-    return None if found is None or found.decided_by != _digest(settings) else _with_commit(found)
+    decided_by = _digest(name, settings)
+    found = _read(KeptRow, _place(context, experiment, name))
+    if found is not None and found.decided_by == decided_by:
+        return _with_origin(found)
+    table = _read(Sheet, context.folder / experiment / "result.json")
+    rows = [] if table is None else table.rows
+    return next((row for row in rows if row.decided_by == decided_by), None)
 
 
 def _place(context: ExperimentContext, experiment: str, name: str) -> Path:
     return context.folder / experiment / "rows" / f"{folder_name(name)}.json"
 
 
-def _digest(settings: Any) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def _digest(name: str, settings: Any) -> str:
+    return hashlib.sha256(json.dumps([name, settings], sort_keys=True).encode()).hexdigest()
 
 
-def _with_commit(kept: KeptRow) -> SheetRow:
-    return kept.row.model_copy(update={"commit": kept.provenance.commit or ""})
+def _with_origin(kept: KeptRow) -> SheetRow:
+    origin = {"commit": kept.provenance.commit or "", "decided_by": kept.decided_by}
+    return kept.row.model_copy(update=origin)
 
 
-def _read(path: Path) -> KeptRow | None:
-    """The row in a file; ``None`` if there is none, or none that can be read."""
+def _read(kind: type[R], path: Path) -> R | None:
+    """The record in a file; ``None`` if there is none, or none that can be read."""
     try:
-        return KeptRow.read(path) if path.is_file() else None
+        return kind.read(path) if path.is_file() else None
     except InputError:
         return None

@@ -104,6 +104,7 @@ class SheetRow(Record):
         reason: reason why a missing row was not measured, or why one failed.
         remark: what else there is to say of the row.
         commit: commit at which it was measured, where it was kept by itself.
+        decided_by: digest of the settings that decided it, where it was kept by itself.
         cells: numbers by column; a column without one is empty.
     """
 
@@ -113,6 +114,7 @@ class SheetRow(Record):
     reason: str = ""
     remark: str = ""
     commit: str = ""
+    decided_by: str = ""
     cells: dict[_ColumnKey, SheetCell]
 
     @property

@@ -146,6 +146,9 @@ def _flagged(row: SheetRow) -> SheetRow:
     if gap is None or gap.mean < LARGE_GAP + 1e-9:
         return row
     said = f"masked: PGD-7 misses {gap.mean:.3g} points"
+    # a row of an earlier table says so already
+    if said in row.remark:
+        return row
     return row.model_copy(update={"remark": "; ".join(filter(None, (row.remark, said)))})
 
 
