@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -130,11 +131,35 @@ def test_the_ablation_shares_one_classifier(context):
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
-def test_a_second_call_attacks_nothing(context, monkeypatch):
-    first, _, _ = result(context, "table1")
+@pytest.mark.parametrize("kept", ["all", "chunks", "table"])
+def test_a_second_call_attacks_nothing(context, monkeypatch, tmp_path, kept):
+    """Whatever is left of the first: everything, the chunks of its attacks, the table alone."""
+    first, _, folder = result(context, "table1")
     monkeypatch.setattr("purespike.evaluation.runner.attack_chunk", lambda *_, **__: pytest.fail("attacked"))
+    if kept == "chunks":
+        shutil.rmtree(folder / "rows")
+        (folder / "result.json").unlink()
+    if kept == "table":
+        shutil.copytree(folder, tmp_path / "table1", ignore=shutil.ignore_patterns("rows"))
+        context = ExperimentContext(context.scale, tmp_path, context.accelerator)
     second, _, _ = result(context, "table1")
     assert second["rows"] == first["rows"]
+    assert kept != "table" or not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("change", ["scale", "seeds"])
+def test_a_row_of_another_measurement_is_measured_again(context, tmp_path, change):
+    first, _, folder = result(context, "table1")
+    shutil.copytree(folder, tmp_path / "table1")
+    scale = context.scale.model_copy(update={"losses": ("margin",)}) if change == "scale" else context.scale
+    seeds = 2 if change == "seeds" else 1
+    other = ExperimentContext(scale, tmp_path, context.accelerator, seeds=seeds)
+    second, _, _ = result(other, "table1")
+    assert (tmp_path / "models").exists()
+    for row, before in zip(second["rows"], first["rows"], strict=True):
+        if row["origin"] == "measured":
+            assert row["decided_by"] != before["decided_by"]
+            assert all(len(cell["values"]) == seeds for cell in row["cells"].values())
 
 
 def test_names():
@@ -155,7 +180,7 @@ def test_an_experiment_is_one_decorated_function(context, monkeypatch):
 
     @experiment("seeds", order=0)
     def seeds(context):
-        draft = Draft("Seeds", [NUMBER], kind="bars")
+        draft = Draft("seeds", "Seeds", [NUMBER], kind="bars")
         draft.measured("all", "number", {NUMBER: SheetCell.of([len(context.seeds)])})
         return draft
 

@@ -14,6 +14,7 @@ class Draft:
     """Title, columns and the rows so far.
 
     Args:
+        experiment: name of the experiment.
         title: title of the table.
         columns: columns in order.
         kind: kind of the figure.
@@ -24,6 +25,7 @@ class Draft:
 
     def __init__(
         self,
+        experiment: str,
         title: str,
         columns: Sequence[Column],
         *,
@@ -31,6 +33,7 @@ class Draft:
         notes: Sequence[str] = (),
         shown: Mapping[str, Any] | None = None,
     ) -> None:
+        self.experiment = experiment
         self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
         self.shown = dict(shown or {})
         self.rows: list[SheetRow] = []

@@ -34,6 +34,7 @@ def reproduce(name: str, context: ExperimentContext, *, origin: dict[str, object
         InputError: unknown name.
     """
     draft = find_experiment(name).run(context)
+    draft.name_commits()
     folder = context.folder / name
     if context.accelerator.is_main_process:
         write_sheet(_sheet(name, draft, context, origin), folder)

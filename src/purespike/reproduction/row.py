@@ -9,11 +9,13 @@ from purespike.attacks import create_attack
 from purespike.budget import parse_eps, same_eps
 from purespike.errors import InputError
 from purespike.models import Defended
+from purespike.recipe import Recipe
 from purespike.reproduction.attackers import ATTACKERS
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
+from purespike.reproduction.kept_rows import deciding, kept_row
 from purespike.reproduction.scale import TITLES
-from purespike.reproduction.sheet import Column, SheetCell
+from purespike.reproduction.sheet import Column, SheetCell, SheetRow
 from purespike.results import Cell, Evaluation, Score
 
 Models = Callable[[int], nn.Module]
@@ -85,16 +87,32 @@ def add_row(
     models: Models,
     attacks: Attacks,
     *,
+    recipes: Sequence[Recipe],
     group: str = "",
-    **settings: Any,
+    eps: str = "8/255",
+    substitutes: Callable[[int], dict[str, nn.Module]] | None = None,
 ) -> None:
-    """Append :func:`measure_row` to ``draft``, or the reason why the row is missing.
+    """Append :func:`measure_row` to ``draft``, kept by itself, or the reason why the row is missing.
 
-    ``group`` defaults to the data set's title; the other arguments are those of :func:`measure_row`.
+    ``recipes`` are those of all models of a seed, substitutes included; ``group`` defaults to the data set's
+    title; the other arguments are those of :func:`measure_row`.
     """
     group = group or TITLES[dataset]
+
+    def measure() -> SheetRow:
+        cells = measure_row(context, dataset, models, attacks, eps=eps, substitutes=substitutes)
+        return SheetRow(group=group, method=method, origin="measured", cells=cells)
+
     with draft.unless_missing(group, method):
-        draft.measured(group, method, measure_row(context, dataset, models, attacks, **settings))
+        settings = deciding(
+            context,
+            dataset,
+            recipes,
+            surrogates=list(context.scale.surrogates),
+            attacks={column.key: attack for column, attack in attacks.items()},
+            eps=eps,
+        )
+        draft.rows.append(kept_row(context, draft.experiment, f"{group} {method}", settings, measure))
 
 
 def find_cell(result: Evaluation, attack: Mapping[str, Any], threat: str, eps: str) -> Cell:

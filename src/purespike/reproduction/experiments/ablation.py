@@ -21,11 +21,14 @@ ATTACKS: Attacks = {
 def ablation(context: ExperimentContext) -> Draft:
     """Thresholds, noise level, share of clean images, β and its switch, CIFAR-10."""
     draft = Draft(
+        "ablation",
         "What the paper leaves open in the purifier, CIFAR-10, L∞ eps 8/255",
         [CLEAN, *ATTACKS],
         notes=[READING, "Each row changes one choice of the first; the classifier is the same."],
     )
     for name, changes in context.scale.ablations.items():
         method = name if changes else f"{name} (the scale's own)"
-        add_row(draft, context, "cifar10", method, partial(context.ablated, "cifar10", name), ATTACKS)
+        models = partial(context.ablated, "cifar10", name)
+        recipes = [context.run("cifar10", name, 0, changes).recipe]
+        add_row(draft, context, "cifar10", method, models, ATTACKS, recipes=recipes)
     return draft

@@ -26,6 +26,7 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 def fig1(context: ExperimentContext) -> Draft:
     """Pictures, and the likeness of the maps to those of the clean images."""
     draft = Draft(
+        "fig1",
         "Figure 1: Grad-CAM of clean, adversarial (PGD-7, L∞ eps 8/255) and purified images, CIFAR-10",
         [LIKE, SAME],
         kind="pictures",

@@ -20,6 +20,7 @@ def fig4(context: ExperimentContext) -> Draft:
     """Seconds of both trainings, alternating in one process; median of several epochs."""
     scale = context.scale
     draft = Draft(
+        "fig4",
         "Figure 4: training time of the purifier against adversarial training (PGD-7) of the same classifier",
         [CRAFT, EPOCH, EPOCHS, TOTAL, RATIO],
         kind="bars",

@@ -28,6 +28,7 @@ PGD = {
 def fig5(context: ExperimentContext) -> Draft:
     """PGD of 5 to 50 steps at eps 8/255, and at eps 1/255 to 16/255."""
     draft = Draft(
+        "fig5",
         f"Figure 5: stronger PGD, steps of 2/255; by steps at L∞ eps 8/255, by size with {FIXED} steps",
         [Column(title) for title in PGD],
         kind="curves",

@@ -25,6 +25,7 @@ HOLDING, BEFORE_CONTROL = "holding", "holding before the control"
 def holding(context: ExperimentContext) -> Draft:
     """Bare classifier, the paper's purifier, the control, and purifiers trained through the whole."""
     draft = Draft(
+        "holding",
         f"Purifiers that hold, and their rivals: the worst case at L∞ eps {budgets(context.scale)}",
         COLUMNS,
         notes=[
@@ -35,7 +36,6 @@ def holding(context: ExperimentContext) -> Draft:
     )
     for dataset in context.scale.holding:
         _rows(draft, context, dataset)
-    draft.name_commits()
     return draft
 
 

@@ -21,6 +21,7 @@ def holding_ablation(context: ExperimentContext) -> Draft:
     """Output stages, losses, attacks, starts and widths of a purifier trained through the whole."""
     tried = [name for name, part in context.scale.holding.items() if part.ablations]
     draft = Draft(
+        "holding-ablation",
         f"What makes a purifier hold: one choice changed at a time, L∞ eps {budgets(context.scale, tried)}",
         [CLEAN, *ATTACKS],
         notes=[
@@ -38,7 +39,6 @@ def holding_ablation(context: ExperimentContext) -> Draft:
                 draft.rows.append(
                     kept_row(context, "holding-ablation", f"{dataset} {name}", settings, measure)
                 )
-    draft.name_commits()
     return draft
 
 

@@ -62,6 +62,7 @@ def peers(context: ExperimentContext) -> Draft:
     inner = on_one_network(context, table)
     title = TITLES.get(table.dataset, table.dataset)
     draft = Draft(
+        "peers",
         f"Peers under one attacker: {title}, L∞ eps {table.eps}",
         COLUMNS,
         kind="gap",
@@ -87,7 +88,6 @@ def peers(context: ExperimentContext) -> Draft:
             draft.printed(
                 title, f"{name}, {quoted.about}", list(columns), list(columns.values()), origin="quoted"
             )
-    draft.name_commits()
     return draft
 
 

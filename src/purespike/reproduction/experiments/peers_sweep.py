@@ -39,6 +39,7 @@ def peers_sweep(context: ExperimentContext) -> Draft:
         # every row says so
         held = 0
     draft = Draft(
+        NAME,
         f"Coefficients that their authors do not publish: {TITLES.get(table.dataset, table.dataset)}, "
         f"L∞ eps {table.eps}",
         COLUMNS,
@@ -59,7 +60,6 @@ def peers_sweep(context: ExperimentContext) -> Draft:
                 settings = row_settings(inner, tried, full, OWN)
                 measure = partial(_row, inner, tried, full, group=name, method=label)
                 draft.rows.append(kept_row(context, NAME, full, settings, measure))
-    draft.name_commits()
     return draft
 
 

@@ -20,13 +20,23 @@ PRINTED = [column for column in ATTACKS if column.attacker == "alone"]
 def table1(context: ExperimentContext) -> Draft:
     """K = 1 to 4 thresholds, MNIST, eps 0.2."""
     draft = Draft(
+        "table1",
         "Table 1: robustness of multi-level firing, ResNet14-SNN on MNIST, L∞ eps 0.2, no purifier",
         [CLEAN, *ATTACKS],
         notes=[READING, "The paper does not say how many steps its PGD takes; here 20 of 0.02."],
     )
     for count in (1, 2, 3, 4):
-        model = partial(context.classifier, "mnist", f"k{count}")
-        add_row(draft, context, "mnist", f"K={count}", model, ATTACKS, eps="0.2")
+        variant = f"k{count}"
+        add_row(
+            draft,
+            context,
+            "mnist",
+            f"K={count}",
+            partial(context.classifier, "mnist", variant),
+            ATTACKS,
+            recipes=[context.recipe("mnist", variant)],
+            eps="0.2",
+        )
         if count in paper.TABLE1:
             draft.printed(TITLES["mnist"], f"K={count}, paper", PRINTED, paper.TABLE1[count])
     return draft

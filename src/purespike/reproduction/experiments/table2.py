@@ -1,6 +1,9 @@
 """Table 2: white-box attacks on three data sets."""
 
+from collections.abc import Callable
 from functools import partial
+
+from torch import nn
 
 from purespike.reproduction import paper
 from purespike.reproduction.attackers import BOTH, READING
@@ -32,6 +35,7 @@ TRAINED = {"fgsm_at": "FGSM-AT", "pgd_at": "PGD-AT", "trades": "TRADES"}
 def table2(context: ExperimentContext) -> Draft:
     """Classifiers without a purifier, then with one."""
     draft = Draft(
+        "table2",
         "Table 2: white-box robustness, L∞ eps 8/255 (C&W: L2, no bound), 7 steps of 2/255",
         [CLEAN, *WHITE_BOX],
         notes=[
@@ -41,8 +45,9 @@ def table2(context: ExperimentContext) -> Draft:
         ],
     )
     for dataset in COLOURED:
-        for method, model in _methods(context, dataset).items():
-            add_row(draft, context, dataset, method, model, WHITE_BOX)
+        for method, (models, variant) in _methods(context, dataset).items():
+            recipes = [context.recipe(dataset, variant)]
+            add_row(draft, context, dataset, method, models, WHITE_BOX, recipes=recipes)
             if method in paper.TABLE2[dataset]:
                 draft.printed(TITLES[dataset], f"{method}, paper", PRINTED, paper.TABLE2[dataset][method])
         for method, values in paper.TABLE2_QUOTED[dataset].items():
@@ -50,11 +55,14 @@ def table2(context: ExperimentContext) -> Draft:
     return draft
 
 
-def _methods(context: ExperimentContext, dataset: str) -> dict[str, Models]:
+def _methods(context: ExperimentContext, dataset: str) -> dict[str, tuple[Models, str]]:
+    """Models of each row, and the variant that they are."""
     trained = {title: name for name, title in TRAINED.items() if name in context.scale.variants}
-    bare = {"no defence": "plain", "OLS": "ols", **trained}
-    return {
-        **{title: partial(context.classifier, dataset, variant) for title, variant in bare.items()},
-        "Ours": partial(context.defended, dataset, "plain"),
-        "Ours + OLS": partial(context.defended, dataset, "ols"),
+    ways: dict[str, tuple[Callable[..., nn.Module], str]] = {
+        "no defence": (context.classifier, "plain"),
+        "OLS": (context.classifier, "ols"),
+        **{title: (context.classifier, variant) for title, variant in trained.items()},
+        "Ours": (context.defended, "plain"),
+        "Ours + OLS": (context.defended, "ols"),
     }
+    return {title: (partial(make, dataset, variant), variant) for title, (make, variant) in ways.items()}

@@ -25,6 +25,7 @@ SUBSTITUTES = {"wideresnet": "WideResNet16-8-SNN", "resnet20": "ResNet20-SNN"}
 def table3(context: ExperimentContext) -> Draft:
     """Images of a substitute, and the same attacks adaptive."""
     draft = Draft(
+        "table3",
         "Table 3: black-box robustness on CIFAR-10, L∞ eps 8/255, steps of 2/255",
         [CLEAN, *ATTACKS],
         notes=[
@@ -33,9 +34,9 @@ def table3(context: ExperimentContext) -> Draft:
             "attacker who has the model itself.",
         ],
     )
-    methods: dict[str, Models] = {
-        "Ours": partial(context.defended, "cifar10", "plain"),
-        "OLS": partial(context.classifier, "cifar10", "ols"),
+    methods: dict[str, tuple[Models, str]] = {
+        "Ours": (partial(context.defended, "cifar10", "plain"), "plain"),
+        "OLS": (partial(context.classifier, "cifar10", "ols"), "ols"),
     }
     for variant, title in SUBSTITUTES.items():
 
@@ -43,7 +44,17 @@ def table3(context: ExperimentContext) -> Draft:
             return {variant: context.classifier("cifar10", variant, seed)}
 
         group = f"from {title}"
-        for method, model in methods.items():
-            add_row(draft, context, "cifar10", method, model, ATTACKS, substitutes=sent, group=group)
+        for method, (models, own) in methods.items():
+            add_row(
+                draft,
+                context,
+                "cifar10",
+                method,
+                models,
+                ATTACKS,
+                recipes=[context.recipe("cifar10", each) for each in (own, variant)],
+                substitutes=sent,
+                group=group,
+            )
             draft.printed(group, f"{method}, paper", PRINTED, paper.TABLE3[variant][method])
     return draft

@@ -19,6 +19,7 @@ PRINTED = [column for column in (*ADVANCED, *BPDA) if column.attacker != "adapti
 def table4(context: ExperimentContext) -> Draft:
     """The purified classifier of three data sets."""
     draft = Draft(
+        "table4",
         "Table 4: advanced attacks, L∞ eps 8/255",
         [CLEAN, *ADVANCED, *BPDA],
         notes=[

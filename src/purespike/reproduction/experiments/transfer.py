@@ -17,6 +17,7 @@ from purespike.reproduction.row import CLEAN, Models, add_row
 def transfer(context: ExperimentContext) -> Draft:
     """The purifier of SENet18-SNN before ResNet20-SNN, CIFAR-10."""
     draft = Draft(
+        "transfer",
         "Section 5.2.4: a purifier trained with SENet18-SNN put before ResNet20-SNN, CIFAR-10, L∞ eps 8/255",
         [CLEAN, *WHITE_BOX],
         notes=[READING, 'The paper prints no figures here; it says "similar to the results in Table 2".'],
@@ -26,11 +27,12 @@ def transfer(context: ExperimentContext) -> Draft:
         purifier = context.defended("cifar10", seed=seed).purifier
         return Defended(purifier, context.classifier("cifar10", "resnet20", seed)).eval()
 
-    methods: dict[str, Models] = {
-        "SENet18-SNN, its purifier": partial(context.defended, "cifar10", "plain"),
-        "ResNet20-SNN, no purifier": partial(context.classifier, "cifar10", "resnet20"),
-        "ResNet20-SNN, that purifier": moved,
+    methods: dict[str, tuple[Models, list[str]]] = {
+        "SENet18-SNN, its purifier": (partial(context.defended, "cifar10", "plain"), ["plain"]),
+        "ResNet20-SNN, no purifier": (partial(context.classifier, "cifar10", "resnet20"), ["resnet20"]),
+        "ResNet20-SNN, that purifier": (moved, ["plain", "resnet20"]),
     }
-    for method, model in methods.items():
-        add_row(draft, context, "cifar10", method, model, WHITE_BOX)
+    for method, (models, variants) in methods.items():
+        recipes = [context.recipe("cifar10", variant) for variant in variants]
+        add_row(draft, context, "cifar10", method, models, WHITE_BOX, recipes=recipes)
     return draft
