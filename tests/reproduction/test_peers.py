@@ -22,7 +22,6 @@ from purespike.reproduction.experiments.peers import (
     PGD,
     _flagged,
     as_row,
-    chosen_rows,
 )
 from purespike.reproduction.hardest import APGD, GAP, QUERY, WHITE_BOX, Defence, Survivors
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings, training_eps
@@ -225,18 +224,6 @@ def test_a_row_alone_trains_no_other(context, tmp_path):
     assert [path.name for path in (tmp_path / "peers" / "models" / "mnist").iterdir()] == ["PGD-AT"]
 
 
-def test_names_of_rows_may_hold_commas():
-    table = load_scale("cpu").peers
-    assert chosen_rows([], table) == list(table.rows)
-    assert chosen_rows(["PGD-AT, 2/255", "plain,TRADES"], table) == ["PGD-AT, 2/255", "plain", "TRADES"]
-
-
-@pytest.mark.parametrize("given", ["", ","])
-def test_rows_that_name_none_are_not_all(given):
-    with pytest.raises(InputError, match="rows: names no row"):
-        chosen_rows([given], load_scale("cpu").peers)
-
-
 def test_a_smaller_training_budget_is_an_objection():
     """The rules see the budget that a row was trained with."""
     cell = {column: SheetCell.of([0.55], n=40) for column in (FGSM, PGD, WHITE_BOX, APGD, QUERY)}
@@ -276,9 +263,9 @@ def test_the_settings_of_the_table_are_told(made):
     assert scale["surrogates"] == ["rectangle", "atan"]
 
 
-def test_rows_are_those_of_peers_alone():
-    ended = CliRunner().invoke(app, ["reproduce", "table1", "--rows", "plain"])
-    assert "only the table of peers offers a choice" in str(ended.exception)
+def test_a_table_without_a_choice_of_rows_says_so():
+    ended = CliRunner().invoke(app, ["reproduce", "table4", "--rows", "Ours"])
+    assert "table4 offers no choice of rows" in str(ended.exception)
 
 
 @pytest.mark.parametrize(

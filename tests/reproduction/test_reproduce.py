@@ -162,6 +162,32 @@ def test_a_row_of_another_measurement_is_measured_again(context, tmp_path, chang
             assert all(len(cell["values"]) == seeds for cell in row["cells"].values())
 
 
+def test_only_some_rows_are_measured(context, tmp_path):
+    """The others are known from the folder's table, or said to be missing."""
+    first, _, folder = result(context, "table1")
+    rows = {row["method"]: row for row in first["rows"] if row["origin"] == "measured"}
+    chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["K=2"])
+    content, text, _ = result(chosen, "table1")
+    origins = {row["method"]: row["origin"] for row in content["rows"] if row["origin"] != "paper"}
+    assert origins == {"K=1": "missing", "K=2": "measured", "K=3": "missing", "K=4": "missing"}
+    assert "Not measured: K=1; K=3; K=4 (not among the rows that were asked for)." in text
+    assert [path.name for path in (tmp_path / "models" / "mnist").iterdir()] == ["k2"]
+    shutil.copy(folder / "result.json", tmp_path / "table1")
+    content, _, _ = result(chosen, "table1")
+    measured = [row for row in content["rows"] if row["origin"] == "measured"]
+    assert {row["method"]: row["cells"] for row in measured} == {
+        name: row["cells"] for name, row in rows.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "transfer", "ablation"])
+def test_an_unknown_row_is_refused_before_anything_is_trained(context, tmp_path, name):
+    other = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["nobody"])
+    with pytest.raises(InputError, match="unknown row 'nobody'"):
+        result(other, name)
+    assert not (tmp_path / "models").exists()
+
+
 def test_names():
     assert check_experiments(["all"]) == [name for name, each in EXPERIMENTS.items() if each.printed]
     with pytest.raises(InputError, match="did you mean 'table1'"):

@@ -38,7 +38,7 @@ def reproduce(
         list[str],
         typer.Option(
             metavar="ROW",
-            help="Row of the peers' table, or several with commas; may be repeated; default all.",
+            help="Row of the table, by its name, or several with commas; may be repeated; default all.",
         ),
     ] = [],  # noqa: B006
     out: Annotated[
@@ -57,7 +57,7 @@ def reproduce(
     from purespike.checks import check_steps
     from purespike.errors import InputError
     from purespike.files import remove_abandoned
-    from purespike.reproduction import load_scale
+    from purespike.reproduction import EXPERIMENTS, load_scale
     from purespike.reproduction import reproduce as repeat
     from purespike.reproduction.context import ExperimentContext
     from purespike.reproduction.output import document
@@ -69,8 +69,8 @@ def reproduce(
     check_folder(out)
     check_steps(seeds, name="seeds")
     names = chosen_of(experiments)
-    if rows and (others := [name for name in names if name not in ("peers", "peers-sweep")]):
-        raise InputError(f"rows: only the table of peers offers a choice, not {', '.join(others)}")
+    if rows and (others := [name for name in names if not EXPERIMENTS[name].choice]):
+        raise InputError(f"rows: {', '.join(others)} offers no choice of rows")
     chosen = load_scale(scale)
     sources = parse_sources(data, chosen)
     if page is not None and not page.is_file():
@@ -85,7 +85,7 @@ def reproduce(
         if accelerator.is_main_process:
             show((made / "table.md").read_text(encoding="utf-8"))
             sheet = Sheet.read(made / "result.json")
-            for reason in dict.fromkeys(row.reason for row in sheet.rows if row.origin == "missing"):
+            for reason in dict.fromkeys(row.reason for row in sheet.rows if row.unavailable):
                 show(f"{reason} (--data SET=SOURCE)")
             show(f"{name}: {made}")
     if page is not None and accelerator.is_main_process:

@@ -6,6 +6,7 @@ from typing import Any
 
 from purespike.errors import InputError
 from purespike.progress import console
+from purespike.reproduction.chosen_rows import chosen_rows
 from purespike.reproduction.context import Unavailable
 from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
 
@@ -37,6 +38,19 @@ class Draft:
         self.title, self.columns, self.kind, self.notes = title, tuple(columns), kind, tuple(notes)
         self.shown = dict(shown or {})
         self.rows: list[SheetRow] = []
+        self._chosen: Sequence[str] | None = None
+
+    def choose(self, given: Sequence[str], known: Sequence[str]) -> None:
+        """Measure only some of the ``known`` rows; see :func:`chosen_rows`.
+
+        Raises:
+            InputError: an unknown row.
+        """
+        self._chosen = chosen_rows(given, known)
+
+    def asks_for(self, method: str) -> bool:
+        """Whether a row is to be measured."""
+        return self._chosen is None or method in self._chosen
 
     def measured(
         self, group: str, method: str, cells: Mapping[Column, SheetCell], *, remark: str = ""

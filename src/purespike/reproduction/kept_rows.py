@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.recipe import Recipe
-from purespike.reproduction.context import ExperimentContext
+from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.scale import folder_name
-from purespike.reproduction.sheet import Sheet, SheetRow
+from purespike.reproduction.sheet import NOT_ASKED, Sheet, SheetRow
 from purespike.results import Provenance, Record
 
 R = TypeVar("R", bound=Record)
@@ -59,7 +59,13 @@ def deciding(
 
 
 def kept_row(
-    context: ExperimentContext, experiment: str, name: str, settings: Any, measure: Callable[[], SheetRow]
+    context: ExperimentContext,
+    experiment: str,
+    name: str,
+    settings: Any,
+    measure: Callable[[], SheetRow],
+    *,
+    asked: bool = True,
 ) -> SheetRow:
     """The row that an earlier call measured with the same ``settings``, else a new one, which is then kept.
 
@@ -70,10 +76,16 @@ def kept_row(
         settings: plain JSON values that decide the row (:func:`deciding`). The code is not among them, but
             the commit is kept.
         measure: function that makes the row.
+        asked: whether to call it.
+
+    Raises:
+        Unavailable: the row is neither known nor asked for.
     """
     known = found_row(context, experiment, name, settings)
     if known is not None:
         return known
+    if not asked:
+        raise Unavailable(NOT_ASKED)
     origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
     made = KeptRow(decided_by=_digest(name, settings), row=measure(), provenance=Provenance.from_json(origin))
     if context.accelerator.is_main_process:

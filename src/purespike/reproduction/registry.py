@@ -23,6 +23,7 @@ class Experiment:
         needs: optional package without which it cannot run.
         extra: extra of purespike that installs the package.
         printed: whether the paper shows it; ``all`` means those.
+        choice: whether a command may ask for some of its rows.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Experiment:
     needs: str = ""
     extra: str = ""
     printed: bool = True
+    choice: bool = False
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
@@ -39,7 +41,13 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 @registering('@experiment("name")')
 def experiment(
-    name: str, *, order: int = 1000, needs: str = "", extra: str = "", printed: bool = True
+    name: str,
+    *,
+    order: int = 1000,
+    needs: str = "",
+    extra: str = "",
+    printed: bool = True,
+    choice: bool = False,
 ) -> Callable[[Run], Run]:
     """Register the decorated function as the experiment ``name``; see :class:`Experiment`.
 
@@ -50,7 +58,7 @@ def experiment(
     def register(run: Run) -> Run:
         if name in EXPERIMENTS:
             raise InputError(f"experiment {name!r} is registered twice")
-        known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra, printed)]
+        known = [*EXPERIMENTS.values(), Experiment(name, run, order, needs, extra, printed, choice)]
         EXPERIMENTS.clear()
         EXPERIMENTS.update((each.name, each) for each in sorted(known, key=lambda each: each.order))
         return run

@@ -112,7 +112,8 @@ def add_row(
             attacks={column.key: attack for column, attack in attacks.items()},
             eps=eps,
         )
-        draft.rows.append(kept_row(context, draft.experiment, f"{group} {method}", settings, measure))
+        name, asked = f"{group} {method}", draft.asks_for(method)
+        draft.rows.append(kept_row(context, draft.experiment, name, settings, measure, asked=asked))
 
 
 def find_cell(result: Evaluation, attack: Mapping[str, Any], threat: str, eps: str) -> Cell:

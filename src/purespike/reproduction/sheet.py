@@ -94,6 +94,10 @@ class SheetCell(Record):
         )
 
 
+NOT_ASKED = "not among the rows that were asked for"
+"""Why a row is missing that somebody left out."""
+
+
 class SheetRow(Record):
     """One method on one data set.
 
@@ -116,6 +120,11 @@ class SheetRow(Record):
     commit: str = ""
     decided_by: str = ""
     cells: dict[_ColumnKey, SheetCell]
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether it is missing because its data are."""
+        return self.origin == "missing" and self.reason != NOT_ASKED
 
     @property
     def printed(self) -> bool:

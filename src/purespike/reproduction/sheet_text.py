@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from purespike.reporting.grid import Grid, Group, Head, Row
-from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
+from purespike.reproduction.sheet import NOT_ASKED, Sheet, SheetCell, SheetRow
 from purespike.results.vocabulary import MISSING, percent
 
 MARKS = {"paper": "printed", "quoted": "quoted"}
@@ -65,8 +65,10 @@ def _notes(sheet: Sheet, below: list[SheetRow]) -> Iterator[str]:
     for place, row in enumerate(below):
         yield f"Note {place + 1}, {row.method}: {row.remark}."
     yield from sheet.notes
-    if missing := dict.fromkeys(row.group for row in sheet.rows if row.origin == "missing"):
+    if missing := dict.fromkeys(row.group for row in sheet.rows if row.unavailable):
         yield f"Not measured: {', '.join(missing)} (data not available)."
+    if left := dict.fromkeys(row.method for row in sheet.rows if row.reason == NOT_ASKED):
+        yield f"Not measured: {'; '.join(left)} ({NOT_ASKED})."
     for row in sheet.rows:
         if row.origin == "failed":
             yield f"{row.method} failed: {row.reason}."

@@ -17,7 +17,7 @@ ATTACKS: Attacks = {
 }
 
 
-@experiment("ablation", order=9)
+@experiment("ablation", order=9, choice=True)
 def ablation(context: ExperimentContext) -> Draft:
     """Thresholds, noise level, share of clean images, β and its switch, CIFAR-10."""
     draft = Draft(
@@ -26,8 +26,12 @@ def ablation(context: ExperimentContext) -> Draft:
         [CLEAN, *ATTACKS],
         notes=[READING, "Each row changes one choice of the first; the classifier is the same."],
     )
-    for name, changes in context.scale.ablations.items():
-        method = name if changes else f"{name} (the scale's own)"
+    methods = {
+        name if changes else f"{name} (the scale's own)": (name, changes)
+        for name, changes in context.scale.ablations.items()
+    }
+    draft.choose(context.rows, list(methods))
+    for method, (name, changes) in methods.items():
         models = partial(context.ablated, "cifar10", name)
         recipes = [context.run("cifar10", name, 0, changes).recipe]
         add_row(draft, context, "cifar10", method, models, ATTACKS, recipes=recipes)

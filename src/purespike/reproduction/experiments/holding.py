@@ -16,12 +16,13 @@ from purespike.reproduction.row import Models
 from purespike.reproduction.scale import TITLES, Scale
 from purespike.reproduction.sheet import SheetRow
 
+METHODS = ("classifier", "paper's purifier", "control", "holding purifier", "control, holding purifier")
 SENDERS = ("control", "paper's purifier")
 """Rows whose adversarial images are sent to the others."""
 HOLDING, BEFORE_CONTROL = "holding", "holding before the control"
 
 
-@experiment("holding", order=10, printed=False)
+@experiment("holding", order=10, printed=False, choice=True)
 def holding(context: ExperimentContext) -> Draft:
     """Bare classifier, the paper's purifier, the control, and purifiers trained through the whole."""
     draft = Draft(
@@ -34,6 +35,7 @@ def holding(context: ExperimentContext) -> Draft:
             "on the control and on the paper's purifier are sent to the other rows.",
         ],
     )
+    draft.choose(context.rows, METHODS)
     for dataset in context.scale.holding:
         _rows(draft, context, dataset)
     return draft
@@ -65,16 +67,14 @@ def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
     """The rows of a data set: model by seed, and the stages of which runs it was trained in."""
     part, title = context.scale.holding[dataset], TITLES.get(dataset, dataset)
     plain, control = ("plain", "classifier"), ("control", "classifier")
-    methods: dict[str, tuple[Models, list[tuple[str, str]]]] = {
-        "classifier": (partial(context.classifier, dataset, "plain"), [plain]),
-        "paper's purifier": (partial(context.defended, dataset, "plain"), [plain, ("plain", "purifier")]),
-        "control": (partial(context.control, dataset), [control]),
-        "holding purifier": (partial(holder, context, dataset), [plain, (HOLDING, "purifier")]),
-        "control, holding purifier": (
-            partial(_before_control, context, dataset),
-            [control, (BEFORE_CONTROL, "purifier")],
-        ),
-    }
+    made: list[tuple[Models, list[tuple[str, str]]]] = [
+        (partial(context.classifier, dataset, "plain"), [plain]),
+        (partial(context.defended, dataset, "plain"), [plain, ("plain", "purifier")]),
+        (partial(context.control, dataset), [control]),
+        (partial(holder, context, dataset), [plain, (HOLDING, "purifier")]),
+        (partial(_before_control, context, dataset), [control, (BEFORE_CONTROL, "purifier")]),
+    ]
+    methods = dict(zip(METHODS, made, strict=True))
     changes = {"plain": None, "control": part.control, HOLDING: part.purifier, BEFORE_CONTROL: part.stacked}
 
     def measure(method: str, stages: list[tuple[str, str]]) -> SheetRow:
@@ -100,7 +100,8 @@ def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
                 own={column.key: attack for column, attack in OWN_ATTACKS.items()},
                 eps=part.eps,
             )
-            row = kept_row(
-                context, "holding", f"{dataset} {method}", settings, partial(measure, method, stages)
+            name, asked = f"{dataset} {method}", draft.asks_for(method)
+            found = kept_row(
+                context, draft.experiment, name, settings, partial(measure, method, stages), asked=asked
             )
-            draft.rows.append(row)
+            draft.rows.append(found)

@@ -16,7 +16,7 @@ from purespike.reproduction.sheet import Column, SheetRow
 ATTACKS: Attacks = {Column("PGD-20", who): {"name": "pgd", "steps": 20} for who in ("alone", "adaptive")}
 
 
-@experiment("holding-ablation", order=11, printed=False)
+@experiment("holding-ablation", order=11, printed=False, choice=True)
 def holding_ablation(context: ExperimentContext) -> Draft:
     """Output stages, losses, attacks, starts and widths of a purifier trained through the whole."""
     tried = [name for name, part in context.scale.holding.items() if part.ablations]
@@ -29,16 +29,16 @@ def holding_ablation(context: ExperimentContext) -> Draft:
             "trained more briefly than the purifier that holds.",
         ],
     )
+    draft.choose(context.rows, [name for each in tried for name in context.scale.holding[each].ablations])
     for dataset, part in context.scale.holding.items():
         for name in part.ablations:
             with draft.unless_missing(TITLES.get(dataset, dataset), name):
                 recipe = context.run(dataset, f"{HOLDING} {name}", 0, _changes(context, dataset, name)).recipe
-                asked = {column.key: attack for column, attack in ATTACKS.items()}
-                settings = deciding(context, dataset, [recipe], attacks=asked, eps=part.eps)
+                attacks = {column.key: attack for column, attack in ATTACKS.items()}
+                settings = deciding(context, dataset, [recipe], attacks=attacks, eps=part.eps)
                 measure = partial(_row, context, dataset, name)
-                draft.rows.append(
-                    kept_row(context, "holding-ablation", f"{dataset} {name}", settings, measure)
-                )
+                row, asked = f"{dataset} {name}", draft.asks_for(name)
+                draft.rows.append(kept_row(context, draft.experiment, row, settings, measure, asked=asked))
     return draft
 
 

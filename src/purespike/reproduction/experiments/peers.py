@@ -1,6 +1,5 @@
 """The systems that the paper compares itself with: one network, the same attacker for all of them."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from purespike.budget import parse_eps
-from purespike.errors import InputError, unknown
+from purespike.errors import InputError
+from purespike.reproduction.chosen_rows import chosen_rows
 from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import (
@@ -37,7 +37,6 @@ from purespike.reproduction.row import CLEAN
 from purespike.reproduction.scale import TITLES
 from purespike.reproduction.sheet import Column, SheetCell, SheetRow
 from purespike.review import Entry, Row, review
-from purespike.text import split
 
 FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
 OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
@@ -55,7 +54,7 @@ READING = (
 )
 
 
-@experiment("peers", order=12, printed=False)
+@experiment("peers", order=12, printed=False, choice=True)
 def peers(context: ExperimentContext) -> Draft:
     """Every system that the paper names, alone and adversarially trained, under one attacker."""
     table = table_of(context)
@@ -71,7 +70,7 @@ def peers(context: ExperimentContext) -> Draft:
     )
     if table.sender is not None:
         draft.notes = (*draft.notes, f"Images made on {table.sender} are sent to the other rows.")
-    chosen = chosen_rows(context.rows, table)
+    chosen = chosen_rows(context.rows, list(table.rows))
     for name, row in table.rows.items():
         if name in chosen:
             with draft.unless_missing(title, name), draft.unless_failed(title, name):
@@ -111,21 +110,6 @@ def settings_shown(table: Peers) -> dict[str, Any]:
         "batch_size": table.batch_size,
         "surrogates": list(table.hardest.surrogates),
     }
-
-
-def chosen_rows(given: Sequence[str], table: Peers) -> list[str]:
-    """The rows that are ``given``, each a name (which may hold commas) or several with commas; all if none.
-
-    Raises:
-        InputError: an unknown row.
-    """
-    named = [name for text in given for name in ([text] if text in table.rows else split(text))]
-    if given and not named:
-        raise InputError("rows: names no row; leave it out for all")
-    for name in named:
-        if name not in table.rows:
-            raise unknown("row", name, table.rows)
-    return named or list(table.rows)
 
 
 QUOTED = {"clean": CLEAN, "fgsm": FGSM, "pgd": PGD, "apgd": APGD}

@@ -3,9 +3,10 @@
 from functools import partial
 
 from purespike.errors import InputError
+from purespike.reproduction.chosen_rows import chosen_rows
 from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.experiments.peers import OWN, PGD, chosen_rows, settings_shown, table_of
+from purespike.reproduction.experiments.peers import OWN, PGD, settings_shown, table_of
 from purespike.reproduction.hardest import PASSES, WHITE_BOX, Survivors, trained_surrogates
 from purespike.reproduction.kept_rows import kept_row
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings
@@ -22,12 +23,12 @@ HELD_OUT = 0.2
 COLUMNS = (CLEAN, PGD, WHITE_BOX, PASSES)
 
 
-@experiment(NAME, order=13, printed=False)
+@experiment(NAME, order=13, printed=False, choice=True)
 def peers_sweep(context: ExperimentContext) -> Draft:
     """Coefficients that authors do not publish, compared on held-out training images."""
     table = table_of(context)
     # --rows names those of the peers' table
-    swept = [name for name in chosen_rows(context.rows, table) if table.rows[name].sweep]
+    swept = [name for name in chosen_rows(context.rows, list(table.rows)) if table.rows[name].sweep]
     if not swept:
         known = [name for name, row in table.rows.items() if row.sweep]
         raise InputError(f"rows: none of them has a sweep; those that have: {', '.join(known) or 'none'}")

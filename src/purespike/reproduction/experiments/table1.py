@@ -14,9 +14,10 @@ ATTACKS = by_attacker(
     {"FGSM": {"name": "fgsm"}, "PGD": {"name": "pgd", "steps": 20, "step_size": 0.02}}, BOTH
 )
 PRINTED = [column for column in ATTACKS if column.attacker == "alone"]
+COUNTS = (1, 2, 3, 4)
 
 
-@experiment("table1", order=1)
+@experiment("table1", order=1, choice=True)
 def table1(context: ExperimentContext) -> Draft:
     """K = 1 to 4 thresholds, MNIST, eps 0.2."""
     draft = Draft(
@@ -25,7 +26,8 @@ def table1(context: ExperimentContext) -> Draft:
         [CLEAN, *ATTACKS],
         notes=[READING, "The paper does not say how many steps its PGD takes; here 20 of 0.02."],
     )
-    for count in (1, 2, 3, 4):
+    draft.choose(context.rows, [f"K={count}" for count in COUNTS])
+    for count in COUNTS:
         variant = f"k{count}"
         add_row(
             draft,

@@ -31,7 +31,7 @@ PRINTED = [CLEAN, *(column for column in WHITE_BOX if column.attacker != "adapti
 TRAINED = {"fgsm_at": "FGSM-AT", "pgd_at": "PGD-AT", "trades": "TRADES"}
 
 
-@experiment("table2", order=2)
+@experiment("table2", order=2, choice=True)
 def table2(context: ExperimentContext) -> Draft:
     """Classifiers without a purifier, then with one."""
     draft = Draft(
@@ -44,6 +44,7 @@ def table2(context: ExperimentContext) -> Draft:
             "Quoted rows are printed in the paper and come from other networks and other attackers.",
         ],
     )
+    draft.choose(context.rows, list(_methods(context, COLOURED[0])))
     for dataset in COLOURED:
         for method, (models, variant) in _methods(context, dataset).items():
             recipes = [context.recipe(dataset, variant)]

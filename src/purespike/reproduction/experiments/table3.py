@@ -21,7 +21,7 @@ PRINTED = [column for column in ATTACKS if column.attacker == "transfer"]
 SUBSTITUTES = {"wideresnet": "WideResNet16-8-SNN", "resnet20": "ResNet20-SNN"}
 
 
-@experiment("table3", order=3)
+@experiment("table3", order=3, choice=True)
 def table3(context: ExperimentContext) -> Draft:
     """Images of a substitute, and the same attacks adaptive."""
     draft = Draft(
@@ -38,6 +38,7 @@ def table3(context: ExperimentContext) -> Draft:
         "Ours": (partial(context.defended, "cifar10", "plain"), "plain"),
         "OLS": (partial(context.classifier, "cifar10", "ols"), "ols"),
     }
+    draft.choose(context.rows, list(methods))
     for variant, title in SUBSTITUTES.items():
 
         def sent(seed: int, variant: str = variant) -> dict[str, nn.Module]:

@@ -13,7 +13,7 @@ from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import CLEAN, Models, add_row
 
 
-@experiment("transfer", order=8)
+@experiment("transfer", order=8, choice=True)
 def transfer(context: ExperimentContext) -> Draft:
     """The purifier of SENet18-SNN before ResNet20-SNN, CIFAR-10."""
     draft = Draft(
@@ -32,6 +32,7 @@ def transfer(context: ExperimentContext) -> Draft:
         "ResNet20-SNN, no purifier": (partial(context.classifier, "cifar10", "resnet20"), ["resnet20"]),
         "ResNet20-SNN, that purifier": (moved, ["plain", "resnet20"]),
     }
+    draft.choose(context.rows, list(methods))
     for method, (models, variants) in methods.items():
         recipes = [context.recipe("cifar10", variant) for variant in variants]
         add_row(draft, context, "cifar10", method, models, WHITE_BOX, recipes=recipes)
