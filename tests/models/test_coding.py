@@ -73,6 +73,14 @@ def test_the_gradient_of_a_pixel_is_the_sum_over_its_frames():
     torch.testing.assert_close(gradient, weights.unflatten(0, (3, 2)).sum(0))
 
 
+@pytest.mark.parametrize("coding", ["poisson", "signedpoisson", "frequency", "dct"])
+def test_coded_frames_are_not_normalised(coding):
+    """As in the sources: what the coding makes of black or grey is silent there, whatever the images are."""
+    model = create("resnet14_snn", coding=coding, **SETTINGS, mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1])
+    given = images()
+    assert torch.equal(model.normalise(given), given)
+
+
 def test_a_classifier_with_poisson_coding_is_stochastic_and_travels(tmp_path):
     torch.manual_seed(0)
     model = create("resnet14_snn", coding="poisson", **SETTINGS)

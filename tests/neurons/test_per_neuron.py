@@ -1,5 +1,6 @@
 """Dynamics with values of every single neuron: StepLIF and TALIF, alone and in a network."""
 
+import contextlib
 import copy
 
 import pytest
@@ -113,6 +114,26 @@ def test_the_blind_derivative_is_that_of_a_threshold_at_rest(reset):
     assert torch.equal(found["true"][0], torch.stack(counts).detach())
     torch.testing.assert_close(found["true"][1], expected, atol=1e-12, rtol=1e-12)
     assert (found["false"][1] - expected).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("surrogate", [None, "atan(alpha=2)", "triangle(width=1)"])
+@pytest.mark.parametrize("reset", [None, "attached", "detached"])
+def test_who_exchanges_the_derivative_takes_it_whole(surrogate, reset):
+    """An attacker with the neurons' own surrogate has their own gradient, blind as it is."""
+    current, weights = drawn(*SHAPE)
+    neurons = {blind: layer(f"talif(decay=0.3, blind={blind})", "atan").double() for blind in (True, False)}
+    found = {}
+    for blind, each in neurons.items():
+        each.recorded.trace.fill_(0.4)
+        leaf = current.clone().requires_grad_()
+        chosen = surrogate is not None or reset is not None
+        with surrogate_gradient(each, surrogate, reset=reset) if chosen else contextlib.nullcontext():
+            spikes = each(leaf)
+        found[blind] = spikes.detach(), torch.autograd.grad((spikes * weights).sum(), leaf)[0]
+        assert each.dynamics.blind == blind
+    own = surrogate in (None, "atan(alpha=2)")
+    assert torch.equal(found[True][0], found[False][0])
+    assert torch.equal(found[True][1], found[False][1]) != own
 
 
 def test_the_whole_gradient_points_where_the_loss_rises():

@@ -127,8 +127,11 @@ class Poisson(Coding):
     A pixel outside [0, 1] is clipped. The derivative of a frame with respect to its pixel is taken to be 1,
     the derivative of its expectation, also outside [0, 1] (straight-through estimator): the gradient of an
     image is the sum over its frames. Frames differ from call to call, hence an attack should average
-    gradients over several (EOT).
+    gradients over several (EOT). Frames are not normalised, as in the sources: black stays silent.
     """
+
+    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         return _Bernoulli.apply(torch.cat([images] * time_steps))
@@ -170,7 +173,7 @@ class SignedPoisson(Coding):
         self.check("gain", positive=True)
 
     def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return [0.0] * len(mean), [1.0] * len(mean)
+        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         return _SignedBernoulli.apply(torch.cat([self.gain * (images - self.centre)] * time_steps))
@@ -180,6 +183,11 @@ class _SignedBernoulli(_Bernoulli):
     @staticmethod
     def forward(ctx: Any, rates: Tensor) -> Tensor:
         return _Bernoulli.forward(ctx, rates.abs()) * rates.sign()
+
+
+def raw(mean: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Statistics of frames that are not normalised."""
+    return [0.0] * len(mean), [1.0] * len(mean)
 
 
 def parse_coding(text: str | Coding) -> Coding:

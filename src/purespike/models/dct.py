@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from purespike.errors import InputError
-from purespike.models.coding import Coding
+from purespike.models.coding import Coding, raw
 from purespike.scalars import check_whole
 
 # luma and chroma of JPEG, without its offset of half the range
@@ -73,7 +73,7 @@ class DCT(Coding):
             raise InputError("coding dct: low must be negative, got 0")
 
     def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return [0.0] * len(mean), [1.0] * len(mean)
+        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         rows, columns = (self._count(size, images) for size in images.shape[2:])

@@ -1,13 +1,14 @@
 """Frequency encoding of FEEL-SNN (Xu et al., NeurIPS 2024): sharper at first, then ever more blurred."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from purespike.errors import InputError
-from purespike.models.coding import Coding
+from purespike.models.coding import Coding, raw
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Frequency(Coding):
         faithful: the authors' square from -r_t to r_t - 1, which is not symmetric, and the magnitude of the
             complex image that it leaves. Its gradient is that of the magnitude, and negative values change
             sign: only to reproduce their figures.
+
+    Frames are not normalised, as in the source.
     """
 
     radii: tuple[float, ...] = ()
@@ -36,6 +39,9 @@ class Frequency(Coding):
                 f"coding frequency: radii must be whole numbers of at least 1, got {list(self.radii)}"
             )
         object.__setattr__(self, "radii", tuple(float(radius) for radius in self.radii))
+
+    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         half = math.ceil(max(images.shape[2:]) / 2)

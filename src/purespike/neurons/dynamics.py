@@ -141,6 +141,11 @@ class Dynamics(Written, ABC):
         """
         return None
 
+    @property
+    def whole(self) -> "Dynamics":
+        """The same dynamics, hiding no part of their derivative from an attacker who chooses it."""
+        return self
+
     def drives(self, training: bool) -> bool:
         """Whether :meth:`drive` changes the current before the :attr:`kernel`, in this mode of the layer."""
         return True

@@ -213,16 +213,21 @@ class SpikingNeuron(nn.Module):
 
     @contextlib.contextmanager
     def exchanged(self, surrogate: Surrogate | None, reset: Reset | None) -> Iterator[None]:
-        """Another surrogate, with a fresh memory, and another reset inside, where they are given."""
-        former = self.surrogate, self.memory, self.reset
+        """Another surrogate, with a fresh memory, and another reset inside, where they are given.
+
+        With a surrogate that is not the neurons' own, dynamics that hide a part of their derivative show it.
+        """
+        former = self.surrogate, self.memory, self.reset, self.dynamics
         try:
+            if surrogate not in (None, self.surrogate):
+                self.dynamics = self.dynamics.whole
             if surrogate is not None:
                 self.surrogate, self.memory = surrogate, Memory() if surrogate.remembers else None
             if reset is not None:
                 self.reset = reset
             yield
         finally:
-            self.surrogate, self.memory, self.reset = former
+            self.surrogate, self.memory, self.reset, self.dynamics = former
 
     def check_surrogate(self, surrogate: Surrogate) -> None:
         """Refuse a surrogate that is not defined for these dynamics.

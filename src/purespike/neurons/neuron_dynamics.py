@@ -1,7 +1,7 @@
 """Leaky neurons each of which has values of its own; see :meth:`Dynamics.per_neuron`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,7 +67,8 @@ class TALIF(Dynamics):
         rise: ϑ before training, at least 0; a negative one counts as 0.
         blind: whether the derivative of the spike is taken at V, as if the threshold did not move, and no
             gradient flows through the threshold. As the authors' code does, to reproduce their figures: an
-            attacker with this gradient does not see the defence. ϑ then stays where it is.
+            attacker with this gradient does not see the defence. ϑ then stays where it is. Who exchanges
+            the surrogate gets the whole derivative (:attr:`whole`).
     """
 
     threshold: float = 1.0
@@ -79,6 +80,10 @@ class TALIF(Dynamics):
         self.check("threshold", positive=True)
         self.check("decay", most=1)
         self.check("rise")
+
+    @property
+    def whole(self) -> "TALIF":
+        return replace(self, blind=False)
 
     def per_neuron(self, time_steps: int, shape: Sequence[int]) -> dict[str, Tensor]:
         return {} if self.blind else self._rise(shape)
