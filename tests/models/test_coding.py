@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -232,6 +233,19 @@ def test_dct_spikes_add_up_to_the_components_and_know_no_neighbours():
     sums = 0.5 * (spikes == 1).sum(0) - 0.7 * (spikes == -1).sum(0)
     assert ((whole - sums).abs() <= 0.7 + 1e-4).all()
     assert torch.equal(coding.encode(given[:1], 48).unflatten(0, (48, 1)), spikes[:, :1])
+
+
+def test_faithful_dct_takes_its_thresholds_from_the_batch():
+    """Percentiles 6.5 and 93.5 of the components of a cycle, so that a frame depends on its neighbours."""
+    given = images(6, size=16)
+    components = DCT(stride=4, spikes=False).encode(given, 32)
+    low, high = np.percentile(components[: 16 * 6].numpy(), [6.5, 93.5])
+    expected = DCT(stride=4, low=float(low), high=float(high)).encode(given, 32)
+    found = DCT(stride=4, faithful=True).encode(given, 32)
+    # the nearest of the values takes the place of one between two
+    assert (found != expected).double().mean() < 0.01
+    alone = DCT(stride=4, faithful=True).encode(given[:1], 32)
+    assert not torch.equal(alone, found.unflatten(0, (32, 6))[:, 0])
 
 
 def test_the_gradient_of_dct_spikes_is_that_of_the_components_times_their_rate():

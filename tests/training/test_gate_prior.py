@@ -53,6 +53,17 @@ def test_the_prior_is_half_the_squared_norm_until_the_gates_are_frozen(per, show
         assert any(gradient.any() for gradient in torch.autograd.grad(step.loss, q)) == moved
 
 
+def test_of_the_faithful_gates_only_the_prior_moves_any(shown):
+    """What the loss says of them hardly counts in the authors' code."""
+    model = network()
+    q = [each.probability for each in gates_of(model)]
+    for each in q:
+        torch.nn.init.uniform_(each, 0.2, 1)
+    (step,) = create_objective({**PRIOR, "faithful": True}).steps(Batch(model, *shown, progress=0.0))
+    for each, gradient in zip(q, torch.autograd.grad(step.loss, q), strict=True):
+        torch.testing.assert_close(gradient, 0.01 * each.detach())
+
+
 def test_a_training_with_gates_resumes_bit_for_bit(tmp_path, monkeypatch):
     """Stopped before the gates are frozen, and after; they have a group of their own."""
     import purespike.training.classifier as module

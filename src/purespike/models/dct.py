@@ -54,6 +54,8 @@ class DCT(Coding):
         spikes: whether the frames are spikes, or the components themselves.
         low: θ⁻, negative.
         high: θ⁺, positive.
+        faithful: whether the thresholds are those of the batch, as the authors'. Only to reproduce their
+            figures.
     """
 
     block: int = 4
@@ -61,6 +63,7 @@ class DCT(Coding):
     spikes: bool = True
     low: float = -0.033
     high: float = 0.029
+    faithful: bool = False
 
     def __post_init__(self) -> None:
         for key in ("block", "stride"):
@@ -84,7 +87,9 @@ class DCT(Coding):
         steps = [_side_by_side(coefficients, basis, t % len(basis), rows, columns) for t in range(time_steps)]
         if not self.spikes:
             return torch.cat(steps)
-        spikes: Tensor = _Spikes.apply(torch.stack(steps), self.low, self.high)
+        components = torch.stack(steps)
+        low, high = _percentiles(components[: len(basis)]) if self.faithful else (self.low, self.high)
+        spikes: Tensor = _Spikes.apply(components, low, high)
         return spikes.flatten(0, 1)
 
     def _count(self, size: int, images: Tensor) -> int:
@@ -131,6 +136,13 @@ def _side_by_side(coefficients: Tensor, basis: Tensor, place: int, rows: int, co
     blocks = blocks.unflatten(2, (size, size)).unflatten(4, (rows, columns))
     # [N, C, b, b, rows, columns]
     return blocks.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+
+
+def _percentiles(values: Tensor) -> tuple[float, float]:
+    flat = values.detach().flatten()
+    # not torch.quantile, which takes 16 million values at most
+    low, high = (flat.kthvalue(max(1, round(share * len(flat)))).values.item() for share in (0.065, 0.935))
+    return low, high
 
 
 class _Spikes(torch.autograd.Function):

@@ -27,9 +27,13 @@ class GatePrior(Penalty):
 
     Args:
         until: share of the training after which the gates are frozen.
+        faithful: whether the prior alone moves q. The authors' code has the derivative of its relaxed gates
+            with the wrong sign and a factor that is infinite at p = 1, where that of the clip, 0, hides it:
+            what the loss says of a gate hardly counts. Only to reproduce their figures.
     """
 
     until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    faithful: bool = False
 
     def prepare(self, stage: Stage) -> None:
         if not any(_gates(stage.model)):
@@ -40,7 +44,7 @@ class GatePrior(Penalty):
     def further(self, batch: Batch, images: Tensor) -> None:
         # before the forward, so that a resumed run agrees
         for gates in _gates(batch.network):
-            gates.frozen = batch.progress >= self.until
+            gates.frozen = self.faithful or batch.progress >= self.until
 
     def __call__(self, view: View) -> Tensor:
         found = [gates.probability.square().sum() for gates in _gates(view.batch.network)]
