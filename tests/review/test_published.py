@@ -54,6 +54,12 @@ def test_a_published_row_earns_its_flags_and_no_others(reviewed, name):
     assert row.verdict.level == LEVELS.get(name, "suspicious")
 
 
+def test_a_row_is_flagged_although_its_source_names_no_budget():
+    """CARENet's abstract does not."""
+    (row,) = review([row for row in read_table(TABLE) if row.name == "CARENet"]).rows
+    assert {finding.name for finding in row.findings} >= {"iterated ≈ single step", "AutoAttack gap"}
+
+
 def test_every_finding_says_the_numbers_and_a_remedy(reviewed):
     for row in reviewed.values():
         for finding in row.findings:

@@ -73,6 +73,26 @@ def test_what_is_known_of_a_row(table):
     assert (row.images, row.zero_gradient, row.clean) == (1000, 0.25, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("column", "entry"),
+    {
+        "PGD (20 steps)": Entry(attack="pgd", accuracy=0.5, steps=20),
+        "PGD(7 iterations)": Entry(attack="pgd", accuracy=0.5, steps=7),
+        "C&W-L2": Entry(attack="cw", accuracy=0.5, norm="l2", unbounded=True),
+        "PGD-20-L2@0.5": Entry(attack="pgd", accuracy=0.5, steps=20, norm="l2", eps=0.5),
+        "APGD L∞@8/255": Entry(attack="apgd_ce", accuracy=0.5, eps=8 / 255),
+    }.items(),
+)
+def test_attacks_as_papers_print_them(table, column, entry):
+    (row,) = read_table(table(f"name,clean,{column}\na,90,50\n"))
+    assert row.entries == (entry,)
+
+
+def test_words_in_any_case_an_empty_last_column_and_names_of_several_lines(table):
+    (row,) = read_table(table('name,clean,training,Stochastic,\n"a\n b",90,Clean,Yes,\n'))
+    assert (row.name, row.training, row.stochastic) == ("a b", "clean", True)
+
+
 MISTAKES = {
     "": "needs a line of column names",
     "name,clean\n": "needs a line of column names",
@@ -89,7 +109,12 @@ MISTAKES = {
     'name,clean\n"a\nb",90\nc,200\n': "line 4 ('c'): clean: must lie",
     "name,clean,PGD-7,pgd:steps=7\na,90,50,55\n": "columns 'PGD-7' and 'pgd:steps=7' are one attack",
     'name,clean,"PGD-7, 8/255"\na,90,50\n': "one attack belongs here; a comma separates several",
-    "name,clean,CW-L2\na,90,50\n": "unknown attack or column 'cw-l2'",
+    "name,clean,PGD-L2\na,90,50\n": "names a norm without a budget; write pgd:norm=l2@EPS",
+    "name,clean,DeepFool\na,90,50\n": "unknown attack or column 'deepfool'",
+    "name,clean,PGD-7:steps=20\na,90,50\n": "steps are 7 by its name and 20 besides",
+    "name,clean,FGSM\na,90,5_0\n": "must be a number in percent",
+    "name,clean,FGSM\na,1.0,0.5\n": "give percentages",
+    "name,clean,eps,PGD-7,PGD-7@8/255\na,90,8/255,40,30\n": "are one attack at one budget; leave one of them",
     "name,clean,FGSM-7\na,90,50\n": "FGSM takes one step; BIM takes several",
     "name,Clean,clean\na,90,50\n": "'clean' is there twice",
     "name,clean,FGSM\na,,50\n": "line 2: clean is empty",

@@ -57,6 +57,33 @@ def test_a_short_run_beside_a_longer_one_that_a_suite_confirms_is_not_flagged():
     assert names(*madry[:3], far, clean=0.873) == {"not converged", "AutoAttack gap"}
 
 
+@given(st.integers(10, 99))
+def test_whole_numbers_of_points_are_compared_as_they_are_printed(points):
+    """A difference of exactly the bound is not beyond it, however a computer rounds it."""
+    first, second = points / 100, (points - 5) / 100
+    suite = Entry(attack="autoattack", accuracy=second, eps=EPS)
+    wide = pgd(second, surrogates=4)
+    assert names(pgd(first), suite, clean=1.0) == names(pgd(first), wide, clean=1.0) == set()
+    below = Entry(attack="autoattack", accuracy=second - 0.001, eps=EPS)
+    assert names(pgd(first), below, clean=1.0) == {"AutoAttack gap"}
+    bim = Entry(attack="ifgsm", accuracy=(points - 2) / 100, eps=EPS, steps=20)
+    assert names(pgd(first), bim, clean=1.0) == set()
+
+
+def test_few_images_leave_chance_a_larger_part():
+    """Of 20 images, one is five points, and one and a half no objection yet."""
+    entries = pgd(0.5), Entry(attack="autoattack", accuracy=0.44, eps=EPS)
+    assert names(*entries, images=20) == set() and names(*entries, images=1000) == {"AutoAttack gap"}
+
+
+@pytest.mark.parametrize("attack", ["apgd_ce", "sa_pgd"])
+def test_an_attack_that_is_stronger_by_name_breaks_no_less(attack):
+    """Papers seldom print its steps."""
+    weak = Entry(attack=attack, accuracy=0.6, eps=EPS)
+    assert "more effort, weaker attack" in names(pgd(0.2, steps=7), weak)
+    assert names(pgd(0.2, steps=7), replace(weak, accuracy=0.19)) == set()
+
+
 @given(st.permutations(range(4)))
 def test_the_order_of_columns_does_not_matter(order):
     entries = [

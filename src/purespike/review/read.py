@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -65,7 +66,10 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
         raise InputError(f"{path}: needs a line of column names and at least one row")
     if len(numbered) > LARGEST:
         raise InputError(f"{path}: has more than {LARGEST:,} rows")
-    names = [name.strip() for name in numbered[0][1]]
+    while _last_is_empty([line for _, line in numbered]):
+        # as spreadsheets leave one
+        numbered = [(number, line[:-1]) for number, line in numbered]
+    names = [" ".join(name.split()) for name in numbered[0][1]]
     names = [name.lower() if name.lower() in ABOUT else name for name in names]
     columns = _columns(names, path)
     default = None if eps is None else parse_eps(eps)
@@ -74,12 +78,18 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
         if len(line) != len(names):
             raise InputError(f"{path}: line {number}: {len(line)} cells under {len(names)} columns")
         cells = {
-            name: cell.strip()
+            name: " ".join(cell.split())
             for name, cell in zip(names, line, strict=True)
             if cell.strip().lower() not in NOTHING
         }
         rows.append(_row(cells, columns, default, f"{path}: line {number}"))
     return rows
+
+
+def _last_is_empty(lines: list[list[str]]) -> bool:
+    """Whether the last column of a table of several is empty."""
+    length, *others = {len(line) for line in lines}
+    return length > 1 and not others and not any(line[-1].strip() for line in lines)
 
 
 def _columns(names: list[str], path: object) -> dict[str, dict[str, Any]]:
@@ -104,13 +114,19 @@ def _columns(names: list[str], path: object) -> dict[str, dict[str, Any]]:
 
 def _attack(text: str, place: str) -> dict[str, Any]:
     attack, at, budget = text.partition("@")
-    settings = _at(place, parse_attack, attack)
+    attack = re.sub(r"\((\d+)[\s-]*(?:steps?|iter\w*)\)", r"-\1", attack.strip(), flags=re.IGNORECASE)
+    attack, norm = _without_norm(attack)
+    settings = {**_at(place, parse_attack, attack), **norm}
     printed = re.fullmatch(r"(.*?[^\d\s_-])[\s_-]*(\d+)", settings["name"])
     attack_words("pgd")
     name = _known(settings.pop("name"), printed is None, place)
     if name is None and printed is not None:
         name = _known(printed[1], False, place) or _known(attack.strip(), True, place)
         counted = "queries" if name is not None and attack_words(name).by_queries else "steps"
+        if settings.get(counted, int(printed[2])) != int(printed[2]):
+            raise InputError(
+                f"{place}: {counted} are {printed[2]} by its name and {settings[counted]} besides"
+            )
         settings = {counted: int(printed[2]), **settings}
     found: dict[str, Any] = {"attack": name}
     for key, value in settings.items():
@@ -124,11 +140,23 @@ def _attack(text: str, place: str) -> dict[str, Any]:
             raise InputError(f"{place}: {unknown('setting', key, [*COUNTS, 'norm', 'threat'])}")
     if found.get("steps", 1) > 1 and attack_words(name or "").rank == 0:
         raise InputError(f"{place}: {attack_words(name or '').title} takes one step; BIM takes several")
-    if at and budget.strip().lower() == "none":
+    # C&W looks for the smallest change in L2
+    unbounded = (name, found.get("norm")) == ("cw", "l2") and not at
+    if unbounded or (at and budget.strip().lower() == "none"):
         found["unbounded"] = True
-    elif at or "norm" in found:
+    elif "norm" in found and not at:
+        raise InputError(f"{place}: names a norm without a budget; write {name}:norm={found['norm']}@EPS")
+    elif at:
         found["eps"] = _at(place, parse_budget, budget or None, found.get("norm", "linf"))
     return found
+
+
+def _without_norm(attack: str) -> tuple[str, dict[str, str]]:
+    """An attack as papers print it, C&W-L2, without its norm."""
+    found = re.fullmatch(r"([^:]*?[^:\s_-])[\s_-]*(l2|linf|l∞)((?::.*)?)", attack, flags=re.IGNORECASE)
+    if found is None:
+        return attack, {}
+    return found[1] + found[3], {"norm": "l2" if found[2].lower() == "l2" else "linf"}
 
 
 def _known(text: str, must: bool, place: str) -> str | None:
@@ -151,27 +179,32 @@ def _row(
             raise InputError(f"{place}: {needed} is empty")
     place = f"{place} ({brief(cells['name'])})"
     budget = _at(place, parse_eps, cells["eps"]) if "eps" in cells else eps
-    entries = []
+    told: dict[str, Entry] = {}
     for name, settings in columns.items():
         if name in cells:
             given = {"accuracy": _percentage(cells[name], f"{place}: {name}"), **settings}
             if "eps" not in settings and "unbounded" not in settings:
                 given["eps"] = budget
-            entries.append(Entry(**given))
-    training, words = cells.get("training"), get_args(Training)
+            entry = Entry(**given)
+            if (other := next((key for key, each in told.items() if _one(each, entry)), None)) is not None:
+                raise InputError(
+                    f"{place}: {other!r} and {name!r} are one attack at one budget; leave one of them empty"
+                )
+            told[name] = entry
+    training, words = cells.get("training", "").lower() or None, get_args(Training)
     if training is not None and training not in words:
         raise InputError(f"{place}: training: must be {' or '.join(words)}, got {brief(training)}")
-    stochastic = cells.get("stochastic")
+    stochastic = cells.get("stochastic", "").lower() or None
     if stochastic not in (None, "yes", "no"):
         raise InputError(f"{place}: stochastic: must be yes or no, got {brief(stochastic)}")
     images, silent = cells.get("images"), cells.get("zero_gradient")
     clean = _percentage(cells["clean"], f"{place}: clean")
-    if clean < 0.01:
+    if clean <= 0.01:
         raise InputError(f"{place}: clean: give percentages, 91.5 and not 0.915; got {brief(cells['clean'])}")
     return Row(
         name=cells["name"],
         clean=clean,
-        entries=tuple(entries),
+        entries=tuple(told.values()),
         training=training,  # type: ignore[arg-type]
         training_eps=_at(place, parse_eps, cells["training_eps"]) if "training_eps" in cells else None,
         stochastic=None if stochastic is None else stochastic == "yes",
@@ -180,8 +213,14 @@ def _row(
     )
 
 
+def _one(entry: Entry, other: Entry) -> bool:
+    return replace(entry, accuracy=0.0) == replace(other, accuracy=0.0)
+
+
 def _percentage(text: str, place: str) -> float:
     try:
+        if "_" in text:
+            raise ValueError
         # no comma is left but that of a decimal: one of thousands is no percentage
         value = float(text.rstrip("%").strip().replace(",", "."))
     except ValueError:

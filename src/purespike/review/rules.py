@@ -14,9 +14,11 @@ ATHALYE = "Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Secur
 CARLINI = "Carlini et al. 2019, On Evaluating Adversarial Robustness"
 CROCE = "Croce & Hein 2020, Reliable Evaluation of Adversarial Robustness"
 POINT = 0.01
-GAIN = 2 * POINT
+ROUNDING = 1e-9
+"""Below any difference that print shows: 0.2 - 0.15 is more than 0.05 to a computer."""
+GAIN = 2 * POINT + ROUNDING
 """Difference of two accuracies that is no accident."""
-GAP = 5 * POINT
+GAP = 5 * POINT + ROUNDING
 """Robust accuracy that an attack of the same budget may lack to the worst case."""
 
 
@@ -52,10 +54,12 @@ def hardly_stronger(row: Row) -> Iterator[Finding]:
     for one, many in _pairs(row):
         if attack_words(one.attack).rank != 0 or not one.by_gradient or not many.iterated:
             continue
-        gain, large = one.accuracy - many.accuracy, (many.eps or 0) >= 8 / 255 - 1e-9
-        if gain < 0 or (gain < POINT and large and many.norm == "linf" and many.accuracy > 0.2):
+        gain = one.accuracy - many.accuracy
+        # an unnamed budget is hardly a small one
+        large = many.norm == "linf" and (many.eps is None or many.eps >= 8 / 255 - ROUNDING)
+        if gain < -ROUNDING or (gain < POINT - ROUNDING and large and many.accuracy > 0.2):
             yield _finding(
-                "iterated ≥ single step" if gain < 0 else "iterated ≈ single step",
+                "iterated ≥ single step" if gain < -ROUNDING else "iterated ≈ single step",
                 f"{many}, {one}: several steps break {'less' if gain < 0 else 'hardly more'} than one",
                 "the loss is not what the steps climb: try other surrogates, a smaller step, another loss",
                 ATHALYE,
@@ -89,7 +93,7 @@ def more_effort(row: Row) -> Iterator[Finding]:
             same = one.attack == other.attack and one.steps == other.steps and one.threat == other.threat
             if None in (less, more) or not same or less >= more:
                 continue
-            if other.accuracy > one.accuracy + noise:
+            if other.accuracy > one.accuracy + noise + ROUNDING:
                 yield _finding(
                     "more effort, weaker attack",
                     f"{other}, {one}",
@@ -110,7 +114,7 @@ def suite_gap(row: Row) -> Iterator[Finding]:
         )
         found = [] if longer or not weakest.iterated else _stronger(row, weakest)
         worst = min(found, key=lambda each: each.accuracy, default=weakest)
-        if weakest.accuracy - worst.accuracy > GAP:
+        if weakest.accuracy - worst.accuracy > max(GAP, _gain(row)):
             yield _finding(
                 f"{attack_words(worst.attack).title} gap",
                 f"{weakest}, {worst}: {percent(weakest.accuracy - worst.accuracy)} points of the first are a "
@@ -118,6 +122,25 @@ def suite_gap(row: Row) -> Iterator[Finding]:
                 "quote the stronger attack alone",
                 CROCE,
             )
+
+
+def strong_in_name(row: Row) -> Iterator[Finding]:
+    """An attack that is at least as strong as PGD by its name, its steps untold, and breaks far less."""
+    for each in row.entries:
+        if each.steps is not None or not each.iterated:
+            continue
+        rank = attack_words(each.attack).rank or 0
+        for other in row.entries:
+            held = other.alike(each) and other.iterated and other.attack != each.attack
+            held = held and rank >= max(attack_words(other.attack).rank or 0, attack_words("pgd").rank or 0)
+            if held and each.accuracy - other.accuracy > max(GAP, _gain(row)):
+                yield _finding(
+                    "more effort, weaker attack",
+                    f"{each}, {other}",
+                    "the attack that should be stronger failed: ask for its steps, loss and images",
+                    CROCE,
+                )
+                break
 
 
 def random_start(row: Row) -> Iterator[Finding]:
@@ -137,8 +160,8 @@ def random_start(row: Row) -> Iterator[Finding]:
 def untrained(row: Row) -> Iterator[Finding]:
     """Robustness without adversarial training, which has not been found yet to last."""
     for each in row.entries:
-        large = each.norm == "linf" and (each.eps or 0) >= 4 / 255 - 1e-9
-        robust = large and each.iterated and each.accuracy > 10 * POINT
+        large = each.norm == "linf" and (each.eps or 0) >= 4 / 255 - ROUNDING
+        robust = large and each.iterated and each.accuracy > 10 * POINT + ROUNDING
         # a network that has learned next to nothing answers one class whatever it sees
         if row.training == "clean" and row.clean > 0.25 and robust:
             yield _finding(
@@ -172,8 +195,8 @@ def endless(row: Row) -> Iterator[Finding]:
     for large in bounded:
         for small in bounded:
             assert large.eps is not None and small.eps is not None
-            grown = large.eps >= 4 * max(small.eps, row.training_eps or 0) - 1e-9
-            if grown and large.accuracy > max(10 * POINT, small.accuracy / 2):
+            grown = large.eps >= 4 * max(small.eps, row.training_eps or 0) - ROUNDING
+            if grown and large.accuracy > max(10 * POINT, small.accuracy / 2) + ROUNDING:
                 yield _finding(
                     "accuracy does not fall with the budget",
                     f"{large}, {small}",
@@ -209,11 +232,11 @@ def other_loss(row: Row) -> Iterator[Finding]:
         for other in row.entries:
             if not (other.attack == "pgd" and other.by_gradient and other.alike(each)):
                 continue
-            if other.accuracy - each.accuracy > 10 * POINT:
+            if other.accuracy - each.accuracy > 10 * POINT + ROUNDING:
                 yield _finding(
                     "another loss far stronger", f"{each}, {other}", "take the margin loss in PGD too", CROCE
                 )
-            if each.accuracy - other.accuracy > 20 * POINT:
+            if each.accuracy - other.accuracy > 20 * POINT + ROUNDING:
                 yield _finding(
                     "C&W failed", f"{each}, {other}", "more steps and a search of its constant", CARLINI
                 )
@@ -240,7 +263,7 @@ def surrogate_gap(row: Row) -> Iterator[Finding]:
     """Many images that only other surrogates of the spike's derivative break."""
     for one, other in _pairs(row):
         wider = other.surrogates > one.surrogates and other.by_gradient and one.iterated
-        if wider and one.accuracy - other.accuracy > GAP:
+        if wider and one.accuracy - other.accuracy > max(GAP, _gain(row)):
             yield _finding(
                 "masked by the surrogate",
                 f"{one}, {other}",
@@ -267,6 +290,7 @@ RULES: tuple[Rule, ...] = (
     not_converged,
     more_effort,
     suite_gap,
+    strong_in_name,
     random_start,
     untrained,
     small_training_budget,
@@ -281,7 +305,7 @@ RULES: tuple[Rule, ...] = (
 
 def _gain(row: Row) -> float:
     """Difference of two accuracies of a row that is no accident: more than one image, where they are few."""
-    return GAIN if row.images is None else max(GAIN, 1.5 / row.images)
+    return GAIN if row.images is None else max(GAIN, 1.5 / row.images + ROUNDING)
 
 
 def _stronger(row: Row, entry: Entry) -> list[Entry]:
