@@ -11,6 +11,7 @@ KNOWN = ["plain", "PGD-AT, 2/255", "TRADES"]
 def test_names_may_hold_commas_and_commas_separate_names():
     assert chosen_rows([], KNOWN) == KNOWN
     assert chosen_rows(["PGD-AT, 2/255", "plain,TRADES", "plain"], KNOWN) == [KNOWN[1], "plain", "TRADES"]
+    assert chosen_rows(["TRADES,PGD-AT,2/255,plain"], KNOWN) == ["TRADES", KNOWN[1], "plain"]
 
 
 @pytest.mark.parametrize("given", ["", ","])

@@ -195,11 +195,13 @@ def test_a_finished_row_is_kept_by_itself(context, rows, tmp_path, held):
     for _ in range(2):
         chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=["plain"])
         found = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
+        # one that failed is in the table alone
+        known = {name: row for name, row in rows.items() if held != "rows" or row["origin"] != "failed"}
         assert {row.method: row.to_json()["cells"] for row in found} == {
-            name: row["cells"] for name, row in rows.items() if row["origin"] != "failed"
+            name: row["cells"] for name, row in known.items()
         }
-        assert {row.method: row.remark for row in found} == {
-            name: row.get("remark", "") for name, row in rows.items() if row["origin"] != "failed"
+        assert {row.method: (row.origin, row.remark, row.reason) for row in found} == {
+            name: (row["origin"], row.get("remark", ""), row.get("reason", "")) for name, row in known.items()
         }
     assert not (tmp_path / "peers" / "models").exists()
 
@@ -215,6 +217,24 @@ def test_a_row_of_other_settings_or_a_damaged_one_is_measured_again(context, row
     row, *_ = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json").rows
     assert row.method == "plain"
     assert (tmp_path / "peers" / "models").exists() and row.to_json()["cells"] == rows["plain"]["cells"]
+
+
+def test_a_row_that_failed_is_tried_again_when_it_is_asked_for(context, rows, tmp_path, monkeypatch):
+    assert rows["diverged"]["decided_by"]
+    (tmp_path / "peers").mkdir()
+    shutil.copy(context.folder / "peers" / "result.json", tmp_path / "peers")
+    tried = []
+
+    def again(context, table, name, title):
+        tried.append(name)
+        return SheetRow(group=title, method=name, origin="measured", cells={})
+
+    monkeypatch.setattr("purespike.reproduction.experiments.peers._row", again)
+    for name, origin in (("plain", "failed"), ("diverged", "measured")):
+        chosen = ExperimentContext(context.scale, tmp_path, context.accelerator, rows=[name])
+        sheet = Sheet.read(reproduce("peers", chosen, origin={"name": "tiny"}) / "result.json")
+        assert {row.method: row.origin for row in sheet.rows}["diverged"] == origin
+    assert tried == ["diverged"]
 
 
 def test_a_row_alone_trains_no_other(context, tmp_path):

@@ -9,13 +9,14 @@ import pytest
 import torch
 import yaml
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from purespike.cli.options import app
 from purespike.errors import InputError
 from purespike.reproduction import EXPERIMENTS, experiment, load_scale, reproduce
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.output import document
+from purespike.reproduction.output import FORMER, document
 from purespike.reproduction.registry import check_experiments
 from purespike.reproduction.sheet import Column, SheetCell
 from purespike.tensors import read_tensors
@@ -178,6 +179,27 @@ def test_only_some_rows_are_measured(context, tmp_path):
     assert {row["method"]: row["cells"] for row in measured} == {
         name: row["cells"] for name, row in rows.items()
     }
+
+
+def test_measured_rows_that_a_new_table_lacks_are_moved_aside(context, tmp_path, capsys):
+    """Here of other seeds; a table that has them all takes the place of the former."""
+    _, _, folder = result(context, "table1")
+    shutil.copytree(folder, tmp_path / "table1", ignore=shutil.ignore_patterns("rows"))
+    before = (folder / "result.json").read_bytes()
+    result(ExperimentContext(context.scale, tmp_path, context.accelerator), "table1")
+    assert not (tmp_path / "table1" / FORMER).exists()
+    other = ExperimentContext(context.scale, tmp_path, context.accelerator, seeds=2, rows=["K=1"])
+    result(other, "table1")
+    assert json.loads((tmp_path / "table1" / FORMER).read_bytes())["rows"] == json.loads(before)["rows"]
+    assert "table1: 3 measured rows of the former table" in capsys.readouterr().err
+
+
+def test_a_slip_in_a_path_is_no_missing_data(context, tmp_path):
+    scale = context.folder.parent / "tiny.yaml"
+    arguments = ["--scale", str(scale), "--out", str(tmp_path), "--data", f"mnist=npz:{tmp_path}/typo"]
+    ended = CliRunner().invoke(app, ["reproduce", "table1", *arguments])
+    assert isinstance(ended.exception, InputError) and "typo" in str(ended.exception)
+    assert not (tmp_path / "table1").exists()
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table3", "transfer", "ablation"])

@@ -59,7 +59,7 @@ def reproduce(
     from purespike.files import remove_abandoned
     from purespike.reproduction import EXPERIMENTS, load_scale
     from purespike.reproduction import reproduce as repeat
-    from purespike.reproduction.context import ExperimentContext
+    from purespike.reproduction.context import ExperimentContext, Unavailable
     from purespike.reproduction.output import document
     from purespike.reproduction.registry import check_experiments as chosen_of
     from purespike.reproduction.scale import parse_sources
@@ -80,6 +80,12 @@ def reproduce(
     # several experiments may share the folder at a time, hence no lock
     remove_abandoned(folder)
     context = ExperimentContext(chosen, folder, accelerator, sources=sources, seeds=seeds, rows=rows)
+    # a slip in a path must not pass for data that nobody has
+    for dataset in sources:
+        try:
+            context.data(dataset)
+        except Unavailable as error:
+            raise InputError(f"--data {dataset}={sources[dataset]}: {error}") from error
     for name in names:
         made = repeat(name, context, origin={"name": Path(scale).stem})
         if accelerator.is_main_process:

@@ -8,6 +8,7 @@ from purespike.errors import InputError
 from purespike.progress import console
 from purespike.reproduction.chosen_rows import chosen_rows
 from purespike.reproduction.context import Unavailable
+from purespike.reproduction.kept_rows import RowFailed
 from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
 
 
@@ -99,6 +100,7 @@ class Draft:
             yield
         except InputError as error:
             console.print(f"{method} failed: {error}", markup=False, soft_wrap=True)
+            about = {"decided_by": error.decided_by} if isinstance(error, RowFailed) else {}
             self.rows.append(
-                SheetRow(group=group, method=method, origin="failed", reason=str(error), cells={})
+                SheetRow(group=group, method=method, origin="failed", reason=str(error), cells={}, **about)
             )

@@ -21,6 +21,19 @@ from purespike.results import Provenance, Record
 R = TypeVar("R", bound=Record)
 
 
+class RowFailed(InputError):
+    """A row that could not be measured.
+
+    Args:
+        reason: reason.
+        decided_by: digest of its settings.
+    """
+
+    def __init__(self, reason: str, decided_by: str) -> None:
+        super().__init__(reason)
+        self.decided_by = decided_by
+
+
 class KeptRow(Record):
     """A row, a digest of the settings that decide it, and where it was measured."""
 
@@ -80,21 +93,30 @@ def kept_row(
 
     Raises:
         Unavailable: the row is neither known nor asked for.
+        RowFailed: ``measure`` raised an ``InputError``.
     """
     known = found_row(context, experiment, name, settings)
-    if known is not None:
+    if known is not None and not (asked and known.origin == "failed"):
         return known
     if not asked:
         raise Unavailable(NOT_ASKED)
     origin = provenance(seed=context.seeds[0], device=context.accelerator.device)
-    made = KeptRow(decided_by=_digest(name, settings), row=measure(), provenance=Provenance.from_json(origin))
+    decided_by = _digest(name, settings)
+    try:
+        row = measure()
+    except InputError as error:
+        raise RowFailed(str(error), decided_by) from error
+    made = KeptRow(decided_by=decided_by, row=row, provenance=Provenance.from_json(origin))
     if context.accelerator.is_main_process:
         made.save(_place(context, experiment, name))
     return _with_origin(made)
 
 
 def found_row(context: ExperimentContext, experiment: str, name: str, settings: Any) -> SheetRow | None:
-    """The row that an earlier call of :func:`kept_row` measured with the same arguments, if any did."""
+    """The row that an earlier call of :func:`kept_row` made with the same arguments, if any did.
+
+    It is one of origin ``failed`` where the last call could not measure it.
+    """
     decided_by = _digest(name, settings)
     found = _read(KeptRow, _place(context, experiment, name))
     if found is not None and found.decided_by == decided_by:

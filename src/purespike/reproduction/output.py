@@ -6,6 +6,7 @@ from pathlib import Path
 from purespike.environment import provenance
 from purespike.errors import InputError
 from purespike.files import write_bytes, write_text
+from purespike.progress import console
 from purespike.reporting import markers
 from purespike.reporting.drawing import png
 from purespike.reproduction.context import ExperimentContext
@@ -15,6 +16,9 @@ from purespike.reproduction.sheet import Sheet, SheetScale
 from purespike.reproduction.sheet_figures import sheet_figure
 from purespike.reproduction.sheet_text import sheet_grid
 from purespike.results import Provenance
+
+FORMER = "result.before.json"
+"""The table that was there before, where the new one has not all of its rows."""
 
 
 def reproduce(name: str, context: ExperimentContext, *, origin: dict[str, object]) -> Path:
@@ -37,7 +41,9 @@ def reproduce(name: str, context: ExperimentContext, *, origin: dict[str, object
     draft.name_commits()
     folder = context.folder / name
     if context.accelerator.is_main_process:
-        write_sheet(_sheet(name, draft, context, origin), folder)
+        sheet = _sheet(name, draft, context, origin)
+        keep_former(sheet, folder)
+        write_sheet(sheet, folder)
     context.accelerator.wait_for_everyone()
     return folder
 
@@ -51,6 +57,26 @@ def write_sheet(sheet: Sheet, folder: Path) -> None:
     # the experiment itself draws pictures
     if sheet.kind != "pictures":
         write_bytes(folder / "figure.png", png(sheet_figure(sheet)))
+
+
+def keep_former(sheet: Sheet, folder: Path) -> None:
+    """Move aside a table whose measured rows ``sheet`` lacks: other settings, or data that are gone."""
+    path = folder / "result.json"
+    try:
+        former = Sheet.read(path) if path.is_file() else None
+    except InputError:
+        return
+    kept = {(row.group, row.method) for row in sheet.rows if row.origin == "measured"}
+    rows = () if former is None else former.rows
+    lost = [row for row in rows if row.origin == "measured" and (row.group, row.method) not in kept]
+    if lost:
+        path.replace(folder / FORMER)
+        console.print(
+            f"{sheet.experiment}: {len(lost)} measured rows of the former table are not in this one "
+            f"({lost[0].method}, …); it is now {folder / FORMER}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def document(folder: Path, page: Path) -> None:

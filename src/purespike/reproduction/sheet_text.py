@@ -41,8 +41,9 @@ def number(cell: SheetCell | None, unit: str) -> str:
 
 def _row(sheet: Sheet, row: SheetRow, below: list[SheetRow]) -> Row:
     mark = MARKS.get(row.origin)
-    # a row called "paper" needs no mark
-    method = f"{row.method} ({mark})" if mark and "paper" not in row.method else row.method
+    # a row of the paper is called so
+    named = row.origin == "paper" and "paper" in row.method
+    method = f"{row.method} ({mark})" if mark and not named else row.method
     if row.origin in EMPTY:
         return Row(method, [EMPTY[row.origin], *[MISSING] * (len(sheet.columns) - 1)])
     cells = [number(row.cells.get(column), column.unit) for column in sheet.columns]

@@ -29,8 +29,8 @@ def parseval(
     the network's.
 
     Above :math:`\sqrt{(2 + \beta) / \beta}`, 45 with the default, singular values would grow with each step.
-    Where :math:`\|W W^\top\|_\infty`, a bound on their squares, exceeds :math:`1 / \beta`, the step is
-    shortened so that none changes its sign.
+    Where :math:`\|W W^\top\|_\infty`, a bound on their squares, exceeds :math:`1 / (2 \beta)`, the step is
+    shortened so that none falls below half: the largest become :math:`(s + 1/s) / 2`, Newton's step to 1.
 
     Args:
         model: its convolutions and linear layers are projected, transposed ones excepted.
@@ -49,6 +49,6 @@ def parseval(
         chosen = weight[rows]
         gram = chosen @ chosen.T
         moved = (1 + beta) * chosen - beta * gram @ chosen
-        length = (1 / (beta * torch.linalg.matrix_norm(gram, torch.inf))).clamp(max=1)
+        length = (0.5 / (beta * torch.linalg.matrix_norm(gram, torch.inf))).clamp(max=1)
         # a length of 1 gives `moved` bit for bit
         module.weight[rows] = torch.lerp(chosen, moved, length).view_as(module.weight[rows])
