@@ -20,12 +20,13 @@ from purespike.reproduction.experiments.peers import (
     FGSM,
     OWN,
     PGD,
-    _flagged,
     as_row,
+    judged,
 )
-from purespike.reproduction.hardest import APGD, GAP, QUERY, WHITE_BOX, Defence, Survivors
+from purespike.reproduction.hardest import APGD, QUERY, WHITE_BOX, WORST, Survivors
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings, training_eps
 from purespike.reproduction.rivals import Peer
+from purespike.reproduction.row import CLEAN
 from purespike.reproduction.sheet import Sheet, SheetCell, SheetRow
 from purespike.training.engine import accelerator
 from reproduction.tiny import TINY
@@ -244,24 +245,39 @@ def test_a_row_alone_trains_no_other(context, tmp_path):
     assert [path.name for path in (tmp_path / "peers" / "models" / "mnist").iterdir()] == ["PGD-AT"]
 
 
+def measured(numbers, remark="", **further):
+    """A row of 40 images with these accuracies by column."""
+    cells = {column: SheetCell.of([value], n=40) for column, value in numbers.items()}
+    about = {"remark": remark} if remark else {}
+    return SheetRow(
+        group="a", method="b", origin="measured", cells={**cells, **further.get("cells", {})}, **about
+    )
+
+
 def test_a_smaller_training_budget_is_an_objection():
     """The rules see the budget that a row was trained with."""
-    cell = {column: SheetCell.of([0.55], n=40) for column in (FGSM, PGD, WHITE_BOX, APGD, QUERY)}
-    found = Defence({**cell, BUDGET: SheetCell.of([2.0])}, 0.9, False)
-    row = as_row(found, load_scale("cpu").peers, "PGD-AT, 2/255")
-    assert row.training_eps == pytest.approx(2 / 255) and row.training == "adversarial"
+    cell = dict.fromkeys((FGSM, PGD, WHITE_BOX, APGD, QUERY), 0.55)
+    given = measured(cell, cells={BUDGET: SheetCell.of([2.0])})
+    row = as_row(given, load_scale("cpu").peers, stochastic=False)
+    assert row.training_eps == pytest.approx(2 / 255) and row.training == "adversarial" and row.images == 40
+    assert "trained on a smaller budget" in judged(given, load_scale("cpu").peers).remark
 
 
-def test_a_large_gap_is_told():
-    def told(gap, remark=""):
-        return _flagged(
-            SheetRow(
-                group="a", method="b", origin="measured", cells={GAP: SheetCell.of([gap])}, remark=remark
-            )
-        ).remark
+def test_a_large_gap_is_told_and_said_anew_in_every_table():
+    """Of a stochastic row against its lowest column, since the draws of all attacks add up in the worst."""
+    table = load_scale("cpu").peers
 
-    assert told(5.0) == "" and told(10.0) == "masked: PGD-7 misses 10 points"
-    assert told(7.5, "stochastic") == "stochastic; masked: PGD-7 misses 7.5 points"
+    def told(worst, remark="", white_box=None):
+        # of 100 images a query attack never leaves less than gradients do
+        numbers = {CLEAN: 0.5, FGSM: 0.35, PGD: 0.25, WHITE_BOX: white_box or worst, QUERY: 0.4, WORST: worst}
+        return judged(measured(numbers, remark), table).remark
+
+    assert "masked: PGD" not in told(0.2) and told(0.15).endswith("masked: PGD-7 misses 10 points")
+    assert told(0.15, told(0.15)) == told(0.15)
+    assert told(0.2, "objections: of rules of yesterday") == told(0.2)
+    assert told(0.1, "stochastic", white_box=0.2).startswith("stochastic")
+    assert "masked: PGD" not in told(0.1, "stochastic", white_box=0.2)
+    assert told(0.1, "stochastic", white_box=0.15).endswith("masked: PGD-7 misses 10 points")
 
 
 def test_other_precision_is_another_row(context, rows, tmp_path):

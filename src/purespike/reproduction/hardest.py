@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,6 @@ class Survivors:
         self.context, self.dataset, self.model = context, dataset, model
         self.eps, self.eot, self.seed = eps, eot, seed
         self.clean: Score | None = None
-        self.clean_attacked = 0.0
         sample = as_float(context.data(dataset, seed).test.images[:8].to(context.accelerator.device))
         self.stochastic = is_stochastic(
             model.to(sample.device).eval(), sample, DEFAULT_THRESHOLDS.nondeterminism
@@ -89,7 +87,6 @@ class Survivors:
         )
         whole = result.clean_whole or result.clean
         self.clean = whole.defended or whole.undefended
-        self.clean_attacked = (result.clean.defended or result.clean.undefended).accuracy
         robust = result.worst_case_at(parse_eps(self.eps), [threat])
         assert robust is not None
         return self._keep(robust)
@@ -129,12 +126,10 @@ class Defence:
 
     Args:
         cells: numbers by column.
-        clean: clean accuracy on the attacked images alone, the mean over seeds.
         stochastic: whether its models answer at random.
     """
 
     cells: dict[Column, SheetCell]
-    clean: float
     stochastic: bool
 
 
@@ -165,14 +160,12 @@ def measure_defence(
     scores: dict[Column, list[Score]] = {}
     figures: dict[Column, list[float]] = {}
     chosen, stochastic = hardest or context.scale.hardest, False
-    clean: list[float] = []
     for seed in context.seeds:
         model = models(seed)
         left = Survivors(context, dataset, model, eps=eps, eot=chosen.eot, seed=seed)
         found = _attacked(left, rivals(seed), own, chosen)
         for column, score in found.items():
             scores.setdefault(column, []).append(score)
-        clean.append(left.clean_attacked)
         stochastic |= left.stochastic
         figures.setdefault(PASSES, []).append(passes(seed) / 1000)
         # its multiplications do not depend on its weights, and a row of the table may train it otherwise
@@ -187,7 +180,6 @@ def measure_defence(
             **{column: pooled(found, column.attacker or None) for column, found in scores.items()},
             **{column: SheetCell.of(values) for column, values in figures.items()},
         },
-        fmean(clean),
         stochastic,
     )
 

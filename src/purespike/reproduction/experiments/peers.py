@@ -41,6 +41,8 @@ from purespike.review import Entry, Row, review
 FGSM, PGD = (Column(f"{name}, own surrogate", "adaptive") for name in ("FGSM", "PGD-7"))
 OWN: dict[Column, dict[str, Any]] = {FGSM: {"name": "fgsm"}, PGD: {"name": "pgd", "steps": 7}}
 BUDGET = Column("training eps", unit="/255")
+STOCHASTIC = "stochastic"
+"""Remark of a row whose models answer at random."""
 LARGE_GAP = 5
 """Points between PGD-7 and the worst of all beyond which a row is called masked."""
 COLUMNS = (CLEAN, FGSM, PGD, WHITE_BOX, APGD, QUERY, TRANSFER, WORST, GAP, BUDGET, PASSES, COST)
@@ -48,7 +50,9 @@ READING = (
     "FGSM and PGD-7 differentiate with the surrogate that the row was trained with, as its authors do; the "
     "other attackers may choose. The worst of all counts an image as robust if nothing in the row breaks it; "
     "the gap is PGD-7's number minus it, and a row with one of more than 5 points is called masked. "
-    "Objections are those of purespike check to the numbers of a row. "
+    "Objections are those of purespike check to the numbers of a row. Of a stochastic row every attack is "
+    "judged by draws of its own, so that the worst of all lies below each of them; it is called masked where "
+    "PGD-7 exceeds the lowest of them by more than 5 points. "
     "Rows in italics are quoted from the papers, with their networks and attackers: not to be compared with "
     "the measured ones."
 )
@@ -76,10 +80,10 @@ def peers(context: ExperimentContext) -> Draft:
             with draft.unless_missing(title, name), draft.unless_failed(title, name):
                 measure = partial(_row, inner, table, name, title)
                 settings = row_settings(inner, table, name, OWN)
-                draft.rows.append(_flagged(kept_row(context, "peers", name, settings, measure)))
+                draft.rows.append(judged(kept_row(context, "peers", name, settings, measure), table))
         elif (known := _known(context, inner, table, name)) is not None:
             # the table of a folder grows, whichever rows a call asks for
-            draft.rows.append(_flagged(known))
+            draft.rows.append(judged(known, table))
         else:
             continue
         for quoted in row.published:
@@ -124,22 +128,9 @@ def _known(context: ExperimentContext, inner: ExperimentContext, table: Peers, n
         return None
 
 
-def _flagged(row: SheetRow) -> SheetRow:
-    """The row, with its gap among what is said of it where that is large."""
-    gap = row.cells.get(GAP)
-    if gap is None or gap.mean < LARGE_GAP + 1e-9:
-        return row
-    said = f"masked: PGD-7 misses {gap.mean:.3g} points"
-    # a row of an earlier table says so already
-    if said in row.remark:
-        return row
-    return row.model_copy(update={"remark": "; ".join(filter(None, (row.remark, said)))})
-
-
 def _row(context: ExperimentContext, table: Peers, name: str, title: str) -> SheetRow:
     found = _measured(context, table, name)
-    said = remark(found, table, name)
-    about = {"remark": said} if said else {}
+    about = {"remark": STOCHASTIC} if found.stochastic else {}
     return SheetRow(group=title, method=name, origin="measured", cells=dict(found.cells), **about)
 
 
@@ -171,19 +162,44 @@ def _measured(context: ExperimentContext, table: Peers, name: str) -> Defence:
     return replace(found, cells={**found.cells, **cells})
 
 
-def remark(found: Defence, table: Peers, name: str) -> str:
-    """What a row's own numbers say of it: whether it is stochastic, and which rules of a review object."""
-    said = ["stochastic"] if found.stochastic else []
-    flags = dict.fromkeys(each.name for each in review([as_row(found, table, name)]).rows[0].findings)
+def judged(row: SheetRow, table: Peers) -> SheetRow:
+    """A row with what its own numbers say of it: which rules of a review object, and whether it is masked.
+
+    A row says when it was measured whether it is stochastic; the rest is said anew in every table.
+    """
+    if row.origin != "measured":
+        return row
+    stochastic = row.remark.startswith(STOCHASTIC)
+    said = [STOCHASTIC] if stochastic else []
+    flags = dict.fromkeys(
+        each.name for each in review([as_row(row, table, stochastic=stochastic)]).rows[0].findings
+    )
     said += [f"objections: {', '.join(flags)}"] if flags else []
-    return "; ".join(said)
+    gap = _gap(row, stochastic)
+    said += [f"masked: PGD-7 misses {gap:.3g} points"] if gap > LARGE_GAP + 1e-9 else []
+    about = {"remark": "; ".join(said)} if said or row.remark else {}
+    return row.model_copy(update=about)
 
 
-def as_row(found: Defence, table: Peers, name: str) -> Row:
+def _gap(row: SheetRow, stochastic: bool) -> float:
+    """Points by which PGD-7 exceeds the worst of all.
+
+    Of a stochastic row the lowest column counts: with every attack its draws have one chance more to misread
+    an image, and the worst of all falls by that alone.
+    """
+    cells = {column: row.cells[column].mean for column in (FGSM, *COLUMNS[2:8]) if column in row.cells}
+    if PGD not in cells:
+        return 0.0
+    if stochastic:
+        cells.pop(WORST, None)
+    return 100 * (cells[PGD] - min(cells.values()))
+
+
+def as_row(row: SheetRow, table: Peers, *, stochastic: bool) -> Row:
     """The numbers of a row as those of a published table."""
-    eps, hardest = parse_eps(table.eps), table.hardest
+    eps, hardest, cells = parse_eps(table.eps), table.hardest, row.cells
     steps = max((int(attack.get("steps", 0)) for attack in hardest.white_box), default=0)
-    averaged = (hardest.eot or 20) if found.stochastic else 1
+    averaged = (hardest.eot or 20) if stochastic else 1
     routes = {"eps": eps, "surrogates": len(hardest.surrogates), "eot": averaged}
     kinds: dict[Column, dict[str, Any]] = {
         FGSM: {"attack": "fgsm", "eps": eps, "eot": averaged},
@@ -193,15 +209,17 @@ def as_row(found: Defence, table: Peers, name: str) -> Row:
         QUERY: {"attack": "square", "eps": eps, "threat": "query"},
         TRANSFER: {"attack": "pgd", "eps": eps, "threat": "transfer"},
     }
-    cells = found.cells
+    entries = tuple(
+        Entry(accuracy=cells[column].mean, **kind) for column, kind in kinds.items() if column in cells
+    )
+    clean = cells[CLEAN].mean if CLEAN in cells else 0.0
     return Row(
-        name=name,
-        clean=found.clean,
-        entries=tuple(
-            Entry(accuracy=cells[column].mean, **kind) for column, kind in kinds.items() if column in cells
-        ),
+        name=row.method,
+        # of all test images: those that were attacked may be easier
+        clean=max([clean, *(entry.accuracy for entry in entries)]),
+        entries=entries,
         training="adversarial" if BUDGET in cells else "clean",
         training_eps=cells[BUDGET].mean / 255 if BUDGET in cells else None,
-        stochastic=found.stochastic,
-        images=cells[PGD].n,
+        stochastic=stochastic,
+        images=next((cells[column].n for column in kinds if column in cells), None),
     )
