@@ -250,6 +250,13 @@ def test_neurons_and_coding_keep_what_their_twin_does_not_have(data, tmp_path):
     assert all(neurons.recalibration.known for neurons in spiking_neurons(model))
 
 
+def test_an_error_of_the_ann_says_whose_it_is(data, tmp_path):
+    hire = {"name": "hire", "periods": 2, "eps": "4/255"}
+    part = {**CONVERSION, "ann": {"epochs": 1, "objective": hire}}
+    with pytest.raises(InputError, match=r"conversion: the ANN: .*periods"):
+        made(data, tmp_path, objective=[part])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

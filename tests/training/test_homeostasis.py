@@ -121,6 +121,7 @@ def test_with_thresholds_at_rest_it_is_the_plain_network(data, plain, tmp_path):
 def test_refuses(data, plain, tmp_path):
     for settings, message in (
         ({"dynamics": None}, "homeostasis: records membranes for classifier.dynamics talif, got mlf"),
+        ({"objective": "fgsm"}, "talif adapts to membranes that homeostasis records; add homeostasis"),
         ({"dynamics": "talif(decay=0.5)", "objective": [{"name": "homeostasis", "source": str(plain[1])}]},
          "has neurons of other thresholds or decay than talif has, \\(1,\\) and 0.5"),
         ({"width": 0.1, "objective": [{"name": "homeostasis", "source": str(plain[1])}]},

@@ -135,3 +135,13 @@ class ClassifierRecipe(Training):
         if self.care and all(part["name"] != "care" for part in self.objective):
             raise InputError("care: recalibrates nothing before its means are known; add care to objective")
         return self
+
+    @model_validator(mode="after")
+    def _adapts(self) -> Self:
+        # by its name: a recipe is read without PyTorch
+        adapts = (self.dynamics or "").partition("(")[0].strip() == "talif"
+        if adapts and all(part["name"] != "homeostasis" for part in self.objective):
+            raise InputError(
+                "dynamics: talif adapts to membranes that homeostasis records; add homeostasis to objective"
+            )
+        return self

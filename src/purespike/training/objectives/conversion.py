@@ -107,7 +107,12 @@ class Conversion(Projection):
             raise InputError("conversion: homeostasis starts from weights of its own; leave one of them out")
         recipe, folder = self.recipe(stage.recipe, stage.model), stage.folder / "ann"
         data = Data("training images", stage.data, stage.test)
-        ann = train_classifier(recipe, data, folder=folder, seed=stage.seed, accelerator=stage.accelerator)
+        try:
+            ann = train_classifier(
+                recipe, data, folder=folder, seed=stage.seed, accelerator=stage.accelerator
+            )
+        except InputError as error:
+            raise InputError(f"conversion: the ANN: {error}") from error
         if stage.accelerator.is_main_process:
             save(ann, folder / "classifier.safetensors")
             add_rows(stage, time_steps=stage.recipe.time_steps)
