@@ -85,3 +85,7 @@ def test_the_conversion_takes_no_more_passes_than_the_others(scale):
     ann = row["objective"][1]["ann"]
     assert ann["objective"]["steps"] == 5
     assert 8 * ann["epochs"] / steps + 4 * row["epochs"] <= table.passes
+    alone = table.changes("conversion without AT")["classifier"]
+    ann = alone["objective"][1]["ann"]
+    assert ann["objective"]["name"] == "none"
+    assert 0.9 * table.passes < ann["epochs"] / steps + alone["epochs"] <= table.passes
