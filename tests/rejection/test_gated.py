@@ -1,5 +1,7 @@
 """Joint detection, rejection, and both on disk."""
 
+import sys
+
 import pytest
 import torch
 from evaluation.victims import defended, photographs
@@ -8,6 +10,7 @@ from torch import nn
 import purespike as ps
 from purespike.errors import InputError
 from purespike.models import Defended
+from purespike.neurons import surrogate_gradient
 from purespike.rejection import Gated, Rejecting
 
 from .planted import Resetting, Sum, images
@@ -34,6 +37,22 @@ def test_exactly_the_flagged_images_are_purified():
 def test_the_criterion_is_the_largest_estimated_noise_by_default(sample):
     model = defended()
     assert Gated(model.purifier, model.classifier).score.text == "noise_max"
+
+
+@pytest.mark.parametrize("surrogate", ["rectangle", "atan"])
+def test_the_two_limits_of_the_threshold_are_the_models_without_a_gate(sample, surrogate):
+    """Nothing is flagged: the classifier alone. Everything is: the defended model. Outputs and gradients."""
+    model = defended()
+    for threshold, plain in ((sys.float_info.max, model.classifier), (-sys.float_info.max, model)):
+        gated = Gated(model.purifier, model.classifier, threshold=threshold).eval()
+        found = []
+        for each in (gated, plain.eval()):
+            leaf = sample.clone().requires_grad_()
+            with surrogate_gradient(each, surrogate):
+                logits = each(leaf)
+                found.append((logits.detach(), torch.autograd.grad(logits.logsumexp(1).sum(), leaf)[0]))
+        assert torch.equal(found[0][0], found[1][0])
+        torch.testing.assert_close(found[0][1], found[1][1], atol=1e-6, rtol=1e-5)
 
 
 def test_calibrating_leaves_that_share_unpurified(sample):

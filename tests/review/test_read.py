@@ -89,7 +89,7 @@ def test_attacks_as_papers_print_them(table, column, entry):
 
 
 def test_words_in_any_case_an_empty_last_column_and_names_of_several_lines(table):
-    (row,) = read_table(table('name,clean,training,Stochastic,\n"a\n b",90,Clean,Yes,\n'))
+    (row,) = read_table(table('name,clean,training,Stochastic,\n"a\n\x1b b",90,Clean,Yes,\n'))
     assert (row.name, row.training, row.stochastic) == ("a b", "clean", True)
 
 

@@ -69,7 +69,7 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
     while _last_is_empty([line for _, line in numbered]):
         # as spreadsheets leave one
         numbered = [(number, line[:-1]) for number, line in numbered]
-    names = [" ".join(name.split()) for name in numbered[0][1]]
+    names = [_line(name) for name in numbered[0][1]]
     names = [name.lower() if name.lower() in ABOUT else name for name in names]
     columns = _columns(names, path)
     default = None if eps is None else parse_eps(eps)
@@ -78,12 +78,17 @@ def read_table(path: str | Path, *, eps: float | str | None = None) -> list[Row]
         if len(line) != len(names):
             raise InputError(f"{path}: line {number}: {len(line)} cells under {len(names)} columns")
         cells = {
-            name: " ".join(cell.split())
+            name: _line(cell)
             for name, cell in zip(names, line, strict=True)
             if cell.strip().lower() not in NOTHING
         }
         rows.append(_row(cells, columns, default, f"{path}: line {number}"))
     return rows
+
+
+def _line(text: str) -> str:
+    """``text`` as one line that a terminal shows as it is."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _last_is_empty(lines: list[list[str]]) -> bool:
