@@ -198,14 +198,17 @@ def _gap(row: SheetRow, stochastic: bool) -> float:
 def as_row(row: SheetRow, table: Peers, *, stochastic: bool) -> Row:
     """The numbers of a row as those of a published table."""
     eps, hardest, cells = parse_eps(table.eps), table.hardest, row.cells
-    steps = max((int(attack.get("steps", 0)) for attack in hardest.white_box), default=0)
+    steps, suite_steps = (
+        max((int(attack.get("steps", 0)) for attack in attacks), default=0) or None
+        for attacks in (hardest.white_box, hardest.apgd)
+    )
     averaged = (hardest.eot or 20) if stochastic else 1
     routes = {"eps": eps, "surrogates": len(hardest.surrogates), "eot": averaged}
     kinds: dict[Column, dict[str, Any]] = {
         FGSM: {"attack": "fgsm", "eps": eps, "eot": averaged},
         PGD: {"attack": "pgd", "eps": eps, "steps": 7, "eot": averaged},
-        WHITE_BOX: {"attack": "pgd", "steps": steps or None, **routes},
-        APGD: {"attack": "apgd_ce", **routes},
+        WHITE_BOX: {"attack": "pgd", "steps": steps, **routes},
+        APGD: {"attack": "apgd_ce", "steps": suite_steps, **routes},
         QUERY: {"attack": "square", "eps": eps, "threat": "query"},
         TRANSFER: {"attack": "pgd", "eps": eps, "threat": "transfer"},
     }
