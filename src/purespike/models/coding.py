@@ -35,6 +35,8 @@ class Coding(Written, ABC):
     kind: ClassVar[str] = "coding"
     constant: ClassVar[bool] = False
     """Whether every step sees the same frames, which are then coded, and convolved, once."""
+    normalised: ClassVar[bool] = True
+    """Whether frames are normalised by the statistics of the images, where both have as many channels."""
     folds: ClassVar[bool] = False
     """Whether an image holds a frame for each step, so that a purifier gives one for each as well."""
 
@@ -59,10 +61,12 @@ class Coding(Written, ABC):
             std: standard deviation, likewise.
 
         Returns:
-            ``C'`` values each: those of the images, or 0 and 1 where the number of channels differs.
+            ``C'`` values each: those of the images, or 0 and 1 where the number of channels differs, or
+            frames are not :attr:`normalised`.
         """
         count = self.channels(len(mean))
-        return (list(mean), list(std)) if count == len(mean) else ([0.0] * count, [1.0] * count)
+        same = self.normalised and count == len(mean)
+        return (list(mean), list(std)) if same else ([0.0] * count, [1.0] * count)
 
     def currents(self, images: Tensor, time_steps: int, stem: Callable[[Tensor], Tensor]) -> Tensor:
         """Currents ``[T·N, ...]``: the frames of ``images``, through ``stem``.
@@ -130,8 +134,7 @@ class Poisson(Coding):
     gradients over several (EOT). Frames are not normalised, as in the sources: black stays silent.
     """
 
-    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return raw(mean)
+    normalised: ClassVar[bool] = False
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         return _Bernoulli.apply(torch.cat([images] * time_steps))
@@ -165,15 +168,14 @@ class SignedPoisson(Coding):
         gain: g, positive.
     """
 
+    normalised: ClassVar[bool] = False
+
     centre: float = 0.5
     gain: float = 2.0
 
     def __post_init__(self) -> None:
         self.check("centre", most=1)
         self.check("gain", positive=True)
-
-    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         return _SignedBernoulli.apply(torch.cat([self.gain * (images - self.centre)] * time_steps))
@@ -183,11 +185,6 @@ class _SignedBernoulli(_Bernoulli):
     @staticmethod
     def forward(ctx: Any, rates: Tensor) -> Tensor:
         return _Bernoulli.forward(ctx, rates.abs()) * rates.sign()
-
-
-def raw(mean: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Statistics of frames that are not normalised."""
-    return [0.0] * len(mean), [1.0] * len(mean)
 
 
 def parse_coding(text: str | Coding) -> Coding:

@@ -1,16 +1,15 @@
 """DCT coding: one frequency of every image block at each step (Garg, Chowdhury & Roy, ICCV 2021)."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from purespike.errors import InputError
-from purespike.models.coding import Coding, raw
+from purespike.models.coding import Coding
 from purespike.scalars import check_whole
 
 # luma and chroma of JPEG, without its offset of half the range
@@ -58,6 +57,8 @@ class DCT(Coding):
             figures.
     """
 
+    normalised: ClassVar[bool] = False
+
     block: int = 4
     stride: int = 2
     spikes: bool = True
@@ -74,9 +75,6 @@ class DCT(Coding):
         self.check("high", positive=True)
         if self.low == 0:
             raise InputError("coding dct: low must be negative, got 0")
-
-    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         rows, columns = (self._count(size, images) for size in images.shape[2:])

@@ -1,14 +1,14 @@
 """Frequency encoding of FEEL-SNN (Xu et al., NeurIPS 2024): sharper at first, then ever more blurred."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from purespike.errors import InputError
-from purespike.models.coding import Coding, raw
+from purespike.models.coding import Coding
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Frequency(Coding):
     Frames are not normalised, as in the source.
     """
 
+    normalised: ClassVar[bool] = False
+
     radii: tuple[float, ...] = ()
     faithful: bool = False
 
@@ -39,9 +41,6 @@ class Frequency(Coding):
                 f"coding frequency: radii must be whole numbers of at least 1, got {list(self.radii)}"
             )
         object.__setattr__(self, "radii", tuple(float(radius) for radius in self.radii))
-
-    def statistics(self, mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-        return raw(mean)
 
     def encode(self, images: Tensor, time_steps: int) -> Tensor:
         half = math.ceil(max(images.shape[2:]) / 2)

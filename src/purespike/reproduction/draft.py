@@ -1,14 +1,14 @@
 """A sheet while its experiment runs: rows are appended in the order in which they are read."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from purespike.errors import InputError
 from purespike.progress import console
 from purespike.reproduction.chosen_rows import chosen_rows
-from purespike.reproduction.context import Unavailable
-from purespike.reproduction.kept_rows import RowFailed
+from purespike.reproduction.context import ExperimentContext, Unavailable
+from purespike.reproduction.kept_rows import RowFailed, kept_row
 from purespike.reproduction.sheet import Column, Kind, Origin, SheetCell, SheetRow
 
 
@@ -52,6 +52,22 @@ class Draft:
     def asks_for(self, method: str) -> bool:
         """Whether a row is to be measured."""
         return self._chosen is None or method in self._chosen
+
+    def keep(
+        self,
+        context: ExperimentContext,
+        name: str,
+        method: str,
+        settings: Any,
+        measure: Callable[[], SheetRow],
+    ) -> None:
+        """Append the row of ``method``, known or measured, if it is asked for; see :func:`kept_row`.
+
+        Raises:
+            Unavailable: it is neither known nor asked for.
+        """
+        asked = self.asks_for(method)
+        self.rows.append(kept_row(context, self.experiment, name, settings, measure, asked=asked))
 
     def measured(
         self, group: str, method: str, cells: Mapping[Column, SheetCell], *, remark: str = ""

@@ -13,7 +13,7 @@ from purespike.recipe import Recipe
 from purespike.reproduction.attackers import ATTACKERS
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
-from purespike.reproduction.kept_rows import deciding, kept_row
+from purespike.reproduction.kept_rows import deciding
 from purespike.reproduction.scale import TITLES
 from purespike.reproduction.sheet import Column, SheetCell, SheetRow
 from purespike.results import Cell, Evaluation, Score
@@ -112,8 +112,7 @@ def add_row(
             attacks={column.key: attack for column, attack in attacks.items()},
             eps=eps,
         )
-        name, asked = f"{group} {method}", draft.asks_for(method)
-        draft.rows.append(kept_row(context, draft.experiment, name, settings, measure, asked=asked))
+        draft.keep(context, f"{group} {method}", method, settings, measure)
 
 
 def find_cell(result: Evaluation, attack: Mapping[str, Any], threat: str, eps: str) -> Cell:

@@ -86,14 +86,14 @@ def not_converged(row: Row) -> Iterator[Finding]:
 def more_effort(row: Row) -> Iterator[Finding]:
     """An attack that breaks less with more passes, starts, queries or surrogates."""
     # two runs of a stochastic model differ by themselves
-    noise = _gain(row) if row.stochastic else POINT / 20
+    noise = _gain(row) if row.stochastic else POINT / 20 + ROUNDING
     for one, other in _pairs(row):
         for what in ("eot", "surrogates", "queries"):
             less, more = getattr(one, what), getattr(other, what)
             same = one.attack == other.attack and one.steps == other.steps and one.threat == other.threat
             if None in (less, more) or not same or less >= more:
                 continue
-            if other.accuracy > one.accuracy + noise + ROUNDING:
+            if other.accuracy > one.accuracy + noise:
                 yield _finding(
                     "more effort, weaker attack",
                     f"{other}, {one}",
@@ -114,7 +114,7 @@ def suite_gap(row: Row) -> Iterator[Finding]:
         )
         found = [] if longer or not weakest.iterated else _stronger(row, weakest)
         worst = min(found, key=lambda each: each.accuracy, default=weakest)
-        if weakest.accuracy - worst.accuracy > max(GAP, _gain(row)):
+        if weakest.accuracy - worst.accuracy > _gap(row):
             yield _finding(
                 f"{attack_words(worst.attack).title} gap",
                 f"{weakest}, {worst}: {percent(weakest.accuracy - worst.accuracy)} points of the first are a "
@@ -133,7 +133,7 @@ def strong_in_name(row: Row) -> Iterator[Finding]:
         for other in row.entries:
             held = other.alike(each) and other.iterated and other.attack != each.attack
             held = held and rank >= max(attack_words(other.attack).rank or 0, attack_words("pgd").rank or 0)
-            if held and each.accuracy - other.accuracy > max(GAP, _gain(row)):
+            if held and each.accuracy - other.accuracy > _gap(row):
                 yield _finding(
                     "more effort, weaker attack",
                     f"{each}, {other}",
@@ -263,7 +263,7 @@ def surrogate_gap(row: Row) -> Iterator[Finding]:
     """Many images that only other surrogates of the spike's derivative break."""
     for one, other in _pairs(row):
         wider = other.surrogates > one.surrogates and other.by_gradient and one.iterated
-        if wider and one.accuracy - other.accuracy > max(GAP, _gain(row)):
+        if wider and one.accuracy - other.accuracy > _gap(row):
             yield _finding(
                 "masked by the surrogate",
                 f"{one}, {other}",
@@ -306,6 +306,11 @@ RULES: tuple[Rule, ...] = (
 def _gain(row: Row) -> float:
     """Difference of two accuracies of a row that is no accident: more than one image, where they are few."""
     return GAIN if row.images is None else max(GAIN, 1.5 / row.images + ROUNDING)
+
+
+def _gap(row: Row) -> float:
+    """Difference of an attack's accuracy from the worst case that is no accident, nor small."""
+    return max(GAP, _gain(row))
 
 
 def _stronger(row: Row, entry: Entry) -> list[Entry]:

@@ -10,7 +10,7 @@ from purespike.models import Defended
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.hardest import COLUMNS, OWN_ATTACKS, READING, measure_defence
-from purespike.reproduction.kept_rows import deciding, kept_row
+from purespike.reproduction.kept_rows import deciding
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import Models
 from purespike.reproduction.scale import TITLES, Scale
@@ -100,8 +100,4 @@ def _rows(draft: Draft, context: ExperimentContext, dataset: str) -> None:
                 own={column.key: attack for column, attack in OWN_ATTACKS.items()},
                 eps=part.eps,
             )
-            name, asked = f"{dataset} {method}", draft.asks_for(method)
-            found = kept_row(
-                context, draft.experiment, name, settings, partial(measure, method, stages), asked=asked
-            )
-            draft.rows.append(found)
+            draft.keep(context, f"{dataset} {method}", method, settings, partial(measure, method, stages))

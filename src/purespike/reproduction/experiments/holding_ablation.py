@@ -7,7 +7,7 @@ from purespike.models import Defended
 from purespike.reproduction.context import ExperimentContext
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.experiments.holding import HOLDING, budgets
-from purespike.reproduction.kept_rows import deciding, kept_row
+from purespike.reproduction.kept_rows import deciding
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.row import CLEAN, Attacks, measure_row
 from purespike.reproduction.scale import TITLES, changed
@@ -37,8 +37,7 @@ def holding_ablation(context: ExperimentContext) -> Draft:
                 attacks = {column.key: attack for column, attack in ATTACKS.items()}
                 settings = deciding(context, dataset, [recipe], attacks=attacks, eps=part.eps)
                 measure = partial(_row, context, dataset, name)
-                row, asked = f"{dataset} {name}", draft.asks_for(name)
-                draft.rows.append(kept_row(context, draft.experiment, row, settings, measure, asked=asked))
+                draft.keep(context, f"{dataset} {name}", name, settings, measure)
     return draft
 
 

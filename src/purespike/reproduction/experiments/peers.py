@@ -45,7 +45,8 @@ STOCHASTIC = "stochastic"
 """Remark of a row whose models answer at random."""
 LARGE_GAP = 5
 """Points between PGD-7 and the worst of all beyond which a row is called masked."""
-COLUMNS = (CLEAN, FGSM, PGD, WHITE_BOX, APGD, QUERY, TRANSFER, WORST, GAP, BUDGET, PASSES, COST)
+ATTACKED = (FGSM, PGD, WHITE_BOX, APGD, QUERY, TRANSFER, WORST)
+COLUMNS = (CLEAN, *ATTACKED, GAP, BUDGET, PASSES, COST)
 READING = (
     "FGSM and PGD-7 differentiate with the surrogate that the row was trained with, as its authors do; the "
     "other attackers may choose. The worst of all counts an image as robust if nothing in the row breaks it; "
@@ -187,7 +188,7 @@ def _gap(row: SheetRow, stochastic: bool) -> float:
     Of a stochastic row the lowest column counts: with every attack its draws have one chance more to misread
     an image, and the worst of all falls by that alone.
     """
-    cells = {column: row.cells[column].mean for column in (FGSM, *COLUMNS[2:8]) if column in row.cells}
+    cells = {column: row.cells[column].mean for column in ATTACKED if column in row.cells}
     if PGD not in cells:
         return 0.0
     if stochastic:

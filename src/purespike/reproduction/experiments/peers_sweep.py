@@ -8,7 +8,6 @@ from purespike.reproduction.context import ExperimentContext, Unavailable
 from purespike.reproduction.draft import Draft
 from purespike.reproduction.experiments.peers import OWN, PGD, settings_shown, table_of
 from purespike.reproduction.hardest import PASSES, WHITE_BOX, Survivors, trained_surrogates
-from purespike.reproduction.kept_rows import kept_row
 from purespike.reproduction.peer_models import on_one_network, peer_model, row_settings
 from purespike.reproduction.registry import experiment
 from purespike.reproduction.rivals import Peers
@@ -60,7 +59,7 @@ def peers_sweep(context: ExperimentContext) -> Draft:
             with draft.unless_missing(name, label), draft.unless_failed(name, label):
                 settings = row_settings(inner, tried, full, OWN)
                 measure = partial(_row, inner, tried, full, group=name, method=label)
-                draft.rows.append(kept_row(context, NAME, full, settings, measure))
+                draft.keep(context, full, label, settings, measure)
     return draft
 
 
